@@ -1,0 +1,203 @@
+//! Whose bucket, whose entry: a key that is always short and printable.
+
+use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
+use std::{
+    fmt::{self, Write},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+/// What a bucket or an entry is kept under: a client, a tenant, a route, or several of them together.
+///
+/// A key is at most 62 bytes, held in place, so making, hashing and passing one allocates nothing. Text is escaped so
+/// that the key prints safely anywhere, and text that would be too long is replaced by the first 128 bits of its
+/// SHA-256: different texts stay different, and a secret that long is never stored. Escaping is one to one, so nobody
+/// can write a value that passes for another key.
+///
+/// ```
+/// use bartizan_store::Key;
+///
+/// assert_eq!(Key::new("acme").to_string(), "acme");
+/// assert_eq!(Key::new("a|b\n").to_string(), "a%7Cb%0A");
+/// assert_eq!(Key::ip("2001:db8::1".parse()?).to_string(), "ip|2001:db8::/64");
+/// assert_eq!(Key::join([Key::new("acme"), Key::new("/orders")]).to_string(), "acme|/orders");
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// What kind of key it is, its length, and its bytes; those past the length are zero.
+    raw: [u8; 64],
+}
+
+const LONGEST: usize = 62;
+
+const TEXT: u8 = 0;
+const IPV4: u8 = 1;
+const IPV6_NET: u8 = 2;
+const DIGEST: u8 = 3;
+const JOINED: u8 = 4;
+
+impl Key {
+    /// The key of everybody: one bucket for all.
+    pub const GLOBAL: Self = Self { raw: [0; 64] };
+
+    /// A key of any text, or any bytes.
+    #[must_use]
+    pub fn new(text: impl AsRef<[u8]>) -> Self {
+        let text = text.as_ref();
+        if text.len() <= LONGEST && text.iter().all(|&b| is_plain(b)) {
+            return Self::of(TEXT, text);
+        }
+        let mut escaped = SmallVec::<[u8; 128]>::new();
+        escape(text, &mut escaped);
+        Self::of_any_length(TEXT, &escaped)
+    }
+
+    /// The key of a client's address. An address of IPv6 counts as its /64, which is what one subscriber is given;
+    /// one of IPv4 that is mapped into IPv6 counts as IPv4.
+    #[must_use]
+    pub fn ip(addr: IpAddr) -> Self {
+        match addr.to_canonical() {
+            IpAddr::V4(addr) => Self::of(IPV4, &addr.octets()),
+            IpAddr::V6(addr) => Self::of(IPV6_NET, &addr.octets()[..8]),
+        }
+    }
+
+    /// One key of several, in this order: `tenant|route`.
+    #[must_use]
+    pub fn join<const N: usize>(parts: [Self; N]) -> Self {
+        let mut joined = SmallVec::<[u8; 192]>::new();
+        for (index, part) in parts.iter().enumerate() {
+            if index > 0 {
+                joined.push(b'|');
+            }
+            if part.kind() == TEXT {
+                part.bytes()
+                    .iter()
+                    .for_each(|&b| if b == b'%' { joined.extend_from_slice(b"%25") } else { joined.push(b) });
+            } else {
+                escape(part.to_string().as_bytes(), &mut joined);
+            }
+        }
+        Self::of_any_length(JOINED, &joined)
+    }
+
+    /// What tells this key from every other, for a hash.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.raw[..2 + usize::from(self.raw[1])]
+    }
+
+    fn kind(&self) -> u8 {
+        self.raw[0]
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.as_bytes()[2..]
+    }
+
+    fn of_any_length(kind: u8, bytes: &[u8]) -> Self {
+        if bytes.len() <= LONGEST { Self::of(kind, bytes) } else { Self::of(DIGEST, &Sha256::digest(bytes)[..16]) }
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "callers pass at most 62 bytes")]
+    fn of(kind: u8, bytes: &[u8]) -> Self {
+        let mut raw = [0; 64];
+        raw[0] = kind;
+        raw[1] = bytes.len() as u8;
+        raw[2..2 + bytes.len()].copy_from_slice(bytes);
+        Self { raw }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.kind(), self.bytes()) {
+            (IPV4, &[a, b, c, d]) => write!(f, "ip|{}", Ipv4Addr::new(a, b, c, d)),
+            (IPV6_NET, net) => {
+                let mut octets = [0; 16];
+                octets[..net.len()].copy_from_slice(net);
+                write!(f, "ip|{}/64", Ipv6Addr::from(octets))
+            }
+            (DIGEST, digest) => {
+                f.write_str("sha256|")?;
+                digest.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+            (_, text) => text.iter().try_for_each(|&byte| f.write_char(char::from(byte))),
+        }
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({self})")
+    }
+}
+
+/// Whether a byte stands for itself. `|` is left to [`Key::join`], `%` to the escapes.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_graphic() && byte != b'|' && byte != b'%'
+}
+
+fn escape<const N: usize>(bytes: &[u8], out: &mut SmallVec<[u8; N]>) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for &byte in bytes {
+        if is_plain(byte) {
+            out.push(byte);
+        } else {
+            out.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_ipv6_client_counts_as_its_64_and_a_mapped_one_as_ipv4() {
+        let ip = |text: &str| Key::ip(text.parse().expect("an address"));
+        assert_eq!(ip("2001:db8:1:2::1"), ip("2001:db8:1:2:ffff::9"));
+        assert_ne!(ip("2001:db8:1:2::1"), ip("2001:db8:1:3::1"));
+        assert_eq!(ip("::ffff:192.0.2.1"), ip("192.0.2.1"));
+        assert_eq!(ip("192.0.2.1").to_string(), "ip|192.0.2.1");
+    }
+
+    #[test]
+    fn joining_is_not_confused_by_separators_inside_the_parts() {
+        let k = |text: &str| Key::new(text);
+        assert_ne!(Key::join([k("a|b"), k("c")]), Key::join([k("a"), k("b|c")]));
+        assert_ne!(Key::join([k("a%7Cb"), k("c")]), Key::join([k("a|b"), k("c")]));
+        assert_ne!(Key::join([Key::join([k("a"), k("b")]), k("c")]), Key::join([k("a"), Key::join([k("b"), k("c")])]));
+        assert_ne!(Key::new("ip|192.0.2.1"), Key::ip("192.0.2.1".parse().expect("an address")));
+    }
+
+    proptest! {
+        #[test]
+        fn every_key_prints_short_and_safe(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let printed = Key::new(&bytes).to_string();
+            prop_assert!(printed.len() <= LONGEST);
+            prop_assert!(printed.bytes().all(|b| b.is_ascii_graphic()));
+        }
+
+        #[test]
+        fn different_texts_are_different_keys_in_memory_and_in_print(
+            a in prop::collection::vec(any::<u8>(), 0..80),
+            b in prop::collection::vec(any::<u8>(), 0..80),
+        ) {
+            prop_assert_eq!(a == b, Key::new(&a) == Key::new(&b));
+            prop_assert_eq!(a == b, Key::new(&a).to_string() == Key::new(&b).to_string());
+        }
+
+        #[test]
+        fn different_pairs_are_different_keys(
+            a in ("[a|%]{0,4}", "[a|%]{0,4}"),
+            b in ("[a|%]{0,4}", "[a|%]{0,4}"),
+        ) {
+            let join = |(x, y): &(String, String)| Key::join([Key::new(x), Key::new(y)]);
+            prop_assert_eq!(a == b, join(&a) == join(&b));
+            prop_assert_eq!(a == b, join(&a).to_string() == join(&b).to_string());
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! What may be remembered, and where.
+
+mod key;
+
+pub use self::key::Key;

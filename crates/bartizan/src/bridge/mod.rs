@@ -1,0 +1,4 @@
+//! To other people's crates.
+
+#[cfg(feature = "axum")]
+pub mod axum;

@@ -1,0 +1,168 @@
+//! The response body of every layer: the inner body untouched, or the layer's own answer.
+
+use bytes::{Buf, Bytes};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+pin_project! {
+    /// A response body: that of the inner service, or a layer's own bytes.
+    ///
+    /// Frames, trailers, `size_hint` and `is_end_stream` of the inner body pass untouched. A [`Watch`] that rides
+    /// along learns how the body ended: at its end, by an error, or because the server let it go.
+    #[derive(Debug)]
+    pub struct ResponseBody<B, W: Watch = ()> {
+        #[pin]
+        kind: Kind<B>,
+        watched: Watched<W>,
+    }
+}
+
+pin_project! {
+    #[project = KindProj]
+    #[derive(Debug)]
+    enum Kind<B> {
+        Inner { #[pin] body: B },
+        Own { bytes: Option<Bytes> },
+    }
+}
+
+/// How a body, or the request that it belongs to, ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The last frame was handed over.
+    Complete,
+    /// The body, or the service, answered with an error.
+    Failed,
+    /// It was dropped before its end: most often the client has gone.
+    Dropped,
+}
+
+/// What wants to know how a response body goes.
+pub trait Watch {
+    /// A data frame of `bytes` bytes is about to be handed over.
+    fn data(&mut self, bytes: usize) {
+        let _ = bytes;
+    }
+
+    /// The body has ended. Called exactly once.
+    fn end(self, end: End);
+}
+
+/// Calls [`Watch::end`] exactly once, on drop if nothing came before.
+#[derive(Debug)]
+struct Watched<W: Watch>(Option<W>);
+
+// ===== impl ResponseBody =====
+
+impl<B, W: Watch> ResponseBody<B, W> {
+    /// The body of the inner service, unwatched.
+    pub fn inner(body: B) -> Self {
+        Self { kind: Kind::Inner { body }, watched: Watched(None) }
+    }
+
+    /// A layer's own answer.
+    pub fn own(bytes: impl Into<Bytes>) -> Self {
+        let bytes = Some(bytes.into()).filter(|bytes| !bytes.is_empty());
+        Self { kind: Kind::Own { bytes }, watched: Watched(None) }
+    }
+
+    /// Lets `watch` ride along. A body that has nothing to send ends at once.
+    #[must_use]
+    pub fn watched_by(mut self, watch: W) -> Self
+    where
+        B: Body,
+    {
+        self.watched = Watched(Some(watch));
+        if self.is_over() {
+            self.watched.end(End::Complete);
+        }
+        self
+    }
+
+    fn is_over(&self) -> bool
+    where
+        B: Body,
+    {
+        match &self.kind {
+            Kind::Inner { body } => body.is_end_stream(),
+            Kind::Own { bytes } => bytes.is_none(),
+        }
+    }
+}
+
+impl<B, W> Body for ResponseBody<B, W>
+where
+    B: Body,
+    B::Data: From<Bytes>,
+    W: Watch,
+{
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let mut this = self.project();
+        let frame = match this.kind.as_mut().project() {
+            KindProj::Inner { body } => ready!(body.poll_frame(cx)),
+            KindProj::Own { bytes } => bytes.take().map(|bytes| Ok(Frame::data(bytes.into()))),
+        };
+        match &frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    this.watched.data(data.remaining());
+                }
+                // A server asks `is_end_stream` and may never poll for the `None` that would follow.
+                let over = match &*this.kind {
+                    Kind::Inner { body } => body.is_end_stream(),
+                    Kind::Own { .. } => true,
+                };
+                if over {
+                    this.watched.end(End::Complete);
+                }
+            }
+            Some(Err(_)) => this.watched.end(End::Failed),
+            None => this.watched.end(End::Complete),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_over()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Inner { body } => body.size_hint(),
+            Kind::Own { bytes } => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+        }
+    }
+}
+
+// ===== impl Watch =====
+
+impl Watch for () {
+    fn end(self, _: End) {}
+}
+
+impl<W: Watch> Watched<W> {
+    fn data(&mut self, bytes: usize) {
+        if let Some(watch) = &mut self.0 {
+            watch.data(bytes);
+        }
+    }
+
+    fn end(&mut self, end: End) {
+        if let Some(watch) = self.0.take() {
+            watch.end(end);
+        }
+    }
+}
+
+impl<W: Watch> Drop for Watched<W> {
+    fn drop(&mut self) {
+        self.end(End::Dropped);
+    }
+}

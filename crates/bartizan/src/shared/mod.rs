@@ -1,0 +1,31 @@
+//! The little that three or more layers need.
+//!
+//! A layer that is copied into another code base takes this folder along; nothing here knows any layer.
+
+mod body;
+mod client;
+mod clock;
+mod context;
+mod deadline;
+mod head;
+mod json;
+mod problem;
+mod refusal;
+
+pub use self::{
+    body::{End, ResponseBody, Watch},
+    client::{CidrError, PeerAddr, TrustedProxies},
+    context::{Flag, Notes, RequestId},
+    deadline::Deadline,
+    problem::{Member, Problem},
+    refusal::Refusal,
+};
+
+#[allow(unused_imports, reason = "a build with few layers leaves some of these without a user")]
+pub(crate) use self::{
+    clock::wall_now,
+    context::{Context, Noted},
+    head::{Single, accepts_json, single},
+    json::write_json_str,
+    refusal::OnRefusal,
+};
