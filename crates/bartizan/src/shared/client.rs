@@ -232,7 +232,7 @@ fn warn_if_forwarded(headers: &HeaderMap) {
     static WARNED: AtomicBool = AtomicBool::new(false);
     let seen = SEEN.get();
     SEEN.set(seen.wrapping_add(1));
-    if (seen >= 64 && seen % 64 != 0) || WARNED.load(Ordering::Relaxed) {
+    if (seen >= 64 && !seen.is_multiple_of(64)) || WARNED.load(Ordering::Relaxed) {
         return;
     }
     if (headers.contains_key(X_FORWARDED_FOR) || headers.contains_key(header::FORWARDED))

@@ -31,11 +31,9 @@ impl Deadline {
         extensions.get::<Self>().copied()
     }
 
-    /// Sets this deadline on a request, unless an earlier one stands there; returns the one that holds.
-    pub fn tighten(self, extensions: &mut Extensions) -> Self {
-        let holds = Self::of(extensions).map_or(self, |earlier| earlier.min(self));
-        extensions.insert(holds);
-        holds
+    /// Sets this deadline on a request, unless an earlier one stands there.
+    pub fn tighten(self, extensions: &mut Extensions) {
+        extensions.insert(Self::of(extensions).map_or(self, |earlier| earlier.min(self)));
     }
 
     /// The instant itself, for `tokio::time::timeout_at`.

@@ -74,7 +74,7 @@ impl Problem {
 
     /// An extension member (RFC 9457 §3.2).
     #[must_use]
-    pub fn member(mut self, name: &str, value: impl Member) -> Self {
+    pub fn member(mut self, name: &str, value: &(impl Member + ?Sized)) -> Self {
         self.members.push(',');
         write_json_str(&mut self.members, name);
         self.members.push(':');
@@ -146,6 +146,12 @@ impl Problem {
 
 // ===== impl Member =====
 
+impl Member for str {
+    fn write_json(&self, out: &mut String) {
+        write_json_str(out, self);
+    }
+}
+
 impl Member for &str {
     fn write_json(&self, out: &mut String) {
         write_json_str(out, self);
@@ -170,7 +176,7 @@ impl Member for bool {
     }
 }
 
-impl<M: Member> Member for &[M] {
+impl<M: Member> Member for [M] {
     fn write_json(&self, out: &mut String) {
         out.push('[');
         for (index, member) in self.iter().enumerate() {
@@ -194,8 +200,8 @@ mod tests {
             .detail("wait 3 s")
             .instance("urn:request:1")
             .member("violated-policies", ["a", "b\n"].as_slice())
-            .member("retry_after", 3)
-            .member("final", true);
+            .member("retry_after", &3)
+            .member("final", &true);
         let json: serde_json::Value = serde_json::from_str(&problem.to_json()).expect("valid JSON");
         assert_eq!(
             json,

@@ -16,7 +16,9 @@ pub struct Refusal {
 /// What a user put in the place of a layer's own refusal.
 ///
 /// The function sees why the layer refuses (`R`) and the head of the request.
-pub(crate) struct OnRefusal<R>(Arc<dyn Fn(&R, &request::Parts) -> Response<Bytes> + Send + Sync>);
+pub(crate) struct OnRefusal<R>(Arc<AnswerTo<R>>);
+
+type AnswerTo<R> = dyn Fn(&R, &request::Parts) -> Response<Bytes> + Send + Sync;
 
 // ===== impl Refusal =====
 
