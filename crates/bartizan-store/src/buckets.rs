@@ -1,0 +1,198 @@
+//! Deciding charges over buckets, several in one step.
+
+use crate::{
+    Algorithm, Charge, Decision, Stamp, Verdict,
+    sync::MutexGuard,
+    table::{Arrival, Set, State, Table},
+    throttle::Standing,
+    window::Window,
+};
+use smallvec::SmallVec;
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    sync::OnceLock,
+    time::Duration,
+};
+
+/// All buckets: those that are paced, and those that count in windows. `now` is always an argument.
+pub(crate) struct Buckets {
+    hasher: RandomState,
+    keys: usize,
+    paced: Table<Arrival>,
+    windows: OnceLock<Table<Window>>,
+}
+
+/// Whether to take the charges, if all may pass, or only to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Take,
+    Look,
+}
+
+/// Where the bucket of a charge is. The order of sets is the order of locking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    set: SetNumber,
+    hash: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum SetNumber {
+    Paced(usize),
+    Windows(usize),
+}
+
+/// A set, locked.
+enum Locked<'a> {
+    Paced(MutexGuard<'a, Set<Arrival>>),
+    Windows(MutexGuard<'a, Set<Window>>),
+}
+
+// ===== impl Buckets =====
+
+impl Buckets {
+    pub(crate) fn for_keys(keys: usize) -> Self {
+        Self { hasher: RandomState::new(), keys, paced: Table::for_keys(keys), windows: OnceLock::new() }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.paced.bytes() + self.windows.get().map_or(0, Table::bytes)
+    }
+
+    /// Decides all charges in one step, which nobody else sees half done.
+    pub(crate) fn step(&self, charges: &[Charge<'_>], step: Step, now: u64) -> Decision {
+        if charges.iter().any(|charge| charge.cost > charge.quota.burst_size()) {
+            return Decision::new(Verdict::TooCostly, charges.iter().map(|_| Standing::default()));
+        }
+        match charges {
+            [charge] => self.step_one(charge, step, now),
+            _ => self.step_all(charges, step, now),
+        }
+    }
+
+    /// Corrects what a charge took.
+    pub(crate) fn settle(&self, charge: &Charge<'_>, stamp: Stamp, actual: u32, now: u64) {
+        let place = self.place(charge);
+        match self.lock(place.set) {
+            Locked::Paced(mut set) => settle(&mut set, place.hash, charge, stamp, actual, now),
+            Locked::Windows(mut set) => settle(&mut set, place.hash, charge, stamp, actual, now),
+        }
+    }
+
+    fn step_one(&self, charge: &Charge<'_>, step: Step, now: u64) -> Decision {
+        let place = self.place(charge);
+        let mut set = self.lock(place.set);
+        let mut standing = set.look(place.hash, charge, 0, now);
+        if standing.wait > 0 {
+            return Decision::new(Verdict::Refused(Duration::from_nanos(standing.wait)), [standing]);
+        }
+        if step == Step::Take {
+            standing = set.take(place.hash, charge, now);
+        }
+        Decision::new(Verdict::Admitted, [standing])
+    }
+
+    fn step_all(&self, charges: &[Charge<'_>], step: Step, now: u64) -> Decision {
+        let places: SmallVec<[Place; 4]> = charges.iter().map(|charge| self.place(charge)).collect();
+        let mut order: SmallVec<[SetNumber; 4]> = places.iter().map(|place| place.set).collect();
+        order.sort_unstable();
+        order.dedup();
+        let mut sets: SmallVec<[Locked<'_>; 4]> = order.iter().map(|&set| self.lock(set)).collect();
+        let locked =
+            |place: &Place| order.iter().position(|set| *set == place.set).expect("every set was locked above");
+
+        let mut standings: SmallVec<[Standing; 2]> = SmallVec::new();
+        for (index, (charge, place)) in charges.iter().zip(&places).enumerate() {
+            // What the charges before this one would take from the same bucket counts as taken.
+            let same = charges.iter().zip(&places).take(index).filter(|(_, other)| *other == place);
+            let before = same.map(|(other, _)| u64::from(other.cost)).sum();
+            standings.push(sets[locked(place)].look(place.hash, charge, before, now));
+        }
+        let wait = standings.iter().map(|standing| standing.wait).max().unwrap_or(0);
+        if wait > 0 {
+            return Decision::new(Verdict::Refused(Duration::from_nanos(wait)), standings);
+        }
+        if step == Step::Take {
+            for ((charge, place), standing) in charges.iter().zip(&places).zip(&mut standings) {
+                *standing = sets[locked(place)].take(place.hash, charge, now);
+            }
+        }
+        Decision::new(Verdict::Admitted, standings)
+    }
+
+    fn place(&self, charge: &Charge<'_>) -> Place {
+        let mut hasher = self.hasher.build_hasher();
+        // The key's bytes begin with their length, so no key runs over into the name of the policy.
+        hasher.write(charge.key.as_bytes());
+        hasher.write(charge.policy.as_bytes());
+        if charge.quota.algorithm() == Algorithm::Gcra {
+            let hash = hasher.finish();
+            return Place { set: SetNumber::Paced(self.paced.index(hash)), hash };
+        }
+        // Windows of another length are another count. A pace can change while its bucket stays.
+        hasher.write_u64(charge.quota.period_ns());
+        let hash = hasher.finish();
+        Place { set: SetNumber::Windows(self.windows().index(hash)), hash }
+    }
+
+    fn lock(&self, set: SetNumber) -> Locked<'_> {
+        match set {
+            SetNumber::Paced(index) => Locked::Paced(self.paced.lock(index)),
+            SetNumber::Windows(index) => Locked::Windows(self.windows().lock(index)),
+        }
+    }
+
+    fn windows(&self) -> &Table<Window> {
+        self.windows.get_or_init(|| Table::for_keys(self.keys))
+    }
+}
+
+// ===== impl Locked =====
+
+impl Locked<'_> {
+    fn look(&self, hash: u64, charge: &Charge<'_>, before: u64, now: u64) -> Standing {
+        match self {
+            Self::Paced(set) => look(set, hash, charge, before, now),
+            Self::Windows(set) => look(set, hash, charge, before, now),
+        }
+    }
+
+    fn take(&mut self, hash: u64, charge: &Charge<'_>, now: u64) -> Standing {
+        match self {
+            Self::Paced(set) => take(set, hash, charge, now),
+            Self::Windows(set) => take(set, hash, charge, now),
+        }
+    }
+}
+
+/// How a charge stands, and how long it has to wait if `before` is taken from its bucket first.
+fn look<S: State>(set: &Set<S>, hash: u64, charge: &Charge<'_>, before: u64, now: u64) -> Standing {
+    let state = set.state(hash, now);
+    let wait = match charge.cost {
+        0 => 0,
+        cost => state.wait(&charge.quota, before + u64::from(cost), now),
+    };
+    Standing { wait, ..state.standing(&charge.quota, now) }
+}
+
+/// Takes a charge; how it stands afterwards.
+fn take<S: State>(set: &mut Set<S>, hash: u64, charge: &Charge<'_>, now: u64) -> Standing {
+    if charge.cost == 0 {
+        return set.state(hash, now).standing(&charge.quota, now);
+    }
+    let (state, owner) = set.state_mut(hash, now);
+    let stamp = state.add(&charge.quota, owner, charge.cost.into(), now);
+    Standing { stamp, ..state.standing(&charge.quota, now) }
+}
+
+fn settle<S: State>(set: &mut Set<S>, hash: u64, charge: &Charge<'_>, stamp: Stamp, actual: u32, now: u64) {
+    if actual == charge.cost {
+        return;
+    }
+    let (state, owner) = set.state_mut(hash, now);
+    if actual < charge.cost {
+        state.refund(&charge.quota, stamp, u64::from(charge.cost - actual), now);
+    } else {
+        state.add(&charge.quota, owner, u64::from(actual - charge.cost), now);
+    }
+}

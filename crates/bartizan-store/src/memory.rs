@@ -1,0 +1,122 @@
+//! Everything in this process: bounded, shared by clones.
+
+use crate::{
+    Charge, Decision, Key, KeyValue, Stamp, Throttle, Unavailable,
+    buckets::{Buckets, Step},
+    throttle::nanos,
+    values::Values,
+};
+use bytes::Bytes;
+use std::{
+    fmt,
+    future::{Ready, ready},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use tokio::time::Instant;
+
+/// Quotas and values in this process. Clones share them.
+///
+/// **Memory is bounded.** A table for `n` keys is allocated at once and never grows: 128 bytes for each set of seven
+/// buckets, at least two buckets for each key, a power of two of sets; so 37 to 73 bytes a key, 4 MiB for the 100 000
+/// keys of [`new`](Self::new). Keys are told apart by 64 bits of a keyed hash (`SipHash`) whose secret is drawn for
+/// each `Memory`. Quotas that count in windows live in a second table of the same kind, made when the first of them is
+/// used: 384 bytes for each set, and what they count.
+///
+/// **A debt is never forgiven.** A bucket gives way to another only when it is full again. Where all buckets of a set
+/// are in use, further keys that fall into it share one: a flood of invented keys can make strangers wait for each
+/// other, but lets nobody pass who would have had to wait.
+///
+/// Values are kept in at most 64 MiB, keys and bookkeeping included; over that, those least used make room.
+#[derive(Clone)]
+pub struct Memory(Arc<Inner>);
+
+struct Inner {
+    began: Instant,
+    /// Wall time when it began, in nanoseconds since 1970. Read once, so that later jumps of the wall clock do nothing.
+    began_wall: u64,
+    buckets: Buckets,
+    values: Values,
+}
+
+const DEFAULT_KEYS: usize = 100_000;
+
+// ===== impl Memory =====
+
+impl Memory {
+    /// Memory for about 100 000 keys that are limited at the same time.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::for_keys(DEFAULT_KEYS)
+    }
+
+    /// Memory for about `keys` keys that are limited at the same time. A key whose bucket is full takes no room.
+    #[must_use]
+    pub fn for_keys(keys: usize) -> Self {
+        Self(Arc::new(Inner {
+            began: Instant::now(),
+            began_wall: wall_now(),
+            buckets: Buckets::for_keys(keys),
+            values: Values::new(),
+        }))
+    }
+
+    /// The bytes that the tables of buckets take. They do not depend on how many keys have been seen.
+    #[must_use]
+    pub fn table_bytes(&self) -> usize {
+        self.0.buckets.bytes()
+    }
+
+    fn now(&self) -> u64 {
+        self.0.began_wall.saturating_add(nanos(self.0.began.elapsed()))
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory").field("table_bytes", &self.table_bytes()).finish_non_exhaustive()
+    }
+}
+
+impl Throttle for Memory {
+    type Deciding = Ready<Result<Decision, Unavailable>>;
+
+    fn decide(&self, charges: &[Charge<'_>]) -> Self::Deciding {
+        ready(Ok(self.0.buckets.step(charges, Step::Take, self.now())))
+    }
+
+    fn peek(&self, charges: &[Charge<'_>]) -> Self::Deciding {
+        ready(Ok(self.0.buckets.step(charges, Step::Look, self.now())))
+    }
+
+    fn settle(&self, charge: &Charge<'_>, stamp: Stamp, actual: u32) {
+        self.0.buckets.settle(charge, stamp, actual, self.now());
+    }
+}
+
+impl KeyValue for Memory {
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>, Unavailable> {
+        Ok(self.0.values.get(key))
+    }
+
+    async fn set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), Unavailable> {
+        self.0.values.set(*key, value, ttl);
+        Ok(())
+    }
+
+    async fn remove(&self, key: &Key) -> Result<(), Unavailable> {
+        self.0.values.remove(key);
+        Ok(())
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "read once, to align calendar windows")]
+fn wall_now() -> u64 {
+    nanos(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
+}

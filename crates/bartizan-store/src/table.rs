@@ -1,0 +1,174 @@
+//! A bounded table of buckets that never forgives a debt.
+//!
+//! The table is an array of sets, each a few slots under a lock of its own; a key's hash names its set and tells it
+//! from the other keys there. A slot whose bucket is full again is as good as free. When no slot of a set is free, a
+//! new key shares the set's overflow cell with all others in that plight, which counts them together: too strictly, for
+//! a while, but never too kindly. A key that then gets a slot starts from what the cell has counted, so that no way
+//! leads from a debt to a clean slate but time.
+
+use crate::{
+    Quota, gcra,
+    sync::{Mutex, MutexGuard},
+    throttle::{Stamp, Standing},
+    window::{Owner, Window},
+};
+
+/// What a table remembers for one key. [`Default`] is a full bucket.
+pub(crate) trait State: Clone + Default {
+    /// The bucket is full again, so that nothing need be remembered.
+    fn is_fresh(&self, now: u64) -> bool;
+    /// How long `cost` has to wait; zero if it may be taken now.
+    fn wait(&self, quota: &Quota, cost: u64, now: u64) -> u64;
+    /// Takes `cost`, whether or not it fits.
+    fn add(&mut self, quota: &Quota, owner: Owner, cost: u64, now: u64) -> Stamp;
+    /// Gives back `amount` of what was taken at `stamp`.
+    fn refund(&mut self, quota: &Quota, stamp: Stamp, amount: u64, now: u64);
+    /// What is left.
+    fn standing(&self, quota: &Quota, now: u64) -> Standing;
+}
+
+/// The state of GCRA: its theoretical arrival time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Arrival(u64);
+
+/// An array of sets. Its length is a power of two, and never changes.
+#[derive(Debug)]
+pub(crate) struct Table<S> {
+    sets: Box<[Aligned<S>]>,
+}
+
+/// For GCRA a set fills two cache lines, which processors fetch together, and shares neither with another set.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Aligned<S>(Mutex<Set<S>>);
+
+#[derive(Debug, Default)]
+pub(crate) struct Set<S> {
+    overflow: S,
+    slots: [Slot<S>; SLOTS],
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot<S> {
+    tag: u64,
+    state: S,
+}
+
+/// Where a key's state is, or would be.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Known(usize),
+    Free(usize),
+    Overflow,
+}
+
+pub(crate) const SLOTS: usize = 7;
+
+// ===== impl Table =====
+
+impl<S: State> Table<S> {
+    /// A table with at least twice as many slots as `keys`, so that hardly a set overflows when it holds that many.
+    pub(crate) fn for_keys(keys: usize) -> Self {
+        let sets = keys.saturating_mul(2).div_ceil(SLOTS).next_power_of_two();
+        Self { sets: (0..sets).map(|_| Aligned(Mutex::new(Set::default()))).collect() }
+    }
+
+    /// The number of the set that a hash belongs to.
+    pub(crate) fn index(&self, hash: u64) -> usize {
+        // The low bits; the length is a power of two, and fits.
+        usize::try_from(hash & (self.sets.len() as u64 - 1)).unwrap_or_default()
+    }
+
+    pub(crate) fn lock(&self, index: usize) -> MutexGuard<'_, Set<S>> {
+        self.sets[index].0.lock()
+    }
+
+    /// The memory that the table takes, whatever is in it.
+    pub(crate) fn bytes(&self) -> usize {
+        std::mem::size_of_val(&*self.sets)
+    }
+}
+
+// ===== impl Set =====
+
+impl<S: State> Set<S> {
+    /// The state of the key with this hash, as it is or as it would begin.
+    pub(crate) fn state(&self, hash: u64, now: u64) -> S {
+        match self.place(hash, now) {
+            Place::Known(slot) => self.slots[slot].state.clone(),
+            Place::Free(_) | Place::Overflow => self.overflow.clone(),
+        }
+    }
+
+    /// The state of the key with this hash, for writing: the key takes a free slot if there is one.
+    pub(crate) fn state_mut(&mut self, hash: u64, now: u64) -> (&mut S, Owner) {
+        match self.place(hash, now) {
+            Place::Known(slot) => (&mut self.slots[slot].state, Owner::One),
+            Place::Free(slot) => {
+                self.slots[slot] = Slot { tag: hash, state: self.overflow.clone() };
+                (&mut self.slots[slot].state, Owner::One)
+            }
+            Place::Overflow => (&mut self.overflow, Owner::Shared),
+        }
+    }
+
+    fn place(&self, hash: u64, now: u64) -> Place {
+        let mut place = Place::Overflow;
+        for (index, slot) in self.slots.iter().enumerate() {
+            if slot.tag == hash {
+                return Place::Known(index);
+            }
+            if matches!(place, Place::Overflow) && slot.state.is_fresh(now) {
+                place = Place::Free(index);
+            }
+        }
+        place
+    }
+}
+
+// ===== impl State =====
+
+impl State for Arrival {
+    fn is_fresh(&self, now: u64) -> bool {
+        self.0 <= now
+    }
+
+    fn wait(&self, quota: &Quota, cost: u64, now: u64) -> u64 {
+        gcra::wait(quota, self.0, cost, now)
+    }
+
+    fn add(&mut self, quota: &Quota, _: Owner, cost: u64, now: u64) -> Stamp {
+        self.0 = gcra::add(quota, self.0, cost, now);
+        Stamp::new(self.0)
+    }
+
+    fn refund(&mut self, quota: &Quota, stamp: Stamp, amount: u64, now: u64) {
+        self.0 = gcra::refund(quota, self.0, stamp.get(), amount, now);
+    }
+
+    fn standing(&self, quota: &Quota, now: u64) -> Standing {
+        gcra::standing(quota, self.0, now)
+    }
+}
+
+impl State for Window {
+    fn is_fresh(&self, now: u64) -> bool {
+        self.is_fresh(now)
+    }
+
+    fn wait(&self, quota: &Quota, cost: u64, now: u64) -> u64 {
+        self.wait(quota, cost, now)
+    }
+
+    fn add(&mut self, quota: &Quota, owner: Owner, cost: u64, now: u64) -> Stamp {
+        Stamp::new(self.add(quota, owner, cost, now))
+    }
+
+    fn refund(&mut self, _: &Quota, stamp: Stamp, amount: u64, now: u64) {
+        self.refund(stamp.get(), amount, now);
+    }
+
+    fn standing(&self, quota: &Quota, now: u64) -> Standing {
+        self.standing(quota, now)
+    }
+}
