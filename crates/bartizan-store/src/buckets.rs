@@ -180,19 +180,14 @@ fn take<S: State>(set: &mut Set<S>, hash: u64, charge: &Charge<'_>, now: u64) ->
     if charge.cost == 0 {
         return set.state(hash, now).standing(&charge.quota, now);
     }
-    let (state, owner) = set.state_mut(hash, now);
-    let stamp = state.add(&charge.quota, owner, charge.cost.into(), now);
+    let (state, stamp) = set.add(hash, &charge.quota, charge.cost.into(), now);
     Standing { stamp, ..state.standing(&charge.quota, now) }
 }
 
 fn settle<S: State>(set: &mut Set<S>, hash: u64, charge: &Charge<'_>, stamp: Stamp, actual: u32, now: u64) {
-    if actual == charge.cost {
-        return;
-    }
-    let (state, owner) = set.state_mut(hash, now);
     if actual < charge.cost {
-        state.refund(&charge.quota, stamp, u64::from(charge.cost - actual), now);
-    } else {
-        state.add(&charge.quota, owner, u64::from(actual - charge.cost), now);
+        set.refund(hash, &charge.quota, stamp, u64::from(charge.cost - actual), now);
+    } else if actual > charge.cost {
+        set.add(hash, &charge.quota, u64::from(actual - charge.cost), now);
     }
 }

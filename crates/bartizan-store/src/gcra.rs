@@ -21,15 +21,14 @@ pub(crate) fn add(quota: &Quota, arrival: u64, cost: u64, now: u64) -> u64 {
     arrival.max(now).saturating_add(quota.interval_ns().saturating_mul(cost))
 }
 
-/// The arrival time after `amount` of what was once taken is given back. `stamp` is the arrival time as it was after
-/// the taking.
+/// By how much the arrival time moves back when `amount` of what was once taken is given back. `end` is the arrival
+/// time as it was after the taking, less what has been given back since.
 ///
-/// What has been replenished since is not given back twice: only that part of the amount counts which still lies
-/// ahead of now, as if it had never been taken. So no burst can be saved up by taking early and giving back late.
+/// What has been replenished is not given back once more: only that part of the amount counts which still lies ahead of
+/// now, as if it had never been taken. So no burst is saved up by taking early and giving back late.
 #[must_use]
-pub(crate) fn refund(quota: &Quota, arrival: u64, stamp: u64, amount: u64, now: u64) -> u64 {
-    let given = quota.interval_ns().saturating_mul(amount).min(stamp.saturating_sub(now));
-    arrival.saturating_sub(given)
+pub(crate) fn refund(quota: &Quota, end: u64, amount: u64, now: u64) -> u64 {
+    quota.interval_ns().saturating_mul(amount).min(end.saturating_sub(now))
 }
 
 /// What is left now, and when all of it will be there again.
@@ -37,7 +36,8 @@ pub(crate) fn refund(quota: &Quota, arrival: u64, stamp: u64, amount: u64, now: 
 pub(crate) fn standing(quota: &Quota, arrival: u64, now: u64) -> Standing {
     let owed = arrival.saturating_sub(now);
     let left = capacity(quota).saturating_sub(owed) / quota.interval_ns();
-    Standing { available: u32::try_from(left).unwrap_or(u32::MAX), full_in: owed, ..Standing::default() }
+    let next_in = if left == 0 { wait(quota, arrival, 1, now) } else { 0 };
+    Standing { available: u32::try_from(left).unwrap_or(u32::MAX), next_in, full_in: owed, ..Standing::default() }
 }
 
 /// How far ahead of now the arrival time may lie: the whole burst.

@@ -19,10 +19,10 @@ pub(crate) trait State: Clone + Default {
     fn is_fresh(&self, now: u64) -> bool;
     /// How long `cost` has to wait; zero if it may be taken now.
     fn wait(&self, quota: &Quota, cost: u64, now: u64) -> u64;
-    /// Takes `cost`, whether or not it fits.
-    fn add(&mut self, quota: &Quota, owner: Owner, cost: u64, now: u64) -> Stamp;
-    /// Gives back `amount` of what was taken at `stamp`.
-    fn refund(&mut self, quota: &Quota, stamp: Stamp, amount: u64, now: u64);
+    /// Takes `cost`, whether or not it fits; returns the stamp by which some of it can be given back.
+    fn add(&mut self, quota: &Quota, owner: Owner, cost: u64, now: u64) -> u64;
+    /// Gives back `amount` of what was taken under `stamp`; returns by how much stamps from before are now too late.
+    fn refund(&mut self, quota: &Quota, stamp: u64, amount: u64, now: u64) -> u64;
     /// What is left.
     fn standing(&self, quota: &Quota, now: u64) -> Standing;
 }
@@ -45,6 +45,8 @@ struct Aligned<S>(Mutex<Set<S>>);
 #[derive(Debug, Default)]
 pub(crate) struct Set<S> {
     overflow: S,
+    /// By how much refunds have moved the times of this set, in all. Stamps are told in times that never moved.
+    moved: u64,
     slots: [Slot<S>; SLOTS],
 }
 
@@ -62,14 +64,14 @@ enum Place {
     Overflow,
 }
 
-pub(crate) const SLOTS: usize = 7;
+pub(crate) const SLOTS: usize = 6;
 
 // ===== impl Table =====
 
 impl<S: State> Table<S> {
-    /// A table with at least twice as many slots as `keys`, so that hardly a set overflows when it holds that many.
+    /// A table in which a set has at most 3.5 of `keys` on average, so that few of them overflow when all are in use.
     pub(crate) fn for_keys(keys: usize) -> Self {
-        let sets = keys.saturating_mul(2).div_ceil(SLOTS).next_power_of_two();
+        let sets = keys.saturating_mul(2).div_ceil(7).next_power_of_two();
         Self { sets: (0..sets).map(|_| Aligned(Mutex::new(Set::default()))).collect() }
     }
 
@@ -100,8 +102,24 @@ impl<S: State> Set<S> {
         }
     }
 
+    /// Takes `cost` from the key with this hash, whether or not it fits; returns the state and the stamp.
+    pub(crate) fn add(&mut self, hash: u64, quota: &Quota, cost: u64, now: u64) -> (&S, Stamp) {
+        let moved = self.moved;
+        let (state, owner) = self.state_mut(hash, now);
+        let stamp = state.add(quota, owner, cost, now);
+        (state, Stamp::new(stamp.saturating_add(moved)))
+    }
+
+    /// Gives back `amount` of what the key with this hash took under `stamp`.
+    pub(crate) fn refund(&mut self, hash: u64, quota: &Quota, stamp: Stamp, amount: u64, now: u64) {
+        let stamp = stamp.get().saturating_sub(self.moved);
+        let (state, _) = self.state_mut(hash, now);
+        let moved = state.refund(quota, stamp, amount, now);
+        self.moved = self.moved.saturating_add(moved);
+    }
+
     /// The state of the key with this hash, for writing: the key takes a free slot if there is one.
-    pub(crate) fn state_mut(&mut self, hash: u64, now: u64) -> (&mut S, Owner) {
+    fn state_mut(&mut self, hash: u64, now: u64) -> (&mut S, Owner) {
         match self.place(hash, now) {
             Place::Known(slot) => (&mut self.slots[slot].state, Owner::One),
             Place::Free(slot) => {
@@ -137,13 +155,15 @@ impl State for Arrival {
         gcra::wait(quota, self.0, cost, now)
     }
 
-    fn add(&mut self, quota: &Quota, _: Owner, cost: u64, now: u64) -> Stamp {
+    fn add(&mut self, quota: &Quota, _: Owner, cost: u64, now: u64) -> u64 {
         self.0 = gcra::add(quota, self.0, cost, now);
-        Stamp::new(self.0)
+        self.0
     }
 
-    fn refund(&mut self, quota: &Quota, stamp: Stamp, amount: u64, now: u64) {
-        self.0 = gcra::refund(quota, self.0, stamp.get(), amount, now);
+    fn refund(&mut self, quota: &Quota, stamp: u64, amount: u64, now: u64) -> u64 {
+        let moved = gcra::refund(quota, stamp, amount, now);
+        self.0 = self.0.saturating_sub(moved);
+        moved
     }
 
     fn standing(&self, quota: &Quota, now: u64) -> Standing {
@@ -160,12 +180,13 @@ impl State for Window {
         self.wait(quota, cost, now)
     }
 
-    fn add(&mut self, quota: &Quota, owner: Owner, cost: u64, now: u64) -> Stamp {
-        Stamp::new(self.add(quota, owner, cost, now))
+    fn add(&mut self, quota: &Quota, owner: Owner, cost: u64, now: u64) -> u64 {
+        self.add(quota, owner, cost, now)
     }
 
-    fn refund(&mut self, _: &Quota, stamp: Stamp, amount: u64, now: u64) {
-        self.refund(stamp.get(), amount, now);
+    fn refund(&mut self, _: &Quota, stamp: u64, amount: u64, now: u64) -> u64 {
+        self.refund(stamp, amount, now);
+        0
     }
 
     fn standing(&self, quota: &Quota, now: u64) -> Standing {

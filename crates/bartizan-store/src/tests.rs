@@ -205,7 +205,7 @@ proptest! {
         }
     }
 
-    /// Everything that passes a table of seven slots would have passed a table without bounds.
+    /// Everything that passes a table of six slots would have passed a table without bounds.
     #[test]
     fn eviction_and_overflow_never_admit_what_unbounded_memory_would_refuse(
         quotas in prop::collection::vec(any_quota(), 1..3),

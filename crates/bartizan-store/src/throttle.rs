@@ -61,6 +61,7 @@ pub enum Verdict {
 pub struct Standing {
     pub(crate) wait: u64,
     pub(crate) available: u32,
+    pub(crate) next_in: u64,
     pub(crate) full_in: u64,
     pub(crate) stamp: Stamp,
 }
@@ -108,8 +109,8 @@ impl Decision {
 impl Standing {
     /// A standing. For whoever writes a store.
     #[must_use]
-    pub fn new(wait: Duration, available: u32, full_in: Duration, stamp: Stamp) -> Self {
-        Self { wait: nanos(wait), available, full_in: nanos(full_in), stamp }
+    pub fn new(wait: Duration, available: u32, next_in: Duration, full_in: Duration, stamp: Stamp) -> Self {
+        Self { wait: nanos(wait), available, next_in: nanos(next_in), full_in: nanos(full_in), stamp }
     }
 
     /// How long this quota alone would have the request wait; zero if it would let it pass.
@@ -128,6 +129,12 @@ impl Standing {
     #[must_use]
     pub fn available(&self) -> u32 {
         self.available
+    }
+
+    /// The time until anything may pass; zero if something may pass now.
+    #[must_use]
+    pub fn next_in(&self) -> Duration {
+        Duration::from_nanos(self.next_in)
     }
 
     /// The time until all of the quota is there again.

@@ -89,6 +89,7 @@ impl Window {
         let left = u64::from(quota.limit()).saturating_sub(self.used(now));
         Standing {
             available: u32::try_from(left).unwrap_or(u32::MAX),
+            next_in: if left == 0 { self.wait(quota, 1, now) } else { 0 },
             full_in: self.counted.back().map_or(0, |last| last.until.saturating_sub(now)),
             ..Standing::default()
         }
