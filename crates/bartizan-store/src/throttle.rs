@@ -9,8 +9,8 @@ use std::{fmt, future::Future, time::Duration};
 /// A decision over several charges is one atomic step: all of them are taken or none is, whatever their order and
 /// whoever else asks at the same time.
 pub trait Throttle: Send + Sync + 'static {
-    /// The pending decision. A store in memory answers at once, without an allocation.
-    type Deciding: Future<Output = Result<Decision, Unavailable>> + Send;
+    /// The pending decision: ready at once for a store in memory, a box for one that is far away.
+    type Deciding: Future<Output = Result<Decision, Unavailable>> + Send + Unpin;
 
     /// Takes all the charges, or none of them.
     fn decide(&self, charges: &[Charge<'_>]) -> Self::Deciding;

@@ -1,1 +1,97 @@
-//! Soon.
+//! Answers 429 to whoever asks for more than a quota grants: per client, tenant, route, or anything in the head.
+//!
+//! A refused client gets `429 Too Many Requests` as `application/problem+json` with the problem types and the
+//! `violated-policies` of [draft-ietf-httpapi-ratelimit-headers-11], `Retry-After` in whole seconds (rounded up, at
+//! least 1), and `RateLimit` and `RateLimit-Policy`; a gRPC client gets `RESOURCE_EXHAUSTED` and a pushback. Nothing
+//! else of the service is touched.
+//!
+//! # Example
+//!
+//! ```
+//! use axum::{Router, body::Body, routing::get};
+//! use bartizan::{PeerAddr, rate_limit::{Quota, RateLimitLayer}};
+//! use http::{Request, StatusCode};
+//! use tower::ServiceExt;
+//!
+//! const PER_CLIENT: Quota = Quota::per_second(10).burst(2); // ten a second, two at once
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let app = Router::new().route("/", get(|| async { "hello" })).layer(RateLimitLayer::new(PER_CLIENT));
+//!
+//! let mut answers = Vec::new();
+//! for client in ["192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2"] {
+//!     let peer = PeerAddr(format!("{client}:4711").parse()?); // a server does this: bridge::axum::with_peer_addr
+//!     let request = Request::builder().uri("/").extension(peer).body(Body::empty())?;
+//!     answers.push(app.clone().oneshot(request).await?);
+//! }
+//! assert_eq!(answers[1].status(), StatusCode::OK);
+//! assert_eq!(answers[2].status(), StatusCode::TOO_MANY_REQUESTS);
+//! assert_eq!(answers[2].headers()["retry-after"], "1");
+//! assert_eq!(answers[2].headers()["ratelimit-policy"], r#""default";q=10;w=1"#);
+//! assert_eq!(answers[3].status(), StatusCode::OK);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Several policies are decided in one step, all or nothing, so that a client who is refused by one takes nothing from
+//! the others; and a login is charged for its failures only:
+//!
+//! ```
+//! use bartizan::rate_limit::{Policy, Quota, RateLimitLayer, key};
+//!
+//! let everybody = RateLimitLayer::new(Quota::per_second(10))
+//!     .and(Policy::new("day", Quota::per_day(10_000).calendar_window()))
+//!     .and(Policy::new("total", Quota::per_second(5_000)).key_by(key::global()));
+//!
+//! let login = RateLimitLayer::new(Policy::new("login", Quota::per_minute(5).burst(5)))
+//!     .settle_by(|outcome| u32::from(outcome.status().is_none_or(|status| status == 401)));
+//! # let _ = (everybody, login);
+//! ```
+//!
+//! # Order
+//!
+//! By client address outside authentication, so that guessing costs the guesser; by tenant or user inside it. Inside
+//! CORS, so that a browser may read the 429, and with [`exempt`](RateLimitLayer::exempt) for what must always pass.
+//!
+//! # What it remembers
+//!
+//! What its [store](RateLimitLayer::store) remembers: by default a [`Memory`] of its own, made in
+//! [`RateLimitLayer::new`] and shared by every clone, route, method and connection. It takes 4 MiB for 100 000 keys
+//! at once, never grows, and never forgives a debt.
+//!
+//! # When the store is down
+//!
+//! Requests are admitted, and an [`Event`] tells it; with [`refuse_when_unavailable`] they are answered with 503.
+//! A `Memory` is never down.
+//!
+//! # Lifting
+//!
+//! Copy this folder and `shared/`; add `bartizan-store`, `sfv` and `smallvec` to the dependencies.
+//!
+//! [draft-ietf-httpapi-ratelimit-headers-11]: https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/11/
+//! [`refuse_when_unavailable`]: RateLimitLayer::refuse_when_unavailable
+
+mod fields;
+mod future;
+pub mod key;
+mod layer;
+mod limiter;
+mod policy;
+mod queue;
+mod refusal;
+mod rules;
+mod settle;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    fields::{Fields, When},
+    future::ResponseFuture,
+    layer::{Event, RateLimit, RateLimitLayer},
+    policy::Policy,
+    refusal::{Reason, Refused},
+    settle::{Outcome, Settlement},
+};
+pub use bartizan_store::{Algorithm, Decision, Key, Memory, Quota, Scoped, Standing, Throttle, Unavailable};

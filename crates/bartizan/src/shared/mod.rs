@@ -26,6 +26,7 @@ pub(crate) use self::{
     clock::wall_now,
     context::{Context, Noted},
     head::{Single, accepts_json, single},
-    json::write_json_str,
+    json::{for_each_json_piece, write_json_str},
+    problem::PreparedProblem,
     refusal::OnRefusal,
 };

@@ -1,6 +1,6 @@
 //! Problem details for HTTP APIs (RFC 9457): what every refusal says.
 
-use super::{accepts_json, write_json_str};
+use super::{RequestId, accepts_json, write_json_str};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use std::{borrow::Cow, fmt::Write};
@@ -26,6 +26,14 @@ pub struct Problem {
     instance: Option<String>,
     /// The extension members as JSON, each with its comma in front.
     members: String,
+}
+
+/// A problem that is rendered once and sent often; only the request id is filled in each time.
+#[derive(Clone, Debug)]
+pub(crate) struct PreparedProblem {
+    status: StatusCode,
+    json: Bytes,
+    text: Bytes,
 }
 
 /// What an extension member of a [`Problem`] can hold.
@@ -141,6 +149,35 @@ impl Problem {
         }
         out.push('\n');
         out
+    }
+}
+
+// ===== impl PreparedProblem =====
+
+impl PreparedProblem {
+    /// The response. `instance` becomes `urn:request:<id>` where the id is known.
+    pub(crate) fn to_response(&self, request_headers: &HeaderMap, id: Option<&RequestId>) -> Response<Bytes> {
+        let (content_type, body) = match id {
+            _ if !accepts_json(request_headers) => ("text/plain; charset=utf-8", self.text.clone()),
+            None => ("application/problem+json", self.json.clone()),
+            Some(id) => {
+                // The alphabet of ids needs no escape.
+                let open = &self.json[..self.json.len() - 1];
+                let parts = [open, br#","instance":"urn:request:"#, id.as_str().as_bytes(), br#""}"#];
+                ("application/problem+json", Bytes::from(parts.concat()))
+            }
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = self.status;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response
+    }
+}
+
+impl From<Problem> for PreparedProblem {
+    fn from(problem: Problem) -> Self {
+        let (json, text) = (problem.to_json().into(), problem.to_text().into());
+        Self { status: problem.status, json, text }
     }
 }
 

@@ -1,0 +1,224 @@
+//! The fields that tell a client how it stands.
+
+use super::{policy::Policy, rules::Dues};
+use crate::shared::wall_now;
+use bartizan_store::{Algorithm, Quota, Standing};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use sfv::{ListSerializer, StringRef, key_ref};
+use std::time::{Duration, SystemTime};
+
+/// Which fields to send, and with which responses.
+///
+/// By default those of [draft-ietf-httpapi-ratelimit-headers-11] with refusals only.
+///
+/// [draft-ietf-httpapi-ratelimit-headers-11]: https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/11/
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fields {
+    dialect: Dialect,
+    when: When,
+}
+
+/// With which admitted responses the fields go. With refusals they always go.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum When {
+    /// With all.
+    Always,
+    /// With none.
+    Refused,
+    /// With those that leave less than this share of the burst, from 0 to 1.
+    Below(f32),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialect {
+    Draft11,
+    Draft03,
+    Delta,
+    Epoch,
+    None,
+}
+
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const DRAFT_03: [HeaderName; 3] = [
+    HeaderName::from_static("ratelimit-limit"),
+    HeaderName::from_static("ratelimit-remaining"),
+    HeaderName::from_static("ratelimit-reset"),
+];
+const X_RATELIMIT: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-limit"),
+    HeaderName::from_static("x-ratelimit-remaining"),
+    HeaderName::from_static("x-ratelimit-reset"),
+];
+
+// ===== impl Fields =====
+
+impl Fields {
+    /// `RateLimit` and `RateLimit-Policy` as structured fields (draft 11), one member for each policy.
+    ///
+    /// `q` and `w` are the quota and its period; for a burst above the quota, the burst and the time that replenishes
+    /// it. `r` is what is left now. `t` is the time for which `r` has to last: whoever sends no more than `r` in `t`
+    /// seconds is not refused, and the pace that the two suggest is never above the quota's own.
+    #[must_use]
+    pub const fn draft() -> Self {
+        Self { dialect: Dialect::Draft11, when: When::Refused }
+    }
+
+    /// `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset` (seconds), as draft 3 had them, for the policy
+    /// of which least is left.
+    #[must_use]
+    pub const fn draft_03() -> Self {
+        Self { dialect: Dialect::Draft03, when: When::Refused }
+    }
+
+    /// `X-RateLimit-Limit`, `-Remaining` and `-Reset`, the reset in seconds from now.
+    #[must_use]
+    pub const fn x_delta() -> Self {
+        Self { dialect: Dialect::Delta, when: When::Refused }
+    }
+
+    /// `X-RateLimit-Limit`, `-Remaining` and `-Reset`, the reset in seconds since 1970, as GitHub sends them.
+    #[must_use]
+    pub const fn x_epoch() -> Self {
+        Self { dialect: Dialect::Epoch, when: When::Refused }
+    }
+
+    /// No fields but `Retry-After`.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { dialect: Dialect::None, when: When::Refused }
+    }
+
+    /// With which admitted responses they go.
+    #[must_use]
+    pub const fn when(mut self, when: When) -> Self {
+        self.when = when;
+        self
+    }
+
+    /// Whether an admitted response carries them.
+    pub(super) fn wanted(&self, dues: &Dues, standings: &[Standing]) -> bool {
+        match self.when {
+            _ if self.dialect == Dialect::None => false,
+            When::Always => true,
+            When::Refused => false,
+            When::Below(share) => dues.iter().zip(standings).any(|(due, standing)| {
+                f64::from(standing.available()) < f64::from(share) * f64::from(due.quota.burst_size())
+            }),
+        }
+    }
+
+    /// Adds the fields to the head of a response. `constant` is the value of `RateLimit-Policy`, where it never changes.
+    pub(super) fn write(
+        &self,
+        policies: &[Policy],
+        constant: Option<&HeaderValue>,
+        dues: &Dues,
+        standings: &[Standing],
+        headers: &mut HeaderMap,
+    ) {
+        let told = dues.iter().zip(standings).filter(|(due, _)| !policies[due.policy].quiet);
+        let names = match self.dialect {
+            Dialect::None => return,
+            Dialect::Draft11 => {
+                let policy = match constant {
+                    Some(policy) => Some(policy.clone()),
+                    None => policy_field(told.clone().map(|(due, _)| (&*policies[due.policy].name, &due.quota))),
+                };
+                let limit = told.map(|(due, standing)| (&*policies[due.policy].name, &due.quota, standing));
+                for (name, value) in [(RATELIMIT_POLICY, policy), (RATELIMIT, limit_field(limit))] {
+                    if let Some(value) = value {
+                        headers.insert(name, value);
+                    }
+                }
+                return;
+            }
+            Dialect::Draft03 => DRAFT_03,
+            Dialect::Delta | Dialect::Epoch => X_RATELIMIT,
+        };
+        let Some((due, standing)) = told.min_by_key(|(_, standing)| standing.available()) else { return };
+        let reset = whole_seconds(standing.full_in());
+        let reset = match self.dialect {
+            Dialect::Epoch => {
+                reset + wall_now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+            }
+            _ => reset,
+        };
+        let values = [u64::from(advertised(&due.quota).0), standing.available().into(), reset];
+        for (name, value) in names.into_iter().zip(values) {
+            headers.insert(name, HeaderValue::from(value));
+        }
+    }
+}
+
+impl Default for Fields {
+    fn default() -> Self {
+        Self::draft()
+    }
+}
+
+/// The value of `RateLimit-Policy` if no policy's quota depends on the key.
+pub(super) fn constant_policy_field(policies: &[Policy]) -> Option<HeaderValue> {
+    let constant = policies.iter().all(|policy| matches!(policy.plan, super::policy::Plan::Fixed));
+    let told = policies.iter().filter(|policy| !policy.quiet);
+    constant.then(|| policy_field(told.map(|policy| (&*policy.name, &policy.quota)))).flatten()
+}
+
+fn policy_field<'a>(policies: impl Iterator<Item = (&'a str, &'a Quota)>) -> Option<HeaderValue> {
+    let mut list = ListSerializer::new();
+    for (name, quota) in policies {
+        let (q, w) = advertised(quota);
+        let _ = list
+            .bare_item(StringRef::from_str(name).ok()?)
+            .parameter(key_ref("q"), sfv::Integer::from(q))
+            .parameter(key_ref("w"), sfv::Integer::from(w));
+    }
+    HeaderValue::try_from(list.finish()?).ok()
+}
+
+fn limit_field<'a>(limits: impl Iterator<Item = (&'a str, &'a Quota, &'a Standing)>) -> Option<HeaderValue> {
+    let mut buffer = String::with_capacity(64);
+    let mut list = ListSerializer::with_buffer(&mut buffer);
+    for (name, quota, standing) in limits {
+        let _ = list
+            .bare_item(StringRef::from_str(name).ok()?)
+            .parameter(key_ref("r"), sfv::Integer::from(standing.available()))
+            .parameter(key_ref("t"), sfv::Integer::from(effective_window(quota, standing)));
+    }
+    list.finish()?;
+    HeaderValue::try_from(buffer).ok()
+}
+
+/// The quota and its window in seconds, as a policy tells them: never more than is granted, `r` never above `q`.
+fn advertised(quota: &Quota) -> (u32, u32) {
+    let interval = quota.interval().as_nanos().max(1);
+    let granted = u128::from(quota.burst_size());
+    let window = if quota.algorithm() == Algorithm::Gcra && quota.burst_size() > quota.limit() {
+        interval * granted
+    } else {
+        quota.period().as_nanos()
+    };
+    let seconds = window.div_ceil(1_000_000_000).max(1);
+    let whole = window == seconds * 1_000_000_000;
+    let amount = if whole && window == quota.period().as_nanos() {
+        u128::from(quota.limit())
+    } else {
+        (seconds * 1_000_000_000 / interval).max(granted)
+    };
+    (u32::try_from(amount).unwrap_or(u32::MAX), u32::try_from(seconds).unwrap_or(u32::MAX))
+}
+
+/// The seconds for which what is left has to last.
+fn effective_window(quota: &Quota, standing: &Standing) -> u32 {
+    let window = match standing.available() {
+        _ if !standing.admits() => standing.wait(),
+        0 => standing.next_in(),
+        left => standing.full_in().max(quota.interval().saturating_mul(left)),
+    };
+    u32::try_from(whole_seconds(window)).unwrap_or(u32::MAX)
+}
+
+/// Whole seconds, rounded up.
+pub(super) fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}

@@ -1,0 +1,122 @@
+//! The response of a limited request.
+
+use super::{
+    limiter::{Charged, Judged, Limiter, Pending},
+    settle::Settlement,
+};
+use crate::shared::ResponseBody;
+use bartizan_store::Throttle;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+use tower_service::Service;
+
+pin_project! {
+    /// The future of [`RateLimit`](super::RateLimit).
+    pub struct ResponseFuture<S, T, B>
+    where
+        S: Service<Request<B>>,
+        T: Throttle,
+    {
+        #[pin]
+        state: State<S, T, B, S::Future>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<S, T, B, F>
+    where
+        T: Throttle,
+    {
+        /// The inner service is at work.
+        Calling { #[pin] future: F, charged: Option<Charged<T>> },
+        /// Nothing is left but to hand this over.
+        Refused { response: Option<Response<Bytes>> },
+        /// The store has not answered yet, a plan is being looked up, or it is not this request's turn.
+        Undecided { pending: Pending, held: Option<Held<S, B>>, limiter: Arc<Limiter<T>> },
+    }
+}
+
+/// What is called once the decision is there: the service that was ready, and its request.
+struct Held<S, B> {
+    service: S,
+    request: Request<B>,
+}
+
+// ===== impl ResponseFuture =====
+
+impl<S, T, B> ResponseFuture<S, T, B>
+where
+    S: Service<Request<B>>,
+    T: Throttle,
+{
+    pub(super) fn calling(future: S::Future, charged: Option<Charged<T>>) -> Self {
+        Self { state: State::Calling { future, charged } }
+    }
+
+    pub(super) fn refused(response: Response<Bytes>) -> Self {
+        Self { state: State::Refused { response: Some(response) } }
+    }
+
+    pub(super) fn undecided(pending: Pending, service: S, request: Request<B>, limiter: Arc<Limiter<T>>) -> Self {
+        Self { state: State::Undecided { pending, held: Some(Held { service, request }), limiter } }
+    }
+}
+
+impl<S, T, B, R> Future for ResponseFuture<S, T, B>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    T: Throttle + Clone,
+    R: Body,
+{
+    type Output = Result<Response<ResponseBody<R, Settlement<T>>>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        loop {
+            let next = match state.as_mut().project() {
+                StateProj::Calling { future, charged } => {
+                    let response = ready!(future.poll(cx))?;
+                    return Poll::Ready(Ok(match charged.take() {
+                        None => response.map(ResponseBody::inner),
+                        Some(charged) => charged.respond(response),
+                    }));
+                }
+                StateProj::Refused { response } => {
+                    let response = response.take().expect("polled after it was ready");
+                    return Poll::Ready(Ok(response.map(ResponseBody::own)));
+                }
+                StateProj::Undecided { pending, held, limiter } => {
+                    let answer = ready!(pending.as_mut().poll(cx));
+                    let Held { mut service, request } = held.take().expect("a decision is made once");
+                    let (head, body) = request.into_parts();
+                    match limiter.judge(answer, &head) {
+                        Judged::Pass(charged) => {
+                            State::Calling { future: service.call(Request::from_parts(head, body)), charged }
+                        }
+                        Judged::Refuse(response) => State::Refused { response: Some(response) },
+                    }
+                }
+            };
+            state.set(next);
+        }
+    }
+}
+
+impl<S, T, B> fmt::Debug for ResponseFuture<S, T, B>
+where
+    S: Service<Request<B>>,
+    T: Throttle,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResponseFuture")
+    }
+}

@@ -1,0 +1,234 @@
+//! How the limiter plugs in.
+
+use super::{
+    fields::Fields,
+    future::ResponseFuture,
+    key,
+    limiter::{Asked, Judged, Limiter},
+    policy::Policy,
+    refusal::Refused,
+    rules::{MissingKey, Patience, Rules},
+    settle::{Outcome, Settlement},
+};
+use crate::shared::{OnRefusal, ResponseBody, TrustedProxies};
+use bartizan_store::{Decision, Key, Memory, Throttle, Unavailable};
+use bytes::Bytes;
+use http::{Request, Response, request::Parts};
+use http_body::Body;
+use smallvec::smallvec;
+use std::{
+    fmt, mem,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tower_layer::Layer;
+use tower_service::Service;
+
+/// Limits the rate of requests. See the [module](crate::rate_limit) for an example.
+#[derive(Clone)]
+pub struct RateLimitLayer<T = Memory> {
+    limiter: Arc<Limiter<T>>,
+}
+
+/// What a limiter did, for [`RateLimitLayer::observe`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A request was admitted and charged.
+    Admitted(&'a Decision),
+    /// A request was refused.
+    Refused(&'a Refused),
+    /// In shadow mode: a request was let through that would have been refused.
+    WouldRefuse(&'a Refused),
+    /// A request was exempt, or no policy applied to it.
+    Exempt,
+    /// A request waited this long for its turn; what became of it follows.
+    Waited(Duration),
+    /// The store did not answer.
+    Unavailable(&'a Unavailable),
+}
+
+/// The service of [`RateLimitLayer`].
+#[derive(Clone, Debug)]
+pub struct RateLimit<S, T = Memory> {
+    inner: S,
+    limiter: Arc<Limiter<T>>,
+}
+
+// ===== impl RateLimitLayer =====
+
+impl RateLimitLayer {
+    /// Grants each client this quota, counted by the [peer's address](key::client), in a [`Memory`] of its own for
+    /// 100 000 clients at once (4 MiB). A [`Quota`](super::Quota) will do for a policy.
+    pub fn new(policy: impl Into<Policy>) -> Self {
+        let rules = Rules {
+            policies: smallvec![policy.into()],
+            key: Arc::new(key::client(TrustedProxies::none())),
+            cost: None,
+            missing: MissingKey::Share,
+            exempt: None,
+            fields: Fields::draft(),
+            settle: None,
+            patience: None,
+            shadow: false,
+            refuse_when_unavailable: false,
+            on_refusal: None,
+            observe: None,
+        };
+        Self { limiter: Arc::new(Limiter::new(rules, Memory::new())) }
+    }
+}
+
+impl<T: Throttle + Clone> RateLimitLayer<T> {
+    /// Keeps the buckets in `store`, which several layers may share: policies of one name are one.
+    #[must_use]
+    pub fn store<U: Throttle + Clone>(self, store: U) -> RateLimitLayer<U> {
+        RateLimitLayer { limiter: Arc::new(Limiter::new(self.limiter.rules.clone(), store)) }
+    }
+
+    /// Adds a policy. A request passes if all admit it, and is charged by all or by none.
+    ///
+    /// # Panics
+    /// If there is a policy of this name already.
+    #[must_use]
+    pub fn and(self, policy: impl Into<Policy>) -> Self {
+        let policy = policy.into();
+        let is_new = self.limiter.rules.policies.iter().all(|other| other.name != policy.name);
+        assert!(is_new, "two policies of one limiter are named {:?}: give the second another name", policy.name);
+        self.with(|rules| rules.policies.push(policy))
+    }
+
+    /// Whose bucket a request takes from: see [`key`]. By default the peer's, without believing any forwarding field.
+    #[must_use]
+    pub fn key_by(self, key: impl Fn(&Parts) -> Option<Key> + Send + Sync + 'static) -> Self {
+        self.with(|rules| rules.key = Arc::new(key))
+    }
+
+    /// How much a request takes; 1 by default. What costs more than a burst is refused with 403, as it can never pass.
+    #[must_use]
+    pub fn cost_by(self, cost: impl Fn(&Parts) -> u32 + Send + Sync + 'static) -> Self {
+        self.with(|rules| rules.cost = Some(Arc::new(cost)))
+    }
+
+    /// What a request really cost, told when the response's body has ended or the client is gone. What was charged too
+    /// much is given back; what was charged too little is owed, and has to be waited for.
+    ///
+    /// In between, the request counts with what it was charged at first, so that no number of requests at once gets
+    /// past the quota. The response's head is cloned for the function to look at.
+    #[must_use]
+    pub fn settle_by(self, settle: impl Fn(&Outcome<'_>) -> u32 + Send + Sync + 'static) -> Self {
+        self.with(|rules| rules.settle = Some(Arc::new(settle)))
+    }
+
+    /// Lets requests without a key pass uncharged by the policies that lack it. By default they share one bucket.
+    #[must_use]
+    pub fn skip_missing_key(self) -> Self {
+        self.with(|rules| rules.missing = MissingKey::Skip)
+    }
+
+    /// Refuses requests without a key with 400. By default they share one bucket.
+    #[must_use]
+    pub fn refuse_missing_key(self) -> Self {
+        self.with(|rules| rules.missing = MissingKey::Refuse)
+    }
+
+    /// Lets the requests for which this is true pass uncharged: health checks, preflights, the monitoring's network.
+    #[must_use]
+    pub fn exempt(self, exempt: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
+        self.with(|rules| rules.exempt = Some(Arc::new(exempt)))
+    }
+
+    /// Lets a request wait for its turn, at most `longest` and not past its [`Deadline`](crate::Deadline), instead of refusing it.
+    ///
+    /// Those who wait for the same bucket pass in the order in which they came; nobody who comes later overtakes them.
+    /// `queue` is how many may wait for one bucket; further ones are refused.
+    #[must_use]
+    pub fn wait_up_to(self, longest: Duration, queue: usize) -> Self {
+        self.with(|rules| rules.patience = Some(Patience { longest, queue }))
+    }
+
+    /// Which fields tell clients how they stand, and when. See [`Fields`].
+    #[must_use]
+    pub fn fields(self, fields: Fields) -> Self {
+        self.with(|rules| rules.fields = fields)
+    }
+
+    /// Decides and counts, but refuses nobody: an [`Event`] tells who would have been. To try a quota on real traffic.
+    #[must_use]
+    pub fn shadow(self) -> Self {
+        self.with(|rules| rules.shadow = true)
+    }
+
+    /// Answers 503 while the store is unavailable. By default requests are admitted then.
+    #[must_use]
+    pub fn refuse_when_unavailable(self) -> Self {
+        self.with(|rules| rules.refuse_when_unavailable = true)
+    }
+
+    /// Replaces what a refused client gets. `Retry-After`, if yours has none, and the fields are still added.
+    #[must_use]
+    pub fn on_refusal(self, answer: impl Fn(&Refused, &Parts) -> Response<Bytes> + Send + Sync + 'static) -> Self {
+        self.with(|rules| rules.on_refusal = Some(OnRefusal::new(answer)))
+    }
+
+    /// Tells `observe` what the limiter does. Called in the middle of the request: be quick.
+    #[must_use]
+    pub fn observe(self, observe: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
+        self.with(|rules| rules.observe = Some(Arc::new(observe)))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Rules)) -> Self {
+        change(&mut Arc::make_mut(&mut self.limiter).rules);
+        self
+    }
+}
+
+impl<S, T> Layer<S> for RateLimitLayer<T> {
+    type Service = RateLimit<S, T>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RateLimit { inner, limiter: Arc::clone(&self.limiter) }
+    }
+}
+
+impl<T> fmt::Debug for RateLimitLayer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimitLayer").field("policies", &self.limiter.rules.policies).finish_non_exhaustive()
+    }
+}
+
+// ===== impl RateLimit =====
+
+impl<S, T, B, R> Service<Request<B>> for RateLimit<S, T>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone,
+    T: Throttle + Clone,
+    R: Body,
+{
+    type Response = Response<ResponseBody<R, Settlement<T>>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, T, B>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (head, body) = request.into_parts();
+        match self.limiter.ask(&head) {
+            Asked::Answered(answer) => match self.limiter.judge(answer, &head) {
+                Judged::Pass(charged) => {
+                    ResponseFuture::calling(self.inner.call(Request::from_parts(head, body)), charged)
+                }
+                Judged::Refuse(response) => ResponseFuture::refused(response),
+            },
+            Asked::Pending(pending) => {
+                let clone = self.inner.clone();
+                let ready = mem::replace(&mut self.inner, clone);
+                let request = Request::from_parts(head, body);
+                ResponseFuture::undecided(pending, ready, request, Arc::clone(&self.limiter))
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! A policy: a name, a quota, and whose it is.
+
+use bartizan_store::{Key, Quota};
+use http::request::Parts;
+use std::{borrow::Cow, fmt, future::Future, pin::Pin, sync::Arc};
+
+/// One quota of a limiter, with a name that clients see.
+///
+/// A [`Quota`] alone is the policy `default`.
+#[derive(Clone)]
+pub struct Policy {
+    pub(super) name: Cow<'static, str>,
+    pub(super) quota: Quota,
+    pub(super) plan: Plan,
+    pub(super) key: Option<KeyBy>,
+    pub(super) cost: Option<CostBy>,
+    pub(super) quiet: bool,
+}
+
+/// How a policy's quota is found for one key.
+#[derive(Clone)]
+pub(super) enum Plan {
+    /// It is the same for all.
+    Fixed,
+    /// A function knows.
+    Known(Arc<dyn Fn(&Key, &Parts) -> Option<Quota> + Send + Sync>),
+    /// It has to be looked up.
+    Looked(Arc<dyn Fn(&Key, &Parts) -> Looking + Send + Sync>),
+}
+
+/// A quota that is being looked up.
+pub(super) type Looking = Pin<Box<dyn Future<Output = Option<Quota>> + Send>>;
+
+pub(super) type KeyBy = Arc<dyn Fn(&Parts) -> Option<Key> + Send + Sync>;
+pub(super) type CostBy = Arc<dyn Fn(&Parts) -> u32 + Send + Sync>;
+
+impl Policy {
+    /// The policy `name`. Policies of the same name in one store share their buckets.
+    ///
+    /// # Panics
+    /// If the name is empty or has characters other than printable ASCII, which a structured field cannot carry.
+    pub fn new(name: impl Into<Cow<'static, str>>, quota: Quota) -> Self {
+        let name = name.into();
+        assert!(
+            !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic() || b == b' '),
+            "the policy name {name:?} is not printable ASCII, which is all that the RateLimit field can carry"
+        );
+        Self { name, quota, plan: Plan::Fixed, key: None, cost: None, quiet: false }
+    }
+
+    /// Whose bucket a request takes from. By default it is as the [layer](super::RateLimitLayer::key_by) says.
+    #[must_use]
+    pub fn key_by(mut self, key: impl Fn(&Parts) -> Option<Key> + Send + Sync + 'static) -> Self {
+        self.key = Some(Arc::new(key));
+        self
+    }
+
+    /// How much a request takes. By default it is as the [layer](super::RateLimitLayer::cost_by) says.
+    #[must_use]
+    pub fn cost_by(mut self, cost: impl Fn(&Parts) -> u32 + Send + Sync + 'static) -> Self {
+        self.cost = Some(Arc::new(cost));
+        self
+    }
+
+    /// The quota of one key, such as a tenant's plan; `None` is the policy's own.
+    ///
+    /// A plan may change while a bucket is in use: what is owed stays owed, and is paid at the new pace.
+    #[must_use]
+    pub fn plan_by(mut self, plan: impl Fn(&Key, &Parts) -> Option<Quota> + Send + Sync + 'static) -> Self {
+        self.plan = Plan::Known(Arc::new(plan));
+        self
+    }
+
+    /// As [`plan_by`](Self::plan_by), for a plan that has to be fetched. Give answers from a cache where you can: every
+    /// request waits for this one.
+    #[must_use]
+    pub fn plan_by_async<F>(mut self, plan: impl Fn(&Key, &Parts) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Option<Quota>> + Send + 'static,
+    {
+        self.plan = Plan::Looked(Arc::new(move |key, head| Box::pin(plan(key, head))));
+        self
+    }
+
+    /// Keeps silent about this policy: no field and no problem names it, so that a stranger learns nothing but when to
+    /// come back.
+    #[must_use]
+    pub fn quiet(mut self) -> Self {
+        self.quiet = true;
+        self
+    }
+}
+
+impl From<Quota> for Policy {
+    fn from(quota: Quota) -> Self {
+        Self::new("default", quota)
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy").field("name", &self.name).field("quota", &self.quota).finish_non_exhaustive()
+    }
+}

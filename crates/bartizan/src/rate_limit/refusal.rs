@@ -1,0 +1,150 @@
+//! What a refused client gets.
+
+use super::rules::Rules;
+use crate::shared::{PreparedProblem, Problem, Refusal, RequestId};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header, request::Parts};
+use smallvec::SmallVec;
+use std::{borrow::Cow, time::Duration};
+
+/// Why a request was refused.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    pub(super) reason: Reason,
+    pub(super) retry_after: Option<u64>,
+    pub(super) violated: SmallVec<[Cow<'static, str>; 1]>,
+}
+
+/// Why a request was refused, in short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// A quota is used up: 429.
+    Limited,
+    /// The request costs more than a quota ever grants at once: 403, since waiting does not help.
+    TooCostly,
+    /// The request has no key, and must have one: 400.
+    NoKey,
+    /// The store is unavailable: 503.
+    Unavailable,
+}
+
+/// The most common refusals, rendered once: by each policy alone.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    by_policy: Box<[PreparedProblem]>,
+}
+
+const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+const GRPC_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
+
+// ===== impl Refused =====
+
+impl Refused {
+    /// Why.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// The time after which a retry makes sense, as `Retry-After` tells it; `None` if none does.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after.map(Duration::from_secs)
+    }
+
+    /// The names of the policies that the request violates, those aside that are kept quiet.
+    pub fn violated_policies(&self) -> impl Iterator<Item = &str> {
+        self.violated.iter().map(AsRef::as_ref)
+    }
+
+    /// The response: the user's, gRPC's, or a problem; with `Retry-After`, and marked as a refusal.
+    pub(super) fn respond(&self, rules: &Rules, prepared: &Prepared, head: &Parts) -> Response<Bytes> {
+        let mut response = match &rules.on_refusal {
+            Some(on_refusal) => on_refusal.answer(self, head),
+            None if is_grpc(head) => self.grpc(),
+            None => self.problem(rules, prepared, head),
+        };
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().entry(header::RETRY_AFTER).or_insert_with(|| HeaderValue::from(seconds));
+        }
+        response.extensions_mut().insert(Refusal::new(self.reason.error_type()));
+        response
+    }
+
+    fn problem(&self, rules: &Rules, prepared: &Prepared, head: &Parts) -> Response<Bytes> {
+        let id = RequestId::of(&head.extensions);
+        if let (Reason::Limited, [name]) = (self.reason, &*self.violated)
+            && let Some(index) = rules.policies.iter().position(|policy| policy.name == *name)
+        {
+            return prepared.by_policy[index].to_response(&head.headers, id);
+        }
+        PreparedProblem::from(self.reason.problem(&self.violated)).to_response(&head.headers, id)
+    }
+
+    /// The trailers-only answer of gRPC: `RESOURCE_EXHAUSTED`, or what fits the reason.
+    fn grpc(&self) -> Response<Bytes> {
+        let (status, message) = match self.reason {
+            Reason::Limited => ("8", "quota exceeded"),
+            Reason::TooCostly => ("8", "the request costs more than its quota ever grants at once"),
+            Reason::NoKey => ("3", "the request lacks what its limit is counted by"),
+            Reason::Unavailable => ("14", "rate limiting is unavailable"),
+        };
+        let mut response = Response::new(Bytes::new());
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert("grpc-status", HeaderValue::from_static(status));
+        headers.insert("grpc-message", HeaderValue::from_static(message));
+        let pushback = match self.retry_after {
+            Some(seconds) => HeaderValue::from(seconds.saturating_mul(1000)),
+            None => HeaderValue::from_static("-1"),
+        };
+        headers.insert(GRPC_PUSHBACK, pushback);
+        response
+    }
+}
+
+// ===== impl Reason =====
+
+impl Reason {
+    pub(super) const fn error_type(self) -> &'static str {
+        match self {
+            Self::Limited => "rate_limited",
+            Self::TooCostly => "rate_limit_too_costly",
+            Self::NoKey => "rate_limit_no_key",
+            Self::Unavailable => "rate_limit_unavailable",
+        }
+    }
+
+    fn problem(self, violated: &[Cow<'static, str>]) -> Problem {
+        match self {
+            Self::Limited => {
+                let names: Vec<&str> = violated.iter().map(AsRef::as_ref).collect();
+                let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS)
+                    .kind(QUOTA_EXCEEDED, "The request exceeds its quota")
+                    .detail("Send it again after the time that Retry-After tells.");
+                if names.is_empty() { problem } else { problem.member("violated-policies", names.as_slice()) }
+            }
+            Self::TooCostly => Problem::new(StatusCode::FORBIDDEN)
+                .detail("The request costs more than its quota ever grants at once: split it into smaller ones."),
+            Self::NoKey => {
+                Problem::new(StatusCode::BAD_REQUEST).detail("The request lacks what its rate limit is counted by.")
+            }
+            Self::Unavailable => Problem::new(StatusCode::SERVICE_UNAVAILABLE)
+                .detail("Rate limits cannot be checked at the moment. Send the request again later."),
+        }
+    }
+}
+
+// ===== impl Prepared =====
+
+impl Prepared {
+    pub(super) fn new(rules: &Rules) -> Self {
+        let by = |policy: &super::Policy| Reason::Limited.problem(std::slice::from_ref(&policy.name)).into();
+        Self { by_policy: rules.policies.iter().map(by).collect() }
+    }
+}
+
+fn is_grpc(head: &Parts) -> bool {
+    head.headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
