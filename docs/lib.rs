@@ -1,1 +1,38 @@
-//! The book and the README as doctests.
+//! The book and the README as doctests: each page is a module, so that a failing example names its page.
+#![cfg(doctest)]
+
+#[doc = include_str!("../README.md")]
+pub mod readme {}
+
+#[doc = include_str!("../CONTRIBUTING.md")]
+pub mod contributing {}
+
+#[doc = include_str!("architecture.md")]
+pub mod architecture {}
+
+#[doc = include_str!("order.md")]
+pub mod order {}
+
+#[doc = include_str!("lift.md")]
+pub mod lift {}
+
+#[doc = include_str!("observing.md")]
+pub mod observing {}
+
+#[doc = include_str!("performance.md")]
+pub mod performance {}
+
+/// Why it is as it is.
+pub mod decisions {
+    #[doc = include_str!("decisions/0001-state-is-born-before-the-layer.md")]
+    pub mod state_is_born_before_the_layer {}
+
+    #[doc = include_str!("decisions/0002-our-own-gcra.md")]
+    pub mod our_own_gcra {}
+
+    #[doc = include_str!("decisions/0003-panics-are-caught-inside-the-request-id.md")]
+    pub mod panics_are_caught_inside_the_request_id {}
+
+    #[doc = include_str!("decisions/0004-memory-never-forgives.md")]
+    pub mod memory_never_forgives {}
+}

@@ -3,7 +3,7 @@
 use crate::{
     Algorithm, Charge, Decision, Stamp, Verdict,
     sync::MutexGuard,
-    table::{Arrival, Set, State, Table},
+    table::{self, Arrival, Set, State, Table},
     throttle::Standing,
     window::Window,
 };
@@ -80,16 +80,22 @@ impl Buckets {
     }
 
     fn step_one(&self, charge: &Charge<'_>, step: Step, now: u64) -> Decision {
+        fn step_in<S: State>(set: &mut Set<S>, hash: u64, charge: &Charge<'_>, step: Step, now: u64) -> Decision {
+            let place = set.find(hash, now);
+            let standing = look(set, place, charge, 0, now);
+            if standing.wait > 0 {
+                return Decision::one(Verdict::Refused(Duration::from_nanos(standing.wait)), standing);
+            }
+            match step {
+                Step::Take => Decision::one(Verdict::Admitted, take_at(set, hash, place, charge, now)),
+                Step::Look => Decision::one(Verdict::Admitted, standing),
+            }
+        }
         let place = self.place(charge);
-        let mut set = self.lock(place.set);
-        let mut standing = set.look(place.hash, charge, 0, now);
-        if standing.wait > 0 {
-            return Decision::new(Verdict::Refused(Duration::from_nanos(standing.wait)), [standing]);
+        match self.lock(place.set) {
+            Locked::Paced(mut set) => step_in(&mut set, place.hash, charge, step, now),
+            Locked::Windows(mut set) => step_in(&mut set, place.hash, charge, step, now),
         }
-        if step == Step::Take {
-            standing = set.take(place.hash, charge, now);
-        }
-        Decision::new(Verdict::Admitted, [standing])
     }
 
     fn step_all(&self, charges: &[Charge<'_>], step: Step, now: u64) -> Decision {
@@ -101,7 +107,7 @@ impl Buckets {
         let locked =
             |place: &Place| order.iter().position(|set| *set == place.set).expect("every set was locked above");
 
-        let mut standings: SmallVec<[Standing; 2]> = SmallVec::new();
+        let mut standings: SmallVec<[Standing; 4]> = SmallVec::new();
         for (index, (charge, place)) in charges.iter().zip(&places).enumerate() {
             // What the charges before this one would take from the same bucket counts as taken.
             let same = charges.iter().zip(&places).take(index).filter(|(_, other)| *other == place);
@@ -122,16 +128,13 @@ impl Buckets {
 
     fn place(&self, charge: &Charge<'_>) -> Place {
         let mut hasher = self.hasher.build_hasher();
-        // The key's bytes begin with their length, so no key runs over into the name of the policy.
         hasher.write(charge.key.as_bytes());
-        hasher.write(charge.policy.as_bytes());
+        let hash = hasher.finish() ^ charge.policy.hash();
         if charge.quota.algorithm() == Algorithm::Gcra {
-            let hash = hasher.finish();
             return Place { set: SetNumber::Paced(self.paced.index(hash)), hash };
         }
         // Windows of another length are another count. A pace can change while its bucket stays.
-        hasher.write_u64(charge.quota.period_ns());
-        let hash = hasher.finish();
+        let hash = hash.wrapping_add(charge.quota.period_ns().wrapping_mul(0x9e37_79b9_7f4a_7c15));
         Place { set: SetNumber::Windows(self.windows().index(hash)), hash }
     }
 
@@ -152,12 +155,16 @@ impl Buckets {
 impl Locked<'_> {
     fn look(&self, hash: u64, charge: &Charge<'_>, before: u64, now: u64) -> Standing {
         match self {
-            Self::Paced(set) => look(set, hash, charge, before, now),
-            Self::Windows(set) => look(set, hash, charge, before, now),
+            Self::Paced(set) => look(set, set.find(hash, now), charge, before, now),
+            Self::Windows(set) => look(set, set.find(hash, now), charge, before, now),
         }
     }
 
     fn take(&mut self, hash: u64, charge: &Charge<'_>, now: u64) -> Standing {
+        fn take<S: State>(set: &mut Set<S>, hash: u64, charge: &Charge<'_>, now: u64) -> Standing {
+            let place = set.find(hash, now);
+            take_at(set, hash, place, charge, now)
+        }
         match self {
             Self::Paced(set) => take(set, hash, charge, now),
             Self::Windows(set) => take(set, hash, charge, now),
@@ -166,8 +173,8 @@ impl Locked<'_> {
 }
 
 /// How a charge stands, and how long it has to wait if `before` is taken from its bucket first.
-fn look<S: State>(set: &Set<S>, hash: u64, charge: &Charge<'_>, before: u64, now: u64) -> Standing {
-    let state = set.state(hash, now);
+fn look<S: State>(set: &Set<S>, place: table::Place, charge: &Charge<'_>, before: u64, now: u64) -> Standing {
+    let state = set.state(place);
     let wait = match charge.cost {
         0 => 0,
         cost => state.wait(&charge.quota, before + u64::from(cost), now),
@@ -176,18 +183,19 @@ fn look<S: State>(set: &Set<S>, hash: u64, charge: &Charge<'_>, before: u64, now
 }
 
 /// Takes a charge; how it stands afterwards.
-fn take<S: State>(set: &mut Set<S>, hash: u64, charge: &Charge<'_>, now: u64) -> Standing {
+fn take_at<S: State>(set: &mut Set<S>, hash: u64, place: table::Place, charge: &Charge<'_>, now: u64) -> Standing {
     if charge.cost == 0 {
-        return set.state(hash, now).standing(&charge.quota, now);
+        return set.state(place).standing(&charge.quota, now);
     }
-    let (state, stamp) = set.add(hash, &charge.quota, charge.cost.into(), now);
+    let (state, stamp) = set.add(hash, place, &charge.quota, charge.cost.into(), now);
     Standing { stamp, ..state.standing(&charge.quota, now) }
 }
 
 fn settle<S: State>(set: &mut Set<S>, hash: u64, charge: &Charge<'_>, stamp: Stamp, actual: u32, now: u64) {
+    let place = set.find(hash, now);
     if actual < charge.cost {
-        set.refund(hash, &charge.quota, stamp, u64::from(charge.cost - actual), now);
+        set.refund(place, &charge.quota, stamp, u64::from(charge.cost - actual), now);
     } else if actual > charge.cost {
-        set.add(hash, &charge.quota, u64::from(actual - charge.cost), now);
+        set.add(hash, place, &charge.quota, u64::from(actual - charge.cost), now);
     }
 }

@@ -25,5 +25,5 @@ pub use self::{
     memory::Memory,
     quota::{Algorithm, Quota},
     scoped::Scoped,
-    throttle::{Charge, Decision, Stamp, Standing, Throttle, Unavailable, Verdict},
+    throttle::{Charge, Decision, PolicyName, Stamp, Standing, Throttle, Unavailable, Verdict},
 };

@@ -1,17 +1,19 @@
 //! Every interleaving of two threads over the locked sets.
 
 use crate::{
-    Charge, Key, Quota, Verdict,
+    Charge, Key, PolicyName, Quota, Verdict,
     buckets::{Buckets, Step},
 };
 use loom::{sync::Arc, thread};
 
 const NOW: u64 = 1_700_000_000_000_000_000;
 
-fn passes(buckets: &Buckets, policies: &[(&str, u32)]) -> bool {
+fn passes(buckets: &Buckets, policies: &[(&'static str, u32)]) -> bool {
+    let names: Vec<_> = policies.iter().map(|&(policy, _)| PolicyName::new(policy)).collect();
     let charges: Vec<_> = policies
         .iter()
-        .map(|&(policy, burst)| Charge {
+        .zip(&names)
+        .map(|(&(_, burst), policy)| Charge {
             policy,
             key: &Key::GLOBAL,
             quota: Quota::per_hour(1000).burst(burst),
@@ -52,7 +54,8 @@ fn loom_a_settlement_beside_a_decision_is_not_lost() {
     loom::model(|| {
         let buckets = Arc::new(Buckets::for_keys(1));
         let quota = Quota::per_hour(1000).burst(2);
-        let charge = Charge { policy: "a", key: &Key::GLOBAL, quota, cost: 1 };
+        let policy = PolicyName::new("a");
+        let charge = Charge { policy: &policy, key: &Key::GLOBAL, quota, cost: 1 };
         let stamp = buckets.step(&[charge], Step::Take, NOW).standings()[0].stamp();
         let other = Arc::clone(&buckets);
         let racer = thread::spawn(move || passes(&other, &[("a", 2)]));

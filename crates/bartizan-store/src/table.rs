@@ -44,27 +44,24 @@ struct Aligned<S>(Mutex<Set<S>>);
 
 #[derive(Debug, Default)]
 pub(crate) struct Set<S> {
-    overflow: S,
     /// By how much refunds have moved the times of this set, in all. Stamps are told in times that never moved.
     moved: u64,
-    slots: [Slot<S>; SLOTS],
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Slot<S> {
-    tag: u64,
-    state: S,
+    /// Whose each slot is.
+    hashes: [u64; SLOTS],
+    /// The slots, and behind them the overflow cell.
+    states: [S; SLOTS + 1],
 }
 
 /// Where a key's state is, or would be.
-#[derive(Clone, Copy, Debug)]
-enum Place {
-    Known(usize),
-    Free(usize),
-    Overflow,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    cell: usize,
+    /// The slot is another's, whose bucket is full again.
+    is_free: bool,
 }
 
-pub(crate) const SLOTS: usize = 6;
+const SLOTS: usize = 6;
+const OVERFLOW: usize = SLOTS;
 
 // ===== impl Table =====
 
@@ -94,53 +91,40 @@ impl<S: State> Table<S> {
 // ===== impl Set =====
 
 impl<S: State> Set<S> {
-    /// The state of the key with this hash, as it is or as it would begin.
-    pub(crate) fn state(&self, hash: u64, now: u64) -> S {
-        match self.place(hash, now) {
-            Place::Known(slot) => self.slots[slot].state.clone(),
-            Place::Free(_) | Place::Overflow => self.overflow.clone(),
+    /// Finds the key with this hash, or the place where it would begin.
+    pub(crate) fn find(&self, hash: u64, now: u64) -> Place {
+        if let Some(cell) = self.hashes.iter().position(|other| *other == hash) {
+            return Place { cell, is_free: false };
+        }
+        match self.states[..SLOTS].iter().position(|state| state.is_fresh(now)) {
+            Some(cell) => Place { cell, is_free: true },
+            None => Place { cell: OVERFLOW, is_free: false },
         }
     }
 
-    /// Takes `cost` from the key with this hash, whether or not it fits; returns the state and the stamp.
-    pub(crate) fn add(&mut self, hash: u64, quota: &Quota, cost: u64, now: u64) -> (&S, Stamp) {
-        let moved = self.moved;
-        let (state, owner) = self.state_mut(hash, now);
+    /// The state at this place, as it is or as it would begin.
+    pub(crate) fn state(&self, place: Place) -> &S {
+        &self.states[if place.is_free { OVERFLOW } else { place.cell }]
+    }
+
+    /// Takes `cost` at this place, whether or not it fits; returns the state and the stamp.
+    pub(crate) fn add(&mut self, hash: u64, place: Place, quota: &Quota, cost: u64, now: u64) -> (&S, Stamp) {
+        if place.is_free {
+            self.hashes[place.cell] = hash;
+            self.states[place.cell] = self.states[OVERFLOW].clone();
+        }
+        let owner = if place.cell == OVERFLOW { Owner::Shared } else { Owner::One };
+        let state = &mut self.states[place.cell];
         let stamp = state.add(quota, owner, cost, now);
-        (state, Stamp::new(stamp.saturating_add(moved)))
+        (state, Stamp::new(stamp.saturating_add(self.moved)))
     }
 
-    /// Gives back `amount` of what the key with this hash took under `stamp`.
-    pub(crate) fn refund(&mut self, hash: u64, quota: &Quota, stamp: Stamp, amount: u64, now: u64) {
-        let stamp = stamp.get().saturating_sub(self.moved);
-        let (state, _) = self.state_mut(hash, now);
-        let moved = state.refund(quota, stamp, amount, now);
-        self.moved = self.moved.saturating_add(moved);
-    }
-
-    /// The state of the key with this hash, for writing: the key takes a free slot if there is one.
-    fn state_mut(&mut self, hash: u64, now: u64) -> (&mut S, Owner) {
-        match self.place(hash, now) {
-            Place::Known(slot) => (&mut self.slots[slot].state, Owner::One),
-            Place::Free(slot) => {
-                self.slots[slot] = Slot { tag: hash, state: self.overflow.clone() };
-                (&mut self.slots[slot].state, Owner::One)
-            }
-            Place::Overflow => (&mut self.overflow, Owner::Shared),
+    /// Gives back `amount` of what was taken here under `stamp`. Nothing, if the bucket has been full again since.
+    pub(crate) fn refund(&mut self, place: Place, quota: &Quota, stamp: Stamp, amount: u64, now: u64) {
+        if !place.is_free {
+            let stamp = stamp.get().saturating_sub(self.moved);
+            self.moved = self.moved.saturating_add(self.states[place.cell].refund(quota, stamp, amount, now));
         }
-    }
-
-    fn place(&self, hash: u64, now: u64) -> Place {
-        let mut place = Place::Overflow;
-        for (index, slot) in self.slots.iter().enumerate() {
-            if slot.tag == hash {
-                return Place::Known(index);
-            }
-            if matches!(place, Place::Overflow) && slot.state.is_fresh(now) {
-                place = Place::Free(index);
-            }
-        }
-        place
     }
 }
 

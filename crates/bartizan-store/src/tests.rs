@@ -1,18 +1,21 @@
 //! The buckets against brute force, against governor, under loom, and by threads.
 
 use crate::{
-    Algorithm, Charge, Decision, Key, Quota, Standing, Verdict,
+    Algorithm, Charge, Decision, Key, PolicyName, Quota, Standing, Verdict,
     buckets::{Buckets, Step},
 };
 use proptest::prelude::*;
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::LazyLock, time::Duration};
 
 /// Far enough from the beginning of time that windows lie behind it.
 const START: u64 = 1_700_000_000_000_000_000;
 
 const SECOND: u64 = 1_000_000_000;
 
-fn charge<'a>(policy: &'a str, key: &'a Key, quota: Quota, cost: u32) -> Charge<'a> {
+/// A charge of one of the few policies that these tests name.
+fn charge<'a>(policy: &str, key: &'a Key, quota: Quota, cost: u32) -> Charge<'a> {
+    static NAMES: LazyLock<[PolicyName; 4]> = LazyLock::new(|| ["a", "b", "c", "p"].map(PolicyName::new));
+    let policy = NAMES.iter().find(|name| name.as_str() == policy).expect("a name of these");
     Charge { policy, key, quota, cost }
 }
 

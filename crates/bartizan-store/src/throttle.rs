@@ -2,7 +2,7 @@
 
 use crate::{Key, Quota};
 use smallvec::SmallVec;
-use std::{fmt, future::Future, time::Duration};
+use std::{borrow::Cow, fmt, future::Future, time::Duration};
 
 /// Where quotas are kept.
 ///
@@ -29,7 +29,7 @@ pub trait Throttle: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug)]
 pub struct Charge<'a> {
     /// The policy's name. The same key under another policy is another bucket.
-    pub policy: &'a str,
+    pub policy: &'a PolicyName,
     /// Whose bucket.
     pub key: &'a Key,
     /// How large the bucket is.
@@ -38,11 +38,18 @@ pub struct Charge<'a> {
     pub cost: u32,
 }
 
+/// The name of a policy, hashed once and for all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyName {
+    name: Cow<'static, str>,
+    hash: u64,
+}
+
 /// The answer to a set of charges.
 #[derive(Clone, Debug)]
 pub struct Decision {
     verdict: Verdict,
-    standings: SmallVec<[Standing; 2]>,
+    standings: SmallVec<[Standing; 1]>,
 }
 
 /// Whether a request may pass.
@@ -76,6 +83,30 @@ pub struct Unavailable {
     source: Box<dyn std::error::Error + Send + Sync>,
 }
 
+// ===== impl PolicyName =====
+
+impl PolicyName {
+    /// The name `name`.
+    pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
+        let name = name.into();
+        // FNV-1a. Names are written by whoever sets the policies; what strangers send is hashed with a secret.
+        let hash = name
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        Self { name, hash }
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash
+    }
+}
+
 // ===== impl Decision =====
 
 impl Decision {
@@ -83,6 +114,10 @@ impl Decision {
     #[must_use]
     pub fn new(verdict: Verdict, standings: impl IntoIterator<Item = Standing>) -> Self {
         Self { verdict, standings: standings.into_iter().collect() }
+    }
+
+    pub(crate) fn one(verdict: Verdict, standing: Standing) -> Self {
+        Self { verdict, standings: SmallVec::from_buf([standing]) }
     }
 
     /// Whether the request may pass.

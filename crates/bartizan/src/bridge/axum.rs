@@ -8,6 +8,7 @@ use axum::{
 };
 use http::{StatusCode, request::Parts};
 use std::{
+    borrow::Cow,
     convert::Infallible,
     future::{Ready, ready},
     net::SocketAddr,
@@ -43,6 +44,14 @@ pub struct WithPeerAddr<S> {
 #[must_use]
 pub fn connect_info(head: &Parts) -> Option<SocketAddr> {
     head.extensions.get::<axum::extract::ConnectInfo<SocketAddr>>().map(|info| info.0)
+}
+
+/// The template of the route that axum has matched, such as `/users/{id}`, for `AccessLogLayer::route_by`.
+///
+/// It is known inside of the router: to layers that `Router::layer` or `Router::route_layer` adds.
+#[must_use]
+pub fn matched_path(head: &Parts) -> Option<Cow<'_, str>> {
+    head.extensions.get::<axum::extract::MatchedPath>().map(|path| path.as_str().into())
 }
 
 impl<S, L> Service<IncomingStream<'_, L>> for WithPeerAddr<S>

@@ -2,3 +2,5 @@
 
 #[cfg(feature = "axum")]
 pub mod axum;
+#[cfg(all(feature = "axum", feature = "tenant"))]
+mod tenant;

@@ -1,11 +1,14 @@
 //! The fields that tell a client how it stands.
 
-use super::{policy::Policy, rules::Dues};
+use super::{policy::Policy, rules::Due};
 use crate::shared::wall_now;
 use bartizan_store::{Algorithm, Quota, Standing};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sfv::{ListSerializer, StringRef, key_ref};
-use std::time::{Duration, SystemTime};
+use std::{
+    cell::RefCell,
+    time::{Duration, SystemTime},
+};
 
 /// Which fields to send, and with which responses.
 ///
@@ -38,14 +41,21 @@ enum Dialect {
     None,
 }
 
+/// What a response tells, ready to be written into its head.
+#[derive(Debug)]
+pub(super) enum Told {
+    Draft11 { policy: Option<HeaderValue>, limit: Option<HeaderValue> },
+    Numbers { names: &'static [HeaderName; 3], values: [u64; 3] },
+}
+
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-const DRAFT_03: [HeaderName; 3] = [
+static DRAFT_03: [HeaderName; 3] = [
     HeaderName::from_static("ratelimit-limit"),
     HeaderName::from_static("ratelimit-remaining"),
     HeaderName::from_static("ratelimit-reset"),
 ];
-const X_RATELIMIT: [HeaderName; 3] = [
+static X_RATELIMIT: [HeaderName; 3] = [
     HeaderName::from_static("x-ratelimit-limit"),
     HeaderName::from_static("x-ratelimit-remaining"),
     HeaderName::from_static("x-ratelimit-reset"),
@@ -96,57 +106,68 @@ impl Fields {
         self
     }
 
-    /// Whether an admitted response carries them.
-    pub(super) fn wanted(&self, dues: &Dues, standings: &[Standing]) -> bool {
-        match self.when {
-            _ if self.dialect == Dialect::None => false,
-            When::Always => true,
-            When::Refused => false,
-            When::Below(share) => dues.iter().zip(standings).any(|(due, standing)| {
-                f64::from(standing.available()) < f64::from(share) * f64::from(due.quota.burst_size())
-            }),
-        }
+    /// Whether any admitted response may carry them.
+    pub(super) fn go_with_admitted(&self) -> bool {
+        self.dialect != Dialect::None && self.when != When::Refused
     }
 
-    /// Adds the fields to the head of a response. `constant` is the value of `RateLimit-Policy`, where it never changes.
-    pub(super) fn write(
+    /// Whether this admitted response carries them.
+    pub(super) fn wanted(&self, dues: &[Due], standings: &[Standing]) -> bool {
+        self.go_with_admitted()
+            && match self.when {
+                When::Always => true,
+                When::Refused => false,
+                When::Below(share) => dues.iter().zip(standings).any(|(due, standing)| {
+                    f64::from(standing.available()) < f64::from(share) * f64::from(due.quota.burst_size())
+                }),
+            }
+    }
+
+    /// What to tell. `constant` is the value of `RateLimit-Policy`, where it is always the same.
+    pub(super) fn tell(
         &self,
         policies: &[Policy],
         constant: Option<&HeaderValue>,
-        dues: &Dues,
+        dues: &[Due],
         standings: &[Standing],
-        headers: &mut HeaderMap,
-    ) {
+    ) -> Option<Told> {
         let told = dues.iter().zip(standings).filter(|(due, _)| !policies[due.policy].quiet);
+        let named = |due: &Due| policies[due.policy].name.as_str();
         let names = match self.dialect {
-            Dialect::None => return,
+            Dialect::None => return None,
             Dialect::Draft11 => {
-                let policy = match constant {
-                    Some(policy) => Some(policy.clone()),
-                    None => policy_field(told.clone().map(|(due, _)| (&*policies[due.policy].name, &due.quota))),
-                };
-                let limit = told.map(|(due, standing)| (&*policies[due.policy].name, &due.quota, standing));
-                for (name, value) in [(RATELIMIT_POLICY, policy), (RATELIMIT, limit_field(limit))] {
+                let limit = limit_field(told.clone().map(|(due, standing)| (named(due), &due.quota, standing)));
+                let policy = constant.cloned().or_else(|| policy_field(told.map(|(due, _)| (named(due), &due.quota))));
+                return Some(Told::Draft11 { policy, limit });
+            }
+            Dialect::Draft03 => &DRAFT_03,
+            Dialect::Delta | Dialect::Epoch => &X_RATELIMIT,
+        };
+        let (due, standing) = told.min_by_key(|(_, standing)| standing.available())?;
+        let mut reset = whole_seconds(standing.full_in());
+        if self.dialect == Dialect::Epoch {
+            reset += wall_now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        }
+        let values = [u64::from(advertised(&due.quota).0), standing.available().into(), reset];
+        Some(Told::Numbers { names, values })
+    }
+}
+
+impl Told {
+    pub(super) fn write(self, headers: &mut HeaderMap) {
+        match self {
+            Self::Draft11 { policy, limit } => {
+                for (name, value) in [(RATELIMIT_POLICY, policy), (RATELIMIT, limit)] {
                     if let Some(value) = value {
                         headers.insert(name, value);
                     }
                 }
-                return;
             }
-            Dialect::Draft03 => DRAFT_03,
-            Dialect::Delta | Dialect::Epoch => X_RATELIMIT,
-        };
-        let Some((due, standing)) = told.min_by_key(|(_, standing)| standing.available()) else { return };
-        let reset = whole_seconds(standing.full_in());
-        let reset = match self.dialect {
-            Dialect::Epoch => {
-                reset + wall_now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+            Self::Numbers { names, values } => {
+                for (name, value) in names.iter().zip(values) {
+                    headers.insert(name, HeaderValue::from(value));
+                }
             }
-            _ => reset,
-        };
-        let values = [u64::from(advertised(&due.quota).0), standing.available().into(), reset];
-        for (name, value) in names.into_iter().zip(values) {
-            headers.insert(name, HeaderValue::from(value));
         }
     }
 }
@@ -161,7 +182,7 @@ impl Default for Fields {
 pub(super) fn constant_policy_field(policies: &[Policy]) -> Option<HeaderValue> {
     let constant = policies.iter().all(|policy| matches!(policy.plan, super::policy::Plan::Fixed));
     let told = policies.iter().filter(|policy| !policy.quiet);
-    constant.then(|| policy_field(told.map(|policy| (&*policy.name, &policy.quota)))).flatten()
+    constant.then(|| policy_field(told.map(|policy| (policy.name.as_str(), &policy.quota)))).flatten()
 }
 
 fn policy_field<'a>(policies: impl Iterator<Item = (&'a str, &'a Quota)>) -> Option<HeaderValue> {
@@ -177,16 +198,19 @@ fn policy_field<'a>(policies: impl Iterator<Item = (&'a str, &'a Quota)>) -> Opt
 }
 
 fn limit_field<'a>(limits: impl Iterator<Item = (&'a str, &'a Quota, &'a Standing)>) -> Option<HeaderValue> {
-    let mut buffer = String::with_capacity(64);
-    let mut list = ListSerializer::with_buffer(&mut buffer);
-    for (name, quota, standing) in limits {
-        let _ = list
-            .bare_item(StringRef::from_str(name).ok()?)
-            .parameter(key_ref("r"), sfv::Integer::from(standing.available()))
-            .parameter(key_ref("t"), sfv::Integer::from(effective_window(quota, standing)));
-    }
-    list.finish()?;
-    HeaderValue::try_from(buffer).ok()
+    thread_local!(static BUFFER: RefCell<String> = const { RefCell::new(String::new()) });
+    BUFFER.with_borrow_mut(|buffer| {
+        buffer.clear();
+        let mut list = ListSerializer::with_buffer(&mut *buffer);
+        for (name, quota, standing) in limits {
+            let _ = list
+                .bare_item(StringRef::from_str(name).ok()?)
+                .parameter(key_ref("r"), sfv::Integer::from(standing.available()))
+                .parameter(key_ref("t"), sfv::Integer::from(effective_window(quota, standing)));
+        }
+        list.finish()?;
+        HeaderValue::from_str(buffer).ok()
+    })
 }
 
 /// The quota and its window in seconds, as a policy tells them: never more than is granted, `r` never above `q`.

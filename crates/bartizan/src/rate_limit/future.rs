@@ -41,14 +41,16 @@ pin_project! {
         /// Nothing is left but to hand this over.
         Refused { response: Option<Response<Bytes>> },
         /// The store has not answered yet, a plan is being looked up, or it is not this request's turn.
-        Undecided { pending: Pending, held: Option<Held<S, B>>, limiter: Arc<Limiter<T>> },
+        Undecided { held: Option<Box<Held<S, T, B>>> },
     }
 }
 
-/// What is called once the decision is there: the service that was ready, and its request.
-struct Held<S, B> {
+/// What waits for a decision: the service that was ready, and its request.
+struct Held<S, T, B> {
+    pending: Pending,
     service: S,
     request: Request<B>,
+    limiter: Arc<Limiter<T>>,
 }
 
 // ===== impl ResponseFuture =====
@@ -58,8 +60,8 @@ where
     S: Service<Request<B>>,
     T: Throttle,
 {
-    pub(super) fn calling(future: S::Future, charged: Option<Charged<T>>) -> Self {
-        Self { state: State::Calling { future, charged } }
+    pub(super) fn calling(future: S::Future, charged: Charged<T>) -> Self {
+        Self { state: State::Calling { future, charged: Some(charged) } }
     }
 
     pub(super) fn refused(response: Response<Bytes>) -> Self {
@@ -67,7 +69,7 @@ where
     }
 
     pub(super) fn undecided(pending: Pending, service: S, request: Request<B>, limiter: Arc<Limiter<T>>) -> Self {
-        Self { state: State::Undecided { pending, held: Some(Held { service, request }), limiter } }
+        Self { state: State::Undecided { held: Some(Box::new(Held { pending, service, request, limiter })) } }
     }
 }
 
@@ -85,24 +87,26 @@ where
             let next = match state.as_mut().project() {
                 StateProj::Calling { future, charged } => {
                     let response = ready!(future.poll(cx))?;
-                    return Poll::Ready(Ok(match charged.take() {
-                        None => response.map(ResponseBody::inner),
-                        Some(charged) => charged.respond(response),
-                    }));
+                    let charged = charged.take().expect("polled after it was ready");
+                    return Poll::Ready(Ok(charged.respond(response)));
                 }
                 StateProj::Refused { response } => {
                     let response = response.take().expect("polled after it was ready");
                     return Poll::Ready(Ok(response.map(ResponseBody::own)));
                 }
-                StateProj::Undecided { pending, held, limiter } => {
+                StateProj::Undecided { held } => {
+                    let pending = &mut held.as_mut().expect("a decision is made once").pending;
                     let answer = ready!(pending.as_mut().poll(cx));
-                    let Held { mut service, request } = held.take().expect("a decision is made once");
+                    let Held { mut service, request, limiter, .. } = *held.take().expect("it was there just now");
                     let (head, body) = request.into_parts();
-                    match limiter.judge(answer, &head) {
-                        Judged::Pass(charged) => {
-                            State::Calling { future: service.call(Request::from_parts(head, body)), charged }
+                    match limiter.judge(answer) {
+                        Judged::Pass(charged) => State::Calling {
+                            future: service.call(Request::from_parts(head, body)),
+                            charged: Some(charged),
+                        },
+                        Judged::Refuse(refused, told) => {
+                            State::Refused { response: Some(limiter.respond(&refused, told, head)) }
                         }
-                        Judged::Refuse(response) => State::Refused { response: Some(response) },
                     }
                 }
             };

@@ -95,7 +95,11 @@ impl<T: Throttle + Clone> RateLimitLayer<T> {
     pub fn and(self, policy: impl Into<Policy>) -> Self {
         let policy = policy.into();
         let is_new = self.limiter.rules.policies.iter().all(|other| other.name != policy.name);
-        assert!(is_new, "two policies of one limiter are named {:?}: give the second another name", policy.name);
+        assert!(
+            is_new,
+            "two policies of one limiter are named {:?}: give the second another name",
+            policy.name.as_str()
+        );
         self.with(|rules| rules.policies.push(policy))
     }
 
@@ -217,11 +221,11 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (head, body) = request.into_parts();
         match self.limiter.ask(&head) {
-            Asked::Answered(answer) => match self.limiter.judge(answer, &head) {
+            Asked::Answered(answer) => match self.limiter.judge(answer) {
                 Judged::Pass(charged) => {
                     ResponseFuture::calling(self.inner.call(Request::from_parts(head, body)), charged)
                 }
-                Judged::Refuse(response) => ResponseFuture::refused(response),
+                Judged::Refuse(refused, told) => ResponseFuture::refused(self.limiter.respond(&refused, told, head)),
             },
             Asked::Pending(pending) => {
                 let clone = self.inner.clone();

@@ -1,19 +1,20 @@
 //! The limiter itself: asks the store, judges its answer.
 
 use super::{
-    fields::{constant_policy_field, whole_seconds},
+    fields::{Told, constant_policy_field, whole_seconds},
     layer::Event,
     policy::Looking,
     queue::{Bucket, Lines},
-    refusal::{Prepared, Reason, Refused},
+    refusal::{Prepared, Reason, Refused, Violated},
     rules::{Due, Dues, NoKey, Patience, Rules},
     settle::Settlement,
 };
 use crate::shared::{Deadline, ResponseBody};
 use bartizan_store::{Decision, Standing, Throttle, Unavailable, Verdict};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, request::Parts};
+use http::{HeaderValue, Response, request::Parts};
 use http_body::Body;
+use smallvec::{SmallVec, smallvec};
 use std::{
     fmt,
     pin::Pin,
@@ -58,17 +59,19 @@ pub(super) enum Answer {
     NoKey,
     /// Nothing is charged.
     Exempt,
+    /// It is admitted, and that is all there is to it.
+    Admitted,
 }
 
 /// What becomes of a request.
 pub(super) enum Judged<T: Throttle> {
-    Pass(Option<Charged<T>>),
-    Refuse(Response<Bytes>),
+    Pass(Charged<T>),
+    Refuse(Refused, Option<Told>),
 }
 
-/// What an admitted request leaves to do when its response comes.
+/// What an admitted request leaves to do when its response comes: most often nothing.
 pub(super) struct Charged<T: Throttle> {
-    fields: Option<(Arc<Limiter<T>>, Dues, Decision)>,
+    told: Option<Told>,
     settlement: Option<Settlement<T>>,
 }
 
@@ -93,6 +96,9 @@ impl<T: Throttle + Clone> Limiter<T> {
         if self.rules.exempt.as_ref().is_some_and(|exempt| exempt(head)) {
             return Asked::Answered(Answer::Exempt);
         }
+        if let ([_], None, false) = (&*self.rules.policies, self.rules.patience, self.rules.has_look_ups()) {
+            return self.ask_one(head);
+        }
         let dues = match self.rules.dues(head) {
             Ok(dues) if dues.is_empty() => return Asked::Answered(Answer::Exempt),
             Ok(dues) => dues,
@@ -106,11 +112,29 @@ impl<T: Throttle + Clone> Limiter<T> {
             let look_ups = self.rules.look_ups(&dues, head);
             return Asked::Pending(Box::pin(Arc::clone(self).answer(dues, look_ups, None, until)));
         }
-        let mut deciding = self.store.decide(&self.rules.charges(&dues));
-        // A store in memory has decided already. One that has not is polled again with the waker that counts.
-        match Pin::new(&mut deciding).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(decision) => Asked::Answered(Answer::Decided(dues, decision)),
-            Poll::Pending => Asked::Pending(Box::pin(Arc::clone(self).answer(dues, Vec::new(), Some(deciding), None))),
+        let deciding = self.store.decide(&self.rules.charges(&dues));
+        match decided(deciding) {
+            Ok(decision) => Asked::Answered(Answer::Decided(dues, decision)),
+            Err(deciding) => Asked::Pending(Box::pin(Arc::clone(self).answer(dues, Vec::new(), Some(deciding), None))),
+        }
+    }
+
+    /// The way of most requests: one policy, a store that answers at once, and nothing to do afterwards.
+    fn ask_one(self: &Arc<Self>, head: &Parts) -> Asked {
+        let due = match self.rules.due(0, head) {
+            Ok(Some(due)) => due,
+            Ok(None) => return Asked::Answered(Answer::Exempt),
+            Err(NoKey) => return Asked::Answered(Answer::NoKey),
+        };
+        match decided(self.store.decide(&[self.rules.charge(&due)])) {
+            Ok(Ok(decision)) if decision.is_admitted() && self.rules.admits_silently() => {
+                Asked::Answered(Answer::Admitted)
+            }
+            Ok(decision) => Asked::Answered(Answer::Decided(smallvec![due], decision)),
+            Err(deciding) => {
+                let dues = smallvec![due];
+                Asked::Pending(Box::pin(Arc::clone(self).answer(dues, Vec::new(), Some(deciding), None)))
+            }
         }
     }
 
@@ -189,75 +213,71 @@ impl<T: Throttle + Clone> Limiter<T> {
     }
 
     /// What becomes of the request.
-    pub(super) fn judge(self: &Arc<Self>, answer: Answer, head: &Parts) -> Judged<T> {
-        match answer {
+    pub(super) fn judge(self: &Arc<Self>, answer: Answer) -> Judged<T> {
+        let (dues, decision) = match answer {
+            Answer::Admitted => return Judged::Pass(Charged::NOTHING),
             Answer::Exempt => {
                 self.rules.tell(&Event::Exempt);
-                Judged::Pass(None)
+                return Judged::Pass(Charged::NOTHING);
             }
-            Answer::NoKey => self.refuse(Reason::NoKey, None, head),
+            Answer::NoKey => return self.refuse(Reason::NoKey, None, SmallVec::new(), None),
             Answer::Decided(_, Err(error)) => {
                 self.rules.tell(&Event::Unavailable(&error));
-                if self.rules.refuse_when_unavailable {
-                    self.refuse(Reason::Unavailable, None, head)
-                } else {
-                    Judged::Pass(None)
-                }
+                return match self.rules.refuse_when_unavailable {
+                    true => self.refuse(Reason::Unavailable, Some(1), SmallVec::new(), None),
+                    false => Judged::Pass(Charged::NOTHING),
+                };
             }
-            Answer::Decided(dues, Ok(decision)) => match decision.verdict() {
-                Verdict::Admitted => {
-                    self.rules.tell(&Event::Admitted(&decision));
-                    Judged::Pass(self.charged(dues, decision))
-                }
-                Verdict::Refused(_) => self.refuse(Reason::Limited, Some((&dues, &decision)), head),
-                Verdict::TooCostly => self.refuse(Reason::TooCostly, Some((&dues, &decision)), head),
-            },
-        }
-    }
-
-    fn charged(self: &Arc<Self>, dues: Dues, decision: Decision) -> Option<Charged<T>> {
-        let wanted = self.rules.fields.wanted(&dues, decision.standings());
-        if !wanted && self.rules.settle.is_none() {
-            return None;
-        }
-        let stamps = decision.standings().iter().map(Standing::stamp);
-        let settlement = self.rules.settle.is_some().then(|| Settlement::open(self, dues.clone(), stamps.collect()));
-        let fields = wanted.then(|| (Arc::clone(self), dues, decision));
-        Some(Charged { fields, settlement })
-    }
-
-    fn refuse(&self, reason: Reason, decided: Option<(&Dues, &Decision)>, head: &Parts) -> Judged<T> {
-        let violated = decided.into_iter().flat_map(|(dues, decision)| {
-            let violates = |(due, standing): &(&Due, &Standing)| match reason {
-                Reason::TooCostly => due.cost > due.quota.burst_size(),
-                _ => !standing.admits(),
-            };
-            dues.iter().zip(decision.standings()).filter(violates).map(|(due, _)| &self.rules.policies[due.policy])
-        });
-        let refused = Refused {
-            reason,
-            retry_after: match (reason, decided.map(|(_, decision)| decision.verdict())) {
-                (Reason::Limited, Some(Verdict::Refused(wait))) => Some(retry_after(wait)),
-                (Reason::Unavailable, _) => Some(1),
-                _ => None,
-            },
-            violated: violated.filter(|policy| !policy.quiet).map(|policy| policy.name.clone()).collect(),
+            Answer::Decided(dues, Ok(decision)) => (dues, decision),
         };
+        match decision.verdict() {
+            Verdict::Admitted => {
+                self.rules.tell(&Event::Admitted(&decision));
+                let told = self.rules.fields.wanted(&dues, decision.standings()).then(|| self.told(&dues, &decision));
+                let settlement = self.rules.settle.is_some().then(|| Settlement::open(self, dues, &decision));
+                Judged::Pass(Charged { told: told.flatten(), settlement })
+            }
+            Verdict::Refused(wait) => {
+                let violates = |(_, standing): &(&Due, &Standing)| !standing.admits();
+                let violated = dues.iter().zip(decision.standings()).filter(violates).map(|(due, _)| due);
+                let told = self.told(&dues, &decision);
+                self.refuse(Reason::Limited, Some(retry_after(wait)), self.names(violated), told)
+            }
+            Verdict::TooCostly => {
+                let violated = dues.iter().filter(|due| due.cost > due.quota.burst_size());
+                self.refuse(Reason::TooCostly, None, self.names(violated), None)
+            }
+        }
+    }
+
+    fn refuse(&self, reason: Reason, retry_after: Option<u64>, violated: Violated, told: Option<Told>) -> Judged<T> {
+        let refused = Refused { reason, retry_after, violated };
         if self.rules.shadow {
             self.rules.tell(&Event::WouldRefuse(&refused));
-            return Judged::Pass(None);
+            return Judged::Pass(Charged::NOTHING);
         }
         self.rules.tell(&Event::Refused(&refused));
-        let mut response = refused.respond(&self.rules, &self.rendered().problems, head);
-        if let (Reason::Limited, Some((dues, decision))) = (reason, decided) {
-            self.write_fields(dues, decision, response.headers_mut());
-        }
-        Judged::Refuse(response)
+        Judged::Refuse(refused, told)
     }
 
-    fn write_fields(&self, dues: &Dues, decision: &Decision, headers: &mut HeaderMap) {
+    /// The response to a refused request, of which nothing is left but its head.
+    pub(super) fn respond(&self, refused: &Refused, told: Option<Told>, head: Parts) -> Response<Bytes> {
+        let mut response = refused.respond(&self.rules, &self.rendered().problems, head);
+        if let Some(told) = told {
+            told.write(response.headers_mut());
+        }
+        response
+    }
+
+    fn told(&self, dues: &Dues, decision: &Decision) -> Option<Told> {
         let constant = self.rendered().policy_field.as_ref().filter(|_| dues.len() == self.rules.policies.len());
-        self.rules.fields.write(&self.rules.policies, constant, dues, decision.standings(), headers);
+        self.rules.fields.tell(&self.rules.policies, constant, dues, decision.standings())
+    }
+
+    /// The names that may be told.
+    fn names<'a>(&self, dues: impl Iterator<Item = &'a Due>) -> Violated {
+        let policies = dues.map(|due| &self.rules.policies[due.policy]);
+        policies.filter(|policy| !policy.quiet).map(|policy| policy.name.clone()).collect()
     }
 }
 
@@ -276,19 +296,27 @@ impl<T> fmt::Debug for Limiter<T> {
 
 // ===== impl Charged =====
 
-impl<T: Throttle + Clone> Charged<T> {
+impl<T: Throttle> Charged<T> {
+    const NOTHING: Self = Self { told: None, settlement: None };
+
     /// Adds the fields, and lets the settlement ride along with the body.
-    pub(super) fn respond<B: Body>(self, response: Response<B>) -> Response<ResponseBody<B, Settlement<T>>> {
-        let (mut head, body) = response.into_parts();
-        if let Some((limiter, dues, decision)) = self.fields {
-            limiter.write_fields(&dues, &decision, &mut head.headers);
+    pub(super) fn respond<B: Body>(self, mut response: Response<B>) -> Response<ResponseBody<B, Settlement<T>>> {
+        if let Some(told) = self.told {
+            told.write(response.headers_mut());
         }
-        let body = ResponseBody::inner(body);
-        let body = match self.settlement {
-            Some(settlement) => body.watched_by(settlement.respond(head.clone())),
-            None => body,
-        };
-        Response::from_parts(head, body)
+        let Some(settlement) = self.settlement else { return response.map(ResponseBody::inner) };
+        let (head, body) = response.into_parts();
+        let settlement = settlement.respond(head.clone());
+        Response::from_parts(head, ResponseBody::inner(body).watched_by(settlement))
+    }
+}
+
+/// The decision, if the store has made it already; one in memory has. One that has not is polled again later, with a
+/// waker that counts.
+fn decided<D: Future + Unpin>(mut deciding: D) -> Result<D::Output, D> {
+    match Pin::new(&mut deciding).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(decision) => Ok(decision),
+        Poll::Pending => Err(deciding),
     }
 }
 

@@ -1,6 +1,6 @@
 //! A policy: a name, a quota, and whose it is.
 
-use bartizan_store::{Key, Quota};
+use bartizan_store::{Key, PolicyName, Quota};
 use http::request::Parts;
 use std::{borrow::Cow, fmt, future::Future, pin::Pin, sync::Arc};
 
@@ -9,7 +9,7 @@ use std::{borrow::Cow, fmt, future::Future, pin::Pin, sync::Arc};
 /// A [`Quota`] alone is the policy `default`.
 #[derive(Clone)]
 pub struct Policy {
-    pub(super) name: Cow<'static, str>,
+    pub(super) name: PolicyName,
     pub(super) quota: Quota,
     pub(super) plan: Plan,
     pub(super) key: Option<KeyBy>,
@@ -45,7 +45,7 @@ impl Policy {
             !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic() || b == b' '),
             "the policy name {name:?} is not printable ASCII, which is all that the RateLimit field can carry"
         );
-        Self { name, quota, plan: Plan::Fixed, key: None, cost: None, quiet: false }
+        Self { name: PolicyName::new(name), quota, plan: Plan::Fixed, key: None, cost: None, quiet: false }
     }
 
     /// Whose bucket a request takes from. By default it is as the [layer](super::RateLimitLayer::key_by) says.
@@ -99,6 +99,6 @@ impl From<Quota> for Policy {
 
 impl fmt::Debug for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Policy").field("name", &self.name).field("quota", &self.quota).finish_non_exhaustive()
+        f.debug_struct("Policy").field("name", &self.name.as_str()).field("quota", &self.quota).finish_non_exhaustive()
     }
 }

@@ -1,19 +1,22 @@
 //! What a refused client gets.
 
 use super::rules::Rules;
-use crate::shared::{PreparedProblem, Problem, Refusal, RequestId};
+use crate::shared::{PreparedProblem, Problem, Refusal, seconds_value};
+use bartizan_store::PolicyName;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header, request::Parts};
 use smallvec::SmallVec;
-use std::{borrow::Cow, time::Duration};
+use std::time::Duration;
 
 /// Why a request was refused.
 #[derive(Clone, Debug)]
 pub struct Refused {
     pub(super) reason: Reason,
     pub(super) retry_after: Option<u64>,
-    pub(super) violated: SmallVec<[Cow<'static, str>; 1]>,
+    pub(super) violated: Violated,
 }
+
+pub(super) type Violated = SmallVec<[PolicyName; 1]>;
 
 /// Why a request was refused, in short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,31 +58,30 @@ impl Refused {
 
     /// The names of the policies that the request violates, those aside that are kept quiet.
     pub fn violated_policies(&self) -> impl Iterator<Item = &str> {
-        self.violated.iter().map(AsRef::as_ref)
+        self.violated.iter().map(PolicyName::as_str)
     }
 
     /// The response: the user's, gRPC's, or a problem; with `Retry-After`, and marked as a refusal.
-    pub(super) fn respond(&self, rules: &Rules, prepared: &Prepared, head: &Parts) -> Response<Bytes> {
+    pub(super) fn respond(&self, rules: &Rules, prepared: &Prepared, head: Parts) -> Response<Bytes> {
         let mut response = match &rules.on_refusal {
-            Some(on_refusal) => on_refusal.answer(self, head),
-            None if is_grpc(head) => self.grpc(),
+            Some(on_refusal) => on_refusal.answer(self, &head),
+            None if is_grpc(&head) => self.grpc(),
             None => self.problem(rules, prepared, head),
         };
         if let Some(seconds) = self.retry_after {
-            response.headers_mut().entry(header::RETRY_AFTER).or_insert_with(|| HeaderValue::from(seconds));
+            response.headers_mut().entry(header::RETRY_AFTER).or_insert_with(|| seconds_value(seconds));
         }
         response.extensions_mut().insert(Refusal::new(self.reason.error_type()));
         response
     }
 
-    fn problem(&self, rules: &Rules, prepared: &Prepared, head: &Parts) -> Response<Bytes> {
-        let id = RequestId::of(&head.extensions);
+    fn problem(&self, rules: &Rules, prepared: &Prepared, head: Parts) -> Response<Bytes> {
         if let (Reason::Limited, [name]) = (self.reason, &*self.violated)
             && let Some(index) = rules.policies.iter().position(|policy| policy.name == *name)
         {
-            return prepared.by_policy[index].to_response(&head.headers, id);
+            return prepared.by_policy[index].respond(head);
         }
-        PreparedProblem::from(self.reason.problem(&self.violated)).to_response(&head.headers, id)
+        PreparedProblem::from(self.reason.problem(&self.violated)).respond(head)
     }
 
     /// The trailers-only answer of gRPC: `RESOURCE_EXHAUSTED`, or what fits the reason.
@@ -116,10 +118,10 @@ impl Reason {
         }
     }
 
-    fn problem(self, violated: &[Cow<'static, str>]) -> Problem {
+    fn problem(self, violated: &[PolicyName]) -> Problem {
         match self {
             Self::Limited => {
-                let names: Vec<&str> = violated.iter().map(AsRef::as_ref).collect();
+                let names: Vec<&str> = violated.iter().map(PolicyName::as_str).collect();
                 let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS)
                     .kind(QUOTA_EXCEEDED, "The request exceeds its quota")
                     .detail("Send it again after the time that Retry-After tells.");

@@ -74,22 +74,33 @@ impl Rules {
     /// What a request with this head is charged, quotas that have to be looked up aside.
     pub(super) fn dues(&self, head: &Parts) -> Result<Dues, NoKey> {
         let mut dues = Dues::new();
-        for (index, policy) in self.policies.iter().enumerate() {
-            let key = policy.key.as_ref().unwrap_or(&self.key);
-            let key = match (key(head), self.missing) {
-                (Some(key), _) => key,
-                (None, MissingKey::Share) => Key::GLOBAL,
-                (None, MissingKey::Skip) => continue,
-                (None, MissingKey::Refuse) => return Err(NoKey),
-            };
-            let quota = match &policy.plan {
-                Plan::Fixed | Plan::Looked(_) => policy.quota,
-                Plan::Known(plan) => plan(&key, head).unwrap_or(policy.quota),
-            };
-            let cost = policy.cost.as_ref().or(self.cost.as_ref()).map_or(1, |cost| cost(head));
-            dues.push(Due { policy: index, key, quota, cost });
+        for index in 0..self.policies.len() {
+            dues.extend(self.due(index, head)?);
         }
         Ok(dues)
+    }
+
+    /// What one policy charges; nothing if it does not apply.
+    pub(super) fn due(&self, policy: usize, head: &Parts) -> Result<Option<Due>, NoKey> {
+        let Policy { quota, plan, key, cost, .. } = &self.policies[policy];
+        let key = key.as_ref().unwrap_or(&self.key)(head);
+        let key = match (key, self.missing) {
+            (Some(key), _) => key,
+            (None, MissingKey::Share) => Key::GLOBAL,
+            (None, MissingKey::Skip) => return Ok(None),
+            (None, MissingKey::Refuse) => return Err(NoKey),
+        };
+        let quota = match plan {
+            Plan::Fixed | Plan::Looked(_) => *quota,
+            Plan::Known(plan) => plan(&key, head).unwrap_or(*quota),
+        };
+        let cost = cost.as_ref().or(self.cost.as_ref()).map_or(1, |cost| cost(head));
+        Ok(Some(Due { policy, key, quota, cost }))
+    }
+
+    /// Whether an admitted request leaves nothing to do: no field, no settling, nobody to tell.
+    pub(super) fn admits_silently(&self) -> bool {
+        self.settle.is_none() && self.observe.is_none() && !self.fields.go_with_admitted()
     }
 
     /// The look-ups that are needed before these charges are complete.

@@ -2,7 +2,7 @@
 
 use super::{limiter::Limiter, rules::Dues};
 use crate::shared::{End, Watch};
-use bartizan_store::{Stamp, Throttle};
+use bartizan_store::{Decision, Stamp, Standing, Throttle};
 use http::{StatusCode, response};
 use smallvec::SmallVec;
 use std::{fmt, sync::Arc};
@@ -57,7 +57,8 @@ impl Outcome<'_> {
 // ===== impl Settlement =====
 
 impl<T: Throttle> Settlement<T> {
-    pub(super) fn open(limiter: &Arc<Limiter<T>>, dues: Dues, stamps: SmallVec<[Stamp; 2]>) -> Self {
+    pub(super) fn open(limiter: &Arc<Limiter<T>>, dues: Dues, decision: &Decision) -> Self {
+        let stamps = decision.standings().iter().map(Standing::stamp).collect();
         Self(Some(Box::new(Open { limiter: Arc::clone(limiter), dues, stamps, response: None, bytes: 0 })))
     }
 

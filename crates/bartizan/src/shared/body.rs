@@ -94,6 +94,13 @@ impl<B, W: Watch> ResponseBody<B, W> {
     }
 }
 
+/// Empty: what a layer further out answers with when it makes a response of its own, as tower-http's CORS does.
+impl<B, W: Watch> Default for ResponseBody<B, W> {
+    fn default() -> Self {
+        Self::own(Bytes::new())
+    }
+}
+
 impl<B, W> Body for ResponseBody<B, W>
 where
     B: Body,
@@ -105,6 +112,11 @@ where
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
+        if this.watched.0.is_none()
+            && let KindProj::Inner { body } = this.kind.as_mut().project()
+        {
+            return body.poll_frame(cx);
+        }
         let frame = match this.kind.as_mut().project() {
             KindProj::Inner { body } => ready!(body.poll_frame(cx)),
             KindProj::Own { bytes } => bytes.take().map(|bytes| Ok(Frame::data(bytes.into()))),

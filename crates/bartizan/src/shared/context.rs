@@ -83,15 +83,20 @@ impl RequestId {
     #[must_use]
     pub fn new(value: HeaderValue) -> Option<Self> {
         let bytes = value.as_bytes();
-        let valid = (1..=128).contains(&bytes.len())
-            && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"._~+/=:@-".contains(b));
+        let valid = (1..=128).contains(&bytes.len()) && bytes.iter().copied().all(is_id_byte);
         valid.then_some(Self(value))
+    }
+
+    /// Takes a value that its maker knows to be valid.
+    pub(crate) fn known_valid(value: HeaderValue) -> Self {
+        debug_assert!(value.as_bytes().iter().copied().all(is_id_byte), "not a request id: {value:?}");
+        Self(value)
     }
 
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or_default()
+        std::str::from_utf8(self.0.as_bytes()).unwrap_or_default() // an id is ASCII
     }
 
     /// The id as the value of a field; a clone shares its bytes.
@@ -99,6 +104,14 @@ impl RequestId {
     pub fn as_header_value(&self) -> &HeaderValue {
         &self.0
     }
+
+    pub(crate) fn into_header_value(self) -> HeaderValue {
+        self.0
+    }
+}
+
+const fn is_id_byte(byte: u8) -> bool {
+    matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=' | b':' | b'@' | b'-')
 }
 
 impl std::fmt::Display for RequestId {
@@ -139,6 +152,13 @@ impl Notes {
     /// Notes what happened to the request.
     pub fn flag(&self, flag: Flag) {
         self.lock().flags |= flag as u16;
+    }
+
+    /// Empties the notes for another request; `None` if somebody else still holds them.
+    pub(crate) fn recycle(&mut self) -> Option<()> {
+        let noted = Arc::get_mut(&mut self.0)?.get_mut().unwrap_or_else(PoisonError::into_inner);
+        *noted = Noted::default();
+        Some(())
     }
 
     /// What has been noted so far. Held for a few lines; nothing is left half-written in it, so a panic does no harm.

@@ -15,12 +15,23 @@ pub(crate) enum Single<'a> {
 
 /// Reads a field that should come at most once.
 pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Single<'a> {
+    // The usual head has no field on several lines, and is read with one look.
+    if headers.len() == headers.keys_len() {
+        return headers.get(name).map_or(Single::Absent, Single::One);
+    }
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Single::Absent,
         (Some(value), None) => Single::One(value),
         (Some(_), Some(_)) => Single::Several,
     }
+}
+
+/// The value of a field that tells seconds. Few of them are large, so few of them allocate.
+pub(crate) fn seconds_value(seconds: u64) -> HeaderValue {
+    const SMALL: [&str; 11] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10"];
+    let small = usize::try_from(seconds).ok().and_then(|seconds| SMALL.get(seconds));
+    small.map_or_else(|| HeaderValue::from(seconds), |small| HeaderValue::from_static(small))
 }
 
 /// Whether the client takes a JSON problem (RFC 9110 §12.5.1).

@@ -25,7 +25,7 @@ pub use self::{
 pub(crate) use self::{
     clock::wall_now,
     context::{Context, Noted},
-    head::{Single, accepts_json, single},
+    head::{Single, accepts_json, seconds_value, single},
     json::{for_each_json_piece, write_json_str},
     problem::PreparedProblem,
     refusal::OnRefusal,

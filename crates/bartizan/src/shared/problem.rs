@@ -2,7 +2,7 @@
 
 use super::{RequestId, accepts_json, write_json_str};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request};
 use std::{borrow::Cow, fmt::Write};
 
 /// A problem document (RFC 9457).
@@ -155,10 +155,10 @@ impl Problem {
 // ===== impl PreparedProblem =====
 
 impl PreparedProblem {
-    /// The response. `instance` becomes `urn:request:<id>` where the id is known.
-    pub(crate) fn to_response(&self, request_headers: &HeaderMap, id: Option<&RequestId>) -> Response<Bytes> {
-        let (content_type, body) = match id {
-            _ if !accepts_json(request_headers) => ("text/plain; charset=utf-8", self.text.clone()),
+    /// The answer to the request with this head. `instance` becomes `urn:request:<id>` where the id is known.
+    pub(crate) fn respond(&self, head: request::Parts) -> Response<Bytes> {
+        let (content_type, body) = match RequestId::of(&head.extensions) {
+            _ if !accepts_json(&head.headers) => ("text/plain; charset=utf-8", self.text.clone()),
             None => ("application/problem+json", self.json.clone()),
             Some(id) => {
                 // The alphabet of ids needs no escape.
@@ -167,11 +167,22 @@ impl PreparedProblem {
                 ("application/problem+json", Bytes::from(parts.concat()))
             }
         };
-        let mut response = Response::new(body);
+        let mut response = answer_to(head, body);
         *response.status_mut() = self.status;
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         response
     }
+}
+
+/// An empty head round `body`. The request is over, so its maps serve once more: a refusal should cost little.
+fn answer_to(head: request::Parts, body: Bytes) -> Response<Bytes> {
+    let request::Parts { mut headers, mut extensions, .. } = head;
+    headers.clear();
+    extensions.clear();
+    let mut response = Response::new(body);
+    *response.headers_mut() = headers;
+    *response.extensions_mut() = extensions;
+    response
 }
 
 impl From<Problem> for PreparedProblem {

@@ -1,0 +1,69 @@
+//! What is measured: a service by each name, and what it must answer.
+
+mod ours;
+mod peers;
+
+use crate::{fixture::Origin, run::Run};
+use http::StatusCode;
+
+/// How a case is asked, and what each of its answers looks like.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) peer: Peer,
+    pub(crate) status: StatusCode,
+    /// The body is the origin's own, and the origin ran for it.
+    pub(crate) is_from_origin: bool,
+    pub(crate) fields: &'static [&'static str],
+    pub(crate) lines: u64,
+}
+
+/// Where a request has the address of its peer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Peer {
+    /// In axum's `ConnectInfo`, for which others look.
+    ConnectInfo,
+    /// In `PeerAddr`, for which our layers look.
+    PeerAddr,
+}
+
+/// Runs a measurement over the case of this name.
+pub(crate) fn run(name: &str, run: impl Run) -> Result<String, String> {
+    match name.split_once('/') {
+        None if name == "bare" => run.run(Terms::OK, Origin),
+        Some(("ours", name)) => ours::run(name, run),
+        Some(("peer", name)) => peers::run(name, run),
+        _ => Err(unknown(name)),
+    }
+}
+
+fn unknown(name: &str) -> String {
+    format!("no case is called {name:?}; `list` names them")
+}
+
+// ===== impl Terms =====
+
+impl Terms {
+    /// The origin's answer.
+    const OK: Self =
+        Self { peer: Peer::ConnectInfo, status: StatusCode::OK, is_from_origin: true, fields: &[], lines: 0 };
+    /// The same, of a case of ours.
+    const OURS: Self = Self { peer: Peer::PeerAddr, ..Self::OK };
+    /// Every answer has these fields.
+    const fn with(mut self, fields: &'static [&'static str]) -> Self {
+        self.fields = fields;
+        self
+    }
+
+    /// Every answer is a refusal by a rate limit, which the origin never sees.
+    const fn refused(mut self, fields: &'static [&'static str]) -> Self {
+        self.status = StatusCode::TOO_MANY_REQUESTS;
+        self.is_from_origin = false;
+        self.with(fields)
+    }
+
+    /// Every request leaves one line in the log.
+    const fn logged(mut self) -> Self {
+        self.lines = 1;
+        self
+    }
+}

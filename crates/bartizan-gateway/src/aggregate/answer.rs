@@ -1,0 +1,169 @@
+//! What the client is told: the merged document, or the problem.
+
+use super::{
+    fetch::{Failure, Outcome},
+    service::Meta,
+    source::{Place, Source},
+};
+use crate::{Cause, problem::problem};
+use bartizan::{Flag, Member, Notes};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header, request};
+use std::fmt::Write;
+
+/// Whether all sources answered, for clients that look at heads only: a boolean of RFC 9651, `?1` or `?0`.
+const COMPLETE: HeaderName = HeaderName::from_static("x-bartizan-complete");
+
+/// One source and what became of it. `None`: it was given up because the answer was decided without it.
+pub(super) type Asked<'a> = (&'a Source, Option<Outcome>);
+
+/// The document of all sources that answered, in the order in which they were declared.
+pub(super) fn merged(
+    asked: &[Asked<'_>],
+    meta: &Meta,
+    cache_control: Option<&HeaderValue>,
+    head: &request::Parts,
+) -> Response<Bytes> {
+    let mut document = String::from("{");
+    let mut complete = true;
+    for (source, outcome) in asked {
+        let Some(Outcome { result: Ok(part), .. }) = outcome else {
+            complete = false;
+            continue;
+        };
+        match &source.place {
+            Place::Member(name) => {
+                begin_member(&mut document, name);
+                document.push_str(part);
+            }
+            Place::Inline => {
+                let fields = part.strip_prefix('{').and_then(|part| part.strip_suffix('}')).unwrap_or_default();
+                if !fields.is_empty() {
+                    separate(&mut document);
+                    document.push_str(fields);
+                }
+            }
+        }
+    }
+    if let Meta::Member(name) = meta {
+        begin_member(&mut document, name);
+        document.push_str("{\"complete\":");
+        complete.write_json(&mut document);
+        document.push_str(",\"sources\":");
+        Sources(asked).write_json(&mut document);
+        document.push('}');
+    }
+    document.push('}');
+
+    let mut response = Response::new(Bytes::from(document));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if !matches!(meta, Meta::Off) {
+        headers.insert(COMPLETE, HeaderValue::from_static(if complete { "?1" } else { "?0" }));
+    }
+    if !complete {
+        // Nobody may keep what the next request would complete.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(notes) = Notes::of(&head.extensions) {
+            notes.flag(Flag::Partial);
+        }
+    } else if let Some(value) = cache_control {
+        headers.insert(header::CACHE_CONTROL, value.clone());
+    }
+    response
+}
+
+/// The answer when the required source `failed` has decided it.
+pub(super) fn failed(
+    asked: &[Asked<'_>],
+    failed: &Source,
+    failure: &Failure,
+    head: &request::Parts,
+) -> Response<Bytes> {
+    let Failure { cause, head: theirs } = failure;
+    cause.note(&head.extensions);
+    let status = cause.gateway_status();
+    let mut problem = problem(status, head)
+        .detail(format!("the source {:?} {}", failed.name, in_words(*cause)))
+        .member("code", cause.as_str())
+        .member("sources", &Sources(asked));
+
+    let waits = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
+    let retry_after = theirs.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let retry_after = waits.then(|| retry_after.unwrap_or(1_u64).max(1));
+    if let Some(seconds) = retry_after {
+        problem = problem.member("retry_after", &seconds);
+    }
+    let mut response = problem.to_response(&head.headers);
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(seconds) = retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    // RFC 9110 §15.5.2: a 401 comes with a challenge.
+    if let (StatusCode::UNAUTHORIZED, Some(challenge)) = (status, theirs.get(header::WWW_AUTHENTICATE)) {
+        headers.insert(header::WWW_AUTHENTICATE, challenge.clone());
+    }
+    response
+}
+
+/// The answer to parameters that can't stand in a path.
+pub(super) fn unfit(head: &request::Parts) -> Response<Bytes> {
+    let problem = problem(StatusCode::BAD_REQUEST, head);
+    problem.detail("a part of the path is empty, only dots, or not UTF-8").to_response(&head.headers)
+}
+
+fn in_words(cause: Cause) -> String {
+    match cause {
+        Cause::Timeout | Cause::Deadline => "did not answer in time".to_owned(),
+        Cause::Connect => "could not be reached".to_owned(),
+        Cause::ConnectionReset => "closed the connection without an answer".to_owned(),
+        Cause::Protocol => "answered something that is not HTTP".to_owned(),
+        Cause::Body => "broke off in the middle of its answer".to_owned(),
+        Cause::Decode => "answered something other than the expected JSON".to_owned(),
+        Cause::TooLarge => "answered more than is accepted".to_owned(),
+        Cause::Status(status) => format!("answered {status}"),
+        Cause::Refused(_) => "is not asked at the moment".to_owned(),
+        Cause::Other => "could not be asked".to_owned(),
+    }
+}
+
+/// The members of `sources`: how each of them went.
+struct Sources<'a>(&'a [Asked<'a>]);
+
+impl Member for Sources<'_> {
+    fn write_json(&self, out: &mut String) {
+        out.push('{');
+        for (source, outcome) in self.0 {
+            begin_member(out, &source.name);
+            let Some(Outcome { result, http, took }) = outcome else {
+                out.push_str(r#"{"status":"skipped"}"#);
+                continue;
+            };
+            // A `String` takes every write.
+            let _ = write!(out, r#"{{"status":"{}""#, if result.is_ok() { "ok" } else { "error" });
+            if let Err(Failure { cause, .. }) = result {
+                begin_member(out, "cause");
+                cause.as_str().write_json(out);
+            }
+            if let Some(status) = http {
+                let _ = write!(out, r#","http":{}"#, status.as_u16());
+            }
+            let _ = write!(out, r#","ms":{}}}"#, took.as_millis());
+        }
+        out.push('}');
+    }
+}
+
+fn begin_member(out: &mut String, name: &str) {
+    separate(out);
+    name.write_json(out);
+    out.push(':');
+}
+
+/// A comma, unless this is the first member.
+fn separate(out: &mut String) {
+    if !out.ends_with('{') {
+        out.push(',');
+    }
+}

@@ -1,0 +1,172 @@
+//! Why a call to another service failed, in the words of OpenTelemetry's `error.type`.
+
+use axum::BoxError;
+use bartizan::{Flag, Notes, Refusal};
+use http::{Extensions, StatusCode};
+use http_body_util::LengthLimitError;
+use hyper_util::client::legacy;
+use std::{error::Error, io};
+
+/// Why a call to another service failed.
+///
+/// [`as_str`](Cause::as_str) is the `error.type` of OpenTelemetry: one vocabulary for the answer, the log and whatever
+/// else tells of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cause {
+    /// `timeout`: it did not answer within its own limit.
+    Timeout,
+    /// `deadline`: the time of the whole request was over first.
+    Deadline,
+    /// `connect`: no connection could be made.
+    Connect,
+    /// `connection_reset`: the connection broke before the head of the answer.
+    ConnectionReset,
+    /// `protocol`: it answered something that is not HTTP.
+    Protocol,
+    /// `body`: the body of the answer broke off.
+    Body,
+    /// `decode`: the body is not the JSON that was expected.
+    Decode,
+    /// `too_large`: the body is longer than allowed.
+    TooLarge,
+    /// The status as text: it answered, but not with success.
+    Status(StatusCode),
+    /// A layer in front of it refused the call: `breaker_open`, `overloaded`, `rate_limited`, …
+    Refused(Refusal),
+    /// `_OTHER`: none of these.
+    Other,
+}
+
+impl Cause {
+    /// The cause in one word, as `error.type` has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Deadline => "deadline",
+            Self::Connect => "connect",
+            Self::ConnectionReset => "connection_reset",
+            Self::Protocol => "protocol",
+            Self::Body => "body",
+            Self::Decode => "decode",
+            Self::TooLarge => "too_large",
+            Self::Status(status) => digits(status),
+            Self::Refused(refusal) => refusal.error_type(),
+            Self::Other => "_OTHER",
+        }
+    }
+
+    /// The cause that an error on the way to the head of the answer has.
+    pub(crate) fn of_send(error: &BoxError) -> Self {
+        let mut next: Option<&(dyn Error + 'static)> = Some(error.as_ref());
+        while let Some(error) = next {
+            if let Some(cause) = of_one(error) {
+                return cause;
+            }
+            next = error.source();
+        }
+        Self::Other
+    }
+
+    /// The cause that an error in the body of the answer has.
+    pub(crate) fn of_body(error: &BoxError) -> Self {
+        match Self::of_send(error) {
+            Self::TooLarge => Self::TooLarge,
+            _ => Self::Body,
+        }
+    }
+
+    /// The status of an answer that cannot be given because of this.
+    pub(crate) fn gateway_status(self) -> StatusCode {
+        match self {
+            Self::Timeout | Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
+            Self::Refused(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Status(status) if status.is_client_error() => status,
+            _ => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// Leaves word for the access log.
+    pub(crate) fn note(self, extensions: &Extensions) {
+        let Some(notes) = Notes::of(extensions) else { return };
+        notes.error_type(self.as_str());
+        let flag = match self {
+            Self::Timeout => Flag::UpstreamTimeout,
+            Self::Deadline => Flag::DeadlinePassed,
+            Self::Connect => Flag::UpstreamConnectFailure,
+            Self::ConnectionReset | Self::Protocol | Self::Body => Flag::UpstreamReset,
+            Self::Refused(_) => Flag::UpstreamOverflow,
+            Self::Decode | Self::TooLarge | Self::Status(_) | Self::Other => return,
+        };
+        notes.flag(flag);
+    }
+}
+
+fn of_one(error: &(dyn Error + 'static)) -> Option<Cause> {
+    if error.is::<LengthLimitError>() {
+        return Some(Cause::TooLarge);
+    }
+    if error.is::<tokio::time::error::Elapsed>() {
+        return Some(Cause::Timeout);
+    }
+    if error.downcast_ref::<legacy::Error>().is_some_and(legacy::Error::is_connect) {
+        return Some(Cause::Connect);
+    }
+    if let Some(error) = error.downcast_ref::<hyper::Error>() {
+        if error.is_parse() {
+            return Some(Cause::Protocol);
+        }
+        if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
+            return Some(Cause::ConnectionReset);
+        }
+    }
+    let broken = [
+        io::ErrorKind::ConnectionReset,
+        io::ErrorKind::ConnectionAborted,
+        io::ErrorKind::BrokenPipe,
+        io::ErrorKind::UnexpectedEof,
+    ];
+    let kind = error.downcast_ref::<io::Error>()?.kind();
+    broken.contains(&kind).then_some(Cause::ConnectionReset)
+}
+
+/// The digits of a status code, for as long as the program runs: 100 to 999, every code that there can be.
+fn digits(status: StatusCode) -> &'static str {
+    static DIGITS: [[u8; 3]; 900] = {
+        let mut table = [*b"000"; 900];
+        let mut code = 100;
+        while code < 1000 {
+            table[code - 100] = [ascii(code / 100), ascii(code / 10 % 10), ascii(code % 10)];
+            code += 1;
+        }
+        table
+    };
+    #[allow(clippy::cast_possible_truncation, reason = "a digit")]
+    const fn ascii(digit: usize) -> u8 {
+        b'0' + digit as u8
+    }
+    let digits = usize::from(status.as_u16()).checked_sub(100).and_then(|at| DIGITS.get(at));
+    digits.and_then(|digits| std::str::from_utf8(digits).ok()).unwrap_or("_OTHER")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_its_digits() {
+        for code in 100..1000 {
+            let status = StatusCode::from_u16(code).expect("a status");
+            assert_eq!(Cause::Status(status).as_str(), status.as_str());
+        }
+    }
+
+    #[test]
+    fn only_what_the_client_did_wrong_is_passed_on_as_its_own_status() {
+        let of = |code| Cause::Status(StatusCode::from_u16(code).expect("a status")).gateway_status().as_u16();
+        assert_eq!((of(404), of(429), of(500), of(503), of(302)), (404, 429, 502, 502, 502));
+        assert_eq!(Cause::Refused(Refusal::new("breaker_open")).gateway_status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(Cause::Deadline.gateway_status(), StatusCode::GATEWAY_TIMEOUT);
+    }
+}

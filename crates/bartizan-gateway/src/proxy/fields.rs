@@ -1,0 +1,339 @@
+//! The fields of a message that an intermediary drops, rewrites or adds.
+
+use bartizan::{PeerAddr, RequestId, TrustedProxies};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, request};
+use std::{fmt::Write, net::IpAddr};
+
+/// How the service behind learns who the client is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Forwarding {
+    /// `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host`, which everything understands.
+    #[default]
+    XForwarded,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+    /// Not at all.
+    Off,
+}
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Every field that says for whom somebody speaks. All of them are dropped unless the peer is trusted.
+const CLAIMS: [HeaderName; 8] = [
+    X_FORWARDED_FOR,
+    X_FORWARDED_PROTO,
+    X_FORWARDED_HOST,
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-prefix"),
+    HeaderName::from_static("x-forwarded-server"),
+    HeaderName::from_static("x-real-ip"),
+    header::FORWARDED,
+];
+
+/// Fields that belong to the whole way. A client that names one in `Connection` makes an invalid message
+/// (RFC 9110 §7.6.1), and must not be able to take away what stands there for the service behind.
+const END_TO_END: [HeaderName; 8] = [
+    header::HOST,
+    header::AUTHORIZATION,
+    header::COOKIE,
+    header::CACHE_CONTROL,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::CONTENT_RANGE,
+];
+
+/// RFC 9110 §7.6.1: drops the fields that are meant for this connection only, and those that `Connection` names.
+/// `Trailer` stays: the trailers that it announces go on.
+pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = members(headers, &header::CONNECTION).filter_map(|name| name.parse().ok()).collect();
+    for name in named {
+        if !END_TO_END.contains(&name) {
+            headers.remove(name);
+        }
+    }
+    // RFC 9112 §6.3: a length beside a transfer coding is a lie, and whoever believes it reads another message.
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    for name in [
+        header::CONNECTION,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        HTTP2_SETTINGS,
+        header::TE,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        header::PROXY_AUTHORIZATION,
+        header::PROXY_AUTHENTICATE,
+    ] {
+        headers.remove(name);
+    }
+}
+
+/// Drops them from a request, but still asks for trailers if the client does: we pass them on, and the service may not
+/// send them unasked. RFC 9110 §10.1.4: `TE` is itself named in `Connection`.
+pub(super) fn strip_request(headers: &mut HeaderMap) {
+    let takes_trailers = lists(headers, &header::TE, "trailers");
+    strip_hop_by_hop(headers);
+    if takes_trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
+}
+
+/// The site that the client asked for. RFC 9112 §3.2.2: what the target says goes before `Host`.
+pub(super) fn host(head: &request::Parts) -> Option<HeaderValue> {
+    let Some(authority) = head.uri.authority() else { return head.headers.get(header::HOST).cloned() };
+    let without_user = authority.as_str().rsplit('@').next()?;
+    HeaderValue::try_from(without_user).ok()
+}
+
+/// RFC 9110 §7.6.2: counts a `TRACE` or `OPTIONS` down, and says whether it ends here.
+pub(super) fn ends_here(head: &mut request::Parts) -> bool {
+    if head.method != Method::TRACE && head.method != Method::OPTIONS {
+        return false;
+    }
+    let Some(left) = head.headers.get_mut(header::MAX_FORWARDS) else { return false };
+    let Some(forwards) = left.to_str().ok().and_then(|left| left.parse::<u64>().ok()) else { return false };
+    *left = HeaderValue::from(forwards.saturating_sub(1));
+    forwards == 0
+}
+
+/// Whether a segment of the path is `.` or `..`, which would lead out of the place that was meant.
+pub(super) fn has_dot_segment(path: &str) -> bool {
+    let dots = |segment: &str| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
+    path.split('/').any(|segment| segment.len() <= "%2e%2e".len() && dots(segment))
+}
+
+/// RFC 9110 §7.6.3: an intermediary adds itself to `Via`, with the version in which it received the message.
+pub(super) fn add_via(headers: &mut HeaderMap, version: Version, pseudonym: &str) {
+    let version = match version {
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        Version::HTTP_3 => "3",
+        _ => "1.1",
+    };
+    if let Ok(via) = HeaderValue::try_from(format!("{version} {pseudonym}")) {
+        headers.append(header::VIA, via);
+    }
+}
+
+/// Says for whom we speak: after what a trusted peer said, instead of what anybody else did.
+pub(super) fn add_forwarded(head: &mut request::Parts, how: Forwarding, proxies: &TrustedProxies) {
+    let trusted = proxies.trusts_peer_of(head);
+    let peer = head.extensions.get::<PeerAddr>().map(|peer| peer.0.ip().to_canonical());
+    let host = host(head);
+    let scheme = HeaderValue::from_static(if head.uri.scheme_str() == Some("https") { "https" } else { "http" });
+
+    let headers = &mut head.headers;
+    for name in CLAIMS {
+        // A trusted proxy passes the family that it does not write on as strangers sent it, so only ours is kept.
+        let ours = match how {
+            Forwarding::XForwarded => name != header::FORWARDED,
+            Forwarding::Forwarded => name == header::FORWARDED,
+            Forwarding::Off => false,
+        };
+        if !(trusted && ours) {
+            headers.remove(name);
+        }
+    }
+    match how {
+        Forwarding::XForwarded => {
+            if let Some(peer) = peer.and_then(|peer| HeaderValue::try_from(peer.to_string()).ok()) {
+                append_to_list(headers, X_FORWARDED_FOR, &peer);
+            }
+            headers.entry(X_FORWARDED_PROTO).or_insert(scheme);
+            if let Some(host) = host {
+                headers.entry(X_FORWARDED_HOST).or_insert(host);
+            }
+        }
+        Forwarding::Forwarded => {
+            if let Ok(element) = HeaderValue::try_from(forwarded_element(peer, host.as_ref(), &scheme)) {
+                append_to_list(headers, header::FORWARDED, &element);
+            }
+        }
+        Forwarding::Off => {}
+    }
+}
+
+/// What `Connection` may not have taken away: the id under which all of us log this request.
+pub(super) fn restore_request_id(head: &mut request::Parts) {
+    let name = HeaderName::from_static("x-request-id");
+    if let (Some(id), false) = (RequestId::of(&head.extensions), head.headers.contains_key(&name)) {
+        let id = id.as_header_value().clone();
+        head.headers.insert(name, id);
+    }
+}
+
+/// RFC 7239 §4, §6: an address of IPv6 stands in brackets and quotes, and so does whatever is no token.
+fn forwarded_element(peer: Option<IpAddr>, host: Option<&HeaderValue>, scheme: &HeaderValue) -> String {
+    let mut element = match peer {
+        Some(IpAddr::V4(addr)) => format!("for={addr}"),
+        Some(IpAddr::V6(addr)) => format!("for=\"[{addr}]\""),
+        None => "for=unknown".to_owned(),
+    };
+    if let Some(host) = host.and_then(|host| host.to_str().ok()) {
+        let host = host.replace('\\', "\\\\").replace('"', "\\\"");
+        let _ = write!(element, ";host=\"{host}\""); // a `String` takes every write
+    }
+    let _ = write!(element, ";proto={}", scheme.to_str().unwrap_or("http"));
+    element
+}
+
+/// One line, as many readers expect: what stood there, then the new member.
+fn append_to_list(headers: &mut HeaderMap, name: HeaderName, member: &HeaderValue) {
+    let lines = headers.get_all(&name).iter().chain([member]).map(HeaderValue::as_bytes).collect::<Vec<_>>();
+    let joined = HeaderValue::from_bytes(&lines.join(&b", "[..]));
+    headers.insert(name, joined.unwrap_or_else(|_| member.clone()));
+}
+
+/// The members of a field that is a list, over all of its lines.
+fn members<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let lines = headers.get_all(name).into_iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim)
+}
+
+fn lists(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
+    let mut members = members(headers, name).map(|member| member.split(';').next().unwrap_or_default().trim());
+    members.any(|member| member.eq_ignore_ascii_case(wanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let field = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        let mut map = HeaderMap::new();
+        fields.iter().map(field).for_each(|(name, value)| _ = map.append(name, value));
+        map
+    }
+
+    fn forwarded(how: Forwarding, peer: &str, fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let (mut head, ()) = Request::builder().uri("/x").body(()).unwrap().into_parts();
+        head.headers = headers(fields);
+        head.headers.insert(header::HOST, HeaderValue::from_static("shop.example:8080"));
+        head.extensions.insert(PeerAddr(std::net::SocketAddr::new(peer.parse().unwrap(), 1)));
+        add_forwarded(&mut head, how, &TrustedProxies::new(["10.0.0.0/8"]).unwrap());
+        head.headers
+    }
+
+    #[test]
+    fn fields_of_one_connection_are_dropped_and_with_them_those_that_connection_names() {
+        let mut map = headers(&[
+            ("connection", "keep-alive, X-Secret"),
+            ("connection", "x-other"),
+            ("x-secret", "1"),
+            ("x-other", "1"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "close"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "websocket"),
+            ("te", "gzip"),
+            ("trailer", "x-sum"),
+            ("etag", "\"1\""),
+        ]);
+        strip_hop_by_hop(&mut map);
+        assert_eq!(map, headers(&[("trailer", "x-sum"), ("etag", "\"1\"")]));
+    }
+
+    #[test]
+    fn connection_cannot_take_away_what_belongs_to_the_whole_way() {
+        let mut map = headers(&[("connection", "authorization, host"), ("authorization", "x"), ("host", "h")]);
+        strip_hop_by_hop(&mut map);
+        assert_eq!(map, headers(&[("authorization", "x"), ("host", "h")]));
+    }
+
+    #[test]
+    fn te_passes_as_far_as_it_asks_for_trailers() {
+        let mut map = headers(&[("te", "gzip;q=0.5, Trailers")]);
+        strip_request(&mut map);
+        assert_eq!(map, headers(&[("te", "trailers"), ("connection", "te")]));
+    }
+
+    #[test]
+    fn a_length_beside_a_transfer_coding_is_dropped() {
+        let mut map = headers(&[("transfer-encoding", "chunked"), ("content-length", "3")]);
+        strip_request(&mut map);
+        assert!(map.is_empty(), "{map:?}");
+    }
+
+    #[test]
+    fn the_target_names_the_site_without_its_user() {
+        let of = |uri: &str| {
+            host(&Request::get(uri).header(header::HOST, "other").body(()).unwrap().into_parts().0).unwrap()
+        };
+        assert_eq!(of("http://me:secret@shop.example:81/"), "shop.example:81");
+        assert_eq!(of("/"), "other");
+    }
+
+    #[test]
+    fn a_trace_is_counted_down_and_ends() {
+        let mut head = Request::options("/").header("max-forwards", "1").body(()).unwrap().into_parts().0;
+        assert!(!ends_here(&mut head));
+        assert_eq!(head.headers["max-forwards"], "0");
+        assert!(ends_here(&mut head));
+        head.method = Method::GET;
+        assert!(!ends_here(&mut head));
+    }
+
+    #[test]
+    fn dot_segments_are_seen_in_any_spelling() {
+        for path in ["/..", "/a/../b", "/a/./b", "/%2e%2E/b", "/.%2e", "/%2E"] {
+            assert!(has_dot_segment(path), "{path}");
+        }
+        for path in ["/", "/...", "/a..b", "/.well-known/x", "/%2e%2e%2e", "/..%2Fa"] {
+            assert!(!has_dot_segment(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_a_stranger_claims_is_replaced() {
+        let claims = [
+            ("x-forwarded-for", "6.6.6.6"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "evil"),
+            ("forwarded", "for=6.6.6.6"),
+            ("x-real-ip", "6.6.6.6"),
+        ];
+        let map = forwarded(Forwarding::XForwarded, "203.0.113.7", &claims);
+        assert_eq!(map["x-forwarded-for"], "203.0.113.7");
+        assert_eq!(map["x-forwarded-proto"], "http");
+        assert_eq!(map["x-forwarded-host"], "shop.example:8080");
+        assert!(!map.contains_key("forwarded") && !map.contains_key("x-real-ip"));
+        let map = forwarded(Forwarding::Off, "203.0.113.7", &claims);
+        assert_eq!(map.len(), 1, "{map:?}");
+    }
+
+    #[test]
+    fn what_a_trusted_proxy_says_is_carried_on() {
+        let claims =
+            [("x-forwarded-for", "6.6.6.6"), ("x-forwarded-for", "203.0.113.7"), ("x-forwarded-proto", "https")];
+        let map = forwarded(Forwarding::XForwarded, "::ffff:10.0.0.1", &claims);
+        assert_eq!(map["x-forwarded-for"], "6.6.6.6, 203.0.113.7, 10.0.0.1");
+        assert_eq!(map["x-forwarded-proto"], "https");
+    }
+
+    #[test]
+    fn forwarded_is_written_by_its_grammar() {
+        let map = forwarded(Forwarding::Forwarded, "2001:db8::1", &[("forwarded", "for=6.6.6.6")]);
+        assert_eq!(map["forwarded"], "for=\"[2001:db8::1]\";host=\"shop.example:8080\";proto=http");
+        let map = forwarded(
+            Forwarding::Forwarded,
+            "10.0.0.1",
+            &[("forwarded", "for=203.0.113.7"), ("x-forwarded-for", "6.6.6.6")],
+        );
+        assert_eq!(map["forwarded"], "for=203.0.113.7, for=10.0.0.1;host=\"shop.example:8080\";proto=http");
+        assert!(!map.contains_key("x-forwarded-for"));
+    }
+}

@@ -1,0 +1,9 @@
+//! One service behind another's name: the request goes on, the answer streams back.
+
+mod fields;
+mod service;
+
+pub use self::{
+    fields::Forwarding,
+    service::{Proxy, ProxyError, UpstreamWatch},
+};

@@ -1,0 +1,84 @@
+//! A line as one `tracing` event, and the span that a request runs in.
+
+use super::{
+    level::Level,
+    line::{Line, Names, known, push_flags},
+};
+use crate::shared::RequestId;
+use http::Request;
+use tracing::{Span, field::Empty};
+
+/// The target of every event, for filters: `bartizan::access=warn`.
+const TARGET: &str = "bartizan::access";
+
+/// `tracing` fixes the level of an event where it is written, so there is one such place per level.
+macro_rules! at_level {
+    ($level:expr, $macro:ident ! ($($rest:tt)*)) => {
+        match $level {
+            Level::Error => tracing::$macro!(target: TARGET, tracing::Level::ERROR $($rest)*),
+            Level::Warn => tracing::$macro!(target: TARGET, tracing::Level::WARN $($rest)*),
+            Level::Info => tracing::$macro!(target: TARGET, tracing::Level::INFO $($rest)*),
+            Level::Debug => tracing::$macro!(target: TARGET, tracing::Level::DEBUG $($rest)*),
+            Level::Trace => tracing::$macro!(target: TARGET, tracing::Level::TRACE $($rest)*),
+        }
+    };
+}
+
+/// It fixes the names too. A field that is `None` is not recorded.
+macro_rules! emit {
+    ($line:ident, $client:ident, $flags:ident, $request_id:literal $tenant_id:literal $user_id:literal
+     $client_address:literal $bytes_in:literal $bytes_out:literal $duration:literal $first_byte:literal
+     $user_agent:literal $error_type:literal) => {
+        at_level!($line.level, event!(,
+            "service" = $line.service,
+            $request_id = known(&$line.record.request_id),
+            $tenant_id = $line.tenant,
+            $user_id = $line.user,
+            $client_address = $client,
+            "method" = $line.record.method.as_str(),
+            "route" = $line.route,
+            "path" = $line.record.path.as_str(),
+            "query" = known(&$line.record.query),
+            "protocol" = $line.protocol(),
+            "status" = $line.status(),
+            $bytes_in = $line.record.bytes_in,
+            $bytes_out = $line.record.bytes_out,
+            $duration = millis($line.duration),
+            $first_byte = $line.record.head_after.map(millis),
+            $user_agent = known(&$line.record.user_agent),
+            "flags" = $flags,
+            $error_type = $line.error_type,
+        ))
+    };
+}
+
+/// Whether an event of this level would reach anybody.
+pub(super) fn is_enabled(level: Level) -> bool {
+    at_level!(level, event_enabled!())
+}
+
+pub(super) fn emit(line: &Line<'_>, names: Names) {
+    let client = line.record.client.map(tracing::field::display);
+    let mut flags = String::new();
+    push_flags(line.flags, |piece| flags.push_str(piece));
+    let flags = known(&flags);
+    match names {
+        Names::Snake => emit!(line, client, flags, "request_id" "tenant_id" "user_id" "client.address"
+            "bytes_in" "bytes_out" "duration_ms" "ttfb_ms" "user_agent" "error.type"),
+        Names::Camel => emit!(line, client, flags, "requestId" "tenantId" "userId" "clientAddress"
+            "bytesIn" "bytesOut" "durationMs" "ttfbMs" "userAgent" "errorType"),
+    }
+}
+
+/// The span of a request. Those who learn more about it record it: `tenant_id`, `user_id`.
+pub(super) fn span<B>(request: &Request<B>) -> Span {
+    let request_id = RequestId::of(request.extensions()).map(RequestId::as_str);
+    let method = request.method().as_str();
+    tracing::info_span!(target: TARGET, "request", request_id, tenant_id = Empty, user_id = Empty, method)
+}
+
+/// Milliseconds with three decimals, like those of the other formats.
+#[allow(clippy::cast_precision_loss, reason = "exact for the next 285 years")]
+fn millis(time: std::time::Duration) -> f64 {
+    time.as_micros() as f64 / 1000.0
+}

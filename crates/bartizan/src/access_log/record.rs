@@ -1,0 +1,191 @@
+//! What is known of one request, from its head to its end.
+
+use super::log::Log;
+use crate::shared::{Context, Notes, Refusal};
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode, Version, header, request};
+use http_body::Body;
+use std::{net::IpAddr, time::Duration};
+use tokio::time::Instant;
+
+/// What is known of one request.
+///
+/// Text is copied into strings that the next request uses again. So a line allocates nothing, and a slow body does not
+/// hold on to the connection's read buffer, of which the fields of the head are slices. Empty text is text that is not
+/// known.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) started: Instant,
+    pub(super) notes: Notes,
+    pub(super) request_id: String,
+    pub(super) user: String,
+    pub(super) client: Option<IpAddr>,
+    pub(super) method: Method,
+    pub(super) route: String,
+    pub(super) path: String,
+    pub(super) query: String,
+    pub(super) version: Version,
+    pub(super) user_agent: String,
+    pub(super) referer: String,
+    /// What the request announced. Less may have been read, and nothing is known of a chunked one.
+    pub(super) bytes_in: Option<u64>,
+
+    pub(super) status: Option<StatusCode>,
+    pub(super) refusal: Option<Refusal>,
+    pub(super) head_after: Option<Duration>,
+    pub(super) bytes_out: u64,
+    pub(super) sends: Sends,
+}
+
+/// How much of the response's body a server will ask for, before it lets it go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sends {
+    /// Nothing: the answer to `HEAD`, a 204, a 304, or a connection that was switched to something else.
+    Nothing,
+    /// This many bytes.
+    Exactly(u64),
+    /// All that comes.
+    UntilTheEnd,
+}
+
+/// The most of a `User-Agent` or `Referer` that is kept, in bytes.
+const LONGEST_USER_AGENT: usize = 256;
+const LONGEST_REFERER: usize = 1024;
+
+/// More room than this is not kept for the next request.
+const ROOM_TO_KEEP: usize = 4096;
+
+// ===== impl Record =====
+
+impl Record {
+    pub(super) fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            notes: Notes::default(),
+            request_id: String::new(),
+            user: String::new(),
+            client: None,
+            method: Method::GET,
+            route: String::new(),
+            path: String::new(),
+            query: String::new(),
+            version: Version::HTTP_11,
+            user_agent: String::new(),
+            referer: String::new(),
+            bytes_in: None,
+            status: None,
+            refusal: None,
+            head_after: None,
+            bytes_out: 0,
+            sends: Sends::UntilTheEnd,
+        }
+    }
+
+    /// Notes the head of a request, and leaves the notes in it for the layers further in.
+    pub(super) fn request(&mut self, head: &mut request::Parts, log: &Log) {
+        self.started = Instant::now();
+        self.method.clone_from(&head.method);
+        self.version = head.version;
+        self.path.push_str(head.uri.path());
+        if let Some(query) = head.uri.query().filter(|_| log.with_query) {
+            log.redact.query(query, &mut self.query);
+        }
+        self.client = log.proxies.client(head);
+        if let Some(user) = log.user.as_ref().and_then(|user| user(head)) {
+            self.user.push_str(&user);
+        }
+        if let Some(route) = log.route.as_ref().and_then(|route| route(head)) {
+            self.route.push_str(&route);
+        }
+        copy_field(&head.headers, &header::USER_AGENT, LONGEST_USER_AGENT, &mut self.user_agent);
+        if log.wants_referer() {
+            let mut referer = String::new();
+            copy_field(&head.headers, &header::REFERER, LONGEST_REFERER, &mut referer);
+            log.redact.url(&referer, &mut self.referer);
+        }
+        self.bytes_in = content_length(&head.headers);
+
+        let context = Context::of_mut(&mut head.extensions);
+        if let Some(id) = &context.id {
+            self.request_id.push_str(id.as_str());
+        }
+        match &context.notes {
+            Some(notes) => self.notes = notes.clone(), // those of a log further out
+            None => context.notes = Some(self.notes.clone()),
+        }
+    }
+
+    /// Notes the head of the response.
+    pub(super) fn response<B: Body>(&mut self, response: &Response<B>) {
+        let status = response.status();
+        self.status = Some(status);
+        self.refusal = response.extensions().get::<Refusal>().copied();
+        self.head_after = Some(self.started.elapsed());
+        self.sends = if is_without_body(&self.method, status) {
+            Sends::Nothing
+        } else {
+            let exact = response.body().size_hint().exact().or_else(|| content_length(response.headers()));
+            exact.map_or(Sends::UntilTheEnd, Sends::Exactly)
+        };
+    }
+
+    /// Whether a server that lets the body go now has had all that it wanted.
+    pub(super) fn is_all_sent(&self) -> bool {
+        match self.sends {
+            Sends::Nothing => true,
+            Sends::Exactly(bytes) => self.bytes_out >= bytes,
+            Sends::UntilTheEnd => false,
+        }
+    }
+
+    /// Forgets everything but its room, for the next request. `None` if somebody still holds the notes and could
+    /// write into those of another request.
+    pub(super) fn recycle(&mut self) -> Option<()> {
+        self.notes.recycle()?;
+        for text in [
+            &mut self.request_id,
+            &mut self.user,
+            &mut self.route,
+            &mut self.path,
+            &mut self.query,
+            &mut self.user_agent,
+            &mut self.referer,
+        ] {
+            text.clear();
+            if text.capacity() > ROOM_TO_KEEP {
+                *text = String::new();
+            }
+        }
+        (self.status, self.refusal, self.head_after) = (None, None, None);
+        (self.bytes_out, self.sends) = (0, Sends::UntilTheEnd);
+        Some(())
+    }
+}
+
+/// RFC 9110 §6.4.1: which responses have no body, whatever their fields say.
+fn is_without_body(method: &Method, status: StatusCode) -> bool {
+    method == Method::HEAD
+        || status.is_informational()
+        || status == StatusCode::NO_CONTENT
+        || status == StatusCode::NOT_MODIFIED
+        || (method == Method::CONNECT && status.is_success())
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Appends a field as text, of which at most `longest` bytes; what is not UTF-8 becomes `U+FFFD`.
+fn copy_field(headers: &HeaderMap, name: &HeaderName, longest: usize, out: &mut String) {
+    let Some(value) = headers.get(name) else { return };
+    if let Ok(text) = std::str::from_utf8(value.as_bytes()) {
+        out.push_str(&text[..text.floor_char_boundary(longest)]);
+        return;
+    }
+    for chunk in value.as_bytes().utf8_chunks() {
+        let replacement = if chunk.invalid().is_empty() { "" } else { "\u{fffd}" };
+        for text in [chunk.valid(), replacement] {
+            let room = longest.saturating_sub(out.len());
+            out.push_str(&text[..text.floor_char_boundary(room)]);
+        }
+    }
+}

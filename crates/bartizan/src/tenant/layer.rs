@@ -1,0 +1,400 @@
+//! How the tenant gets onto a request.
+
+use super::{
+    id::TenantId,
+    known::{Anonymous, Tenant, TenantSet},
+    lookup::{CachedDirectory, LookUp, Verdict},
+    refused::Refused,
+    source::{Named, Source},
+};
+use crate::shared::{Deadline, Notes, OnRefusal, ResponseBody};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{Request, Response, Uri, request::Parts};
+use pin_project_lite::pin_project;
+use std::{
+    fmt,
+    future::Future,
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+use tower_layer::Layer;
+use tower_service::Service;
+use tracing::{Span, level_filters::LevelFilter};
+
+/// Lets requests in whose tenant is named, well-formed and known. See the [module](super).
+///
+/// By default a request without a tenant is refused, and **every well-formed name counts as known**: right behind
+/// something that has checked it, wrong on the open internet. [`known`](Self::known) and
+/// [`directory`](Self::directory) say who is known.
+#[derive(Clone, Debug)]
+pub struct TenantLayer {
+    gate: Arc<Gate>,
+}
+
+/// What happened to one request at this layer.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// It goes on for this tenant.
+    Admitted {
+        /// For whom it is.
+        tenant: &'a Tenant,
+        /// How sure that is.
+        assurance: Assurance,
+    },
+    /// It goes on for nobody.
+    Anonymous,
+    /// It was answered here.
+    Refused(Refused),
+}
+
+/// How sure it is that an admitted tenant is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Assurance {
+    /// The set or the directory knows it, or it is the default tenant.
+    Known,
+    /// The directory knew it, and is down now.
+    Stale,
+    /// Nobody was asked, or nobody could tell.
+    Unverified,
+}
+
+/// Made by [`TenantLayer`].
+#[derive(Clone, Debug)]
+pub struct WithTenant<S> {
+    inner: S,
+    gate: Arc<Gate>,
+}
+
+/// All that a request is held against.
+#[derive(Clone)]
+struct Gate {
+    source: Source,
+    missing: Missing,
+    known: Known,
+    admits_when_down: bool,
+    on_refusal: Option<OnRefusal<Refused>>,
+    observer: Option<Arc<Observer>>,
+}
+
+type Observer = dyn Fn(Event<'_>) + Send + Sync;
+
+#[derive(Clone, Debug)]
+enum Missing {
+    Refuse,
+    Default(Tenant),
+    Anonymous,
+}
+
+#[derive(Clone, Debug)]
+enum Known {
+    All,
+    Set(TenantSet),
+    Directory(CachedDirectory),
+}
+
+/// What the head alone tells.
+enum Decision {
+    Admit { tenant: Tenant, assurance: Assurance, stripped: Option<Box<Uri>> },
+    Waive,
+    Refuse(Refused),
+    Ask { verdict: BoxFuture<'static, Verdict>, stripped: Option<Box<Uri>> },
+}
+
+// ===== impl TenantLayer =====
+
+impl TenantLayer {
+    /// Reads the tenant from `source`, refuses requests without one, and takes any well-formed name for known.
+    #[must_use]
+    pub fn new(source: Source) -> Self {
+        Self {
+            gate: Arc::new(Gate {
+                source,
+                missing: Missing::Refuse,
+                known: Known::All,
+                admits_when_down: false,
+                on_refusal: None,
+                observer: None,
+            }),
+        }
+    }
+
+    /// Lets in those of a fixed set, in the place of what was said before about who is known.
+    #[must_use]
+    pub fn known(self, tenants: TenantSet) -> Self {
+        self.with(|gate| gate.known = Known::Set(tenants))
+    }
+
+    /// Lets in whom a directory knows, in the place of what was said before about who is known.
+    #[must_use]
+    pub fn directory(self, directory: CachedDirectory) -> Self {
+        self.with(|gate| gate.known = Known::Directory(directory))
+    }
+
+    /// Lets well-formed names in unverified while the directory is down, instead of refusing them with 503.
+    ///
+    /// That trades safety for availability: whoever can bring the directory down can then be any tenant. A request that
+    /// was not heard because too many asked, or because its deadline passed, is refused all the same.
+    #[must_use]
+    pub fn admit_when_down(self) -> Self {
+        self.with(|gate| gate.admits_when_down = true)
+    }
+
+    /// Takes a request that names no tenant for this one's. The default tenant is not looked up.
+    #[must_use]
+    pub fn default_tenant(self, tenant: impl Into<Tenant>) -> Self {
+        self.with(|gate| gate.missing = Missing::Default(tenant.into()))
+    }
+
+    /// Lets a request that names no tenant in without one. What is keyed by tenant must then know what to do without.
+    #[must_use]
+    pub fn allow_anonymous(self) -> Self {
+        self.with(|gate| gate.missing = Missing::Anonymous)
+    }
+
+    /// Answers refusals with this function instead of a problem document. The mark is added to whatever it makes.
+    #[must_use]
+    pub fn on_refusal(self, answer: impl Fn(&Refused, &Parts) -> Response<Bytes> + Send + Sync + 'static) -> Self {
+        self.with(|gate| gate.on_refusal = Some(OnRefusal::new(answer)))
+    }
+
+    /// Tells this function what happens, in the place of one told before.
+    #[must_use]
+    pub fn observe(self, observer: impl Fn(Event<'_>) + Send + Sync + 'static) -> Self {
+        self.with(|gate| gate.observer = Some(Arc::new(observer)))
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Gate)) -> Self {
+        set(Arc::make_mut(&mut self.gate));
+        self
+    }
+}
+
+impl<S> Layer<S> for TenantLayer {
+    type Service = WithTenant<S>;
+
+    fn layer(&self, inner: S) -> WithTenant<S> {
+        WithTenant { inner, gate: Arc::clone(&self.gate) }
+    }
+}
+
+// ===== impl WithTenant =====
+
+impl<S, B, B2> Service<Request<B>> for WithTenant<S>
+where
+    S: Service<Request<B>, Response = Response<B2>> + Clone,
+{
+    type Response = Response<ResponseBody<B2>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, B>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> ResponseFuture<S, B> {
+        let (mut head, body) = request.into_parts();
+        match self.gate.decide(&head) {
+            Decision::Admit { tenant, assurance, stripped } => {
+                self.gate.admit(&mut head, tenant, assurance, stripped);
+                ResponseFuture { state: State::Called { future: self.inner.call(Request::from_parts(head, body)) } }
+            }
+            Decision::Waive => {
+                self.gate.waive(&mut head);
+                ResponseFuture { state: State::Called { future: self.inner.call(Request::from_parts(head, body)) } }
+            }
+            Decision::Refuse(refused) => {
+                ResponseFuture { state: State::Refused { response: Some(self.gate.refuse(refused, &head)) } }
+            }
+            Decision::Ask { verdict, stripped } => {
+                let clone = self.inner.clone();
+                let inner = mem::replace(&mut self.inner, clone);
+                let gate = Arc::clone(&self.gate);
+                let asking = Box::new(Asking { verdict, stripped, gate, head, body, inner });
+                ResponseFuture { state: State::Asking { asking: Some(asking) } }
+            }
+        }
+    }
+}
+
+// ===== impl ResponseFuture =====
+
+pin_project! {
+    /// The response future of [`WithTenant`].
+    pub struct ResponseFuture<S, B>
+    where
+        S: Service<Request<B>>,
+    {
+        #[pin]
+        state: State<S, B>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<S, B>
+    where
+        S: Service<Request<B>>,
+    {
+        Called { #[pin] future: S::Future },
+        Refused { response: Option<Response<Bytes>> },
+        Asking { asking: Option<Box<Asking<S, B>>> },
+    }
+}
+
+/// A request that waits for the directory. Boxed, so that those who need not wait carry no room for it.
+struct Asking<S, B> {
+    verdict: BoxFuture<'static, Verdict>,
+    stripped: Option<Box<Uri>>,
+    gate: Arc<Gate>,
+    head: Parts,
+    body: B,
+    inner: S,
+}
+
+impl<S, B, B2> Future for ResponseFuture<S, B>
+where
+    S: Service<Request<B>, Response = Response<B2>>,
+{
+    type Output = Result<Response<ResponseBody<B2>>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        loop {
+            let next = match state.as_mut().project() {
+                StateProj::Called { future } => {
+                    return future.poll(cx).map_ok(|response| response.map(ResponseBody::inner));
+                }
+                StateProj::Refused { response } => {
+                    let response = response.take().expect("polled after it was ready");
+                    return Poll::Ready(Ok(response.map(ResponseBody::own)));
+                }
+                StateProj::Asking { asking } => {
+                    let waiting = asking.as_mut().expect("taken only when the state changes");
+                    let verdict = ready!(waiting.verdict.as_mut().poll(cx));
+                    let asked = asking.take().expect("it was there a line ago");
+                    asked.answered(verdict)
+                }
+            };
+            state.set(next);
+        }
+    }
+}
+
+impl<S: Service<Request<B>>, B> Asking<S, B> {
+    fn answered(self, verdict: Verdict) -> State<S, B> {
+        let Self { stripped, gate, mut head, body, mut inner, .. } = self;
+        match gate.judge(verdict) {
+            Ok((tenant, assurance)) => {
+                gate.admit(&mut head, tenant, assurance, stripped);
+                State::Called { future: inner.call(Request::from_parts(head, body)) }
+            }
+            Err(refused) => State::Refused { response: Some(gate.refuse(refused, &head)) },
+        }
+    }
+}
+
+impl<S: Service<Request<B>>, B> fmt::Debug for ResponseFuture<S, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+// ===== impl Gate =====
+
+impl Gate {
+    #[inline]
+    fn decide(&self, head: &Parts) -> Decision {
+        let Named { name, stripped } = match self.source.read(head) {
+            Ok(Some(named)) => named,
+            Ok(None) => return self.decide_without_tenant(),
+            Err(refused) => return Decision::Refuse(refused),
+        };
+        let tenant = match &self.known {
+            Known::Set(tenants) => {
+                let Some(tenant) = tenants.find(&name) else { return Decision::Refuse(Refused::Unknown) };
+                return Decision::Admit { tenant: tenant.clone(), assurance: Assurance::Known, stripped };
+            }
+            Known::All => Ok((TenantId::of_valid(&name).into(), Assurance::Unverified)),
+            Known::Directory(directory) => match directory.look_up(&name, Deadline::of(&head.extensions)) {
+                LookUp::Done(verdict) => self.judge(verdict),
+                LookUp::UnderWay(verdict) => return Decision::Ask { verdict, stripped },
+            },
+        };
+        match tenant {
+            Ok((tenant, assurance)) => Decision::Admit { tenant, assurance, stripped },
+            Err(refused) => Decision::Refuse(refused),
+        }
+    }
+
+    fn decide_without_tenant(&self) -> Decision {
+        match &self.missing {
+            Missing::Refuse => Decision::Refuse(Refused::Missing),
+            Missing::Anonymous => Decision::Waive,
+            Missing::Default(tenant) => {
+                Decision::Admit { tenant: tenant.clone(), assurance: Assurance::Known, stripped: None }
+            }
+        }
+    }
+
+    fn judge(&self, verdict: Verdict) -> Result<(Tenant, Assurance), Refused> {
+        match verdict {
+            Verdict::Known(tenant) => Ok((tenant, Assurance::Known)),
+            Verdict::Stale(tenant) => Ok((tenant, Assurance::Stale)),
+            Verdict::Unknown => Err(Refused::Unknown),
+            Verdict::Down(id) if self.admits_when_down => Ok((id.into(), Assurance::Unverified)),
+            Verdict::Down(_) | Verdict::Unheard => Err(Refused::DirectoryUnavailable),
+        }
+    }
+
+    #[inline]
+    fn admit(&self, head: &mut Parts, tenant: Tenant, assurance: Assurance, stripped: Option<Box<Uri>>) {
+        if let Some(uri) = stripped {
+            head.uri = *uri;
+        }
+        if let Some(notes) = Notes::of(&head.extensions) {
+            notes.tenant(tenant.tenant_id().shared());
+        }
+        if LevelFilter::current() != LevelFilter::OFF {
+            Span::current().record("tenant_id", tenant.id());
+        }
+        self.tell(Event::Admitted { tenant: &tenant, assurance });
+        head.extensions.insert(tenant);
+    }
+
+    fn waive(&self, head: &mut Parts) {
+        self.tell(Event::Anonymous);
+        head.extensions.insert(Anonymous);
+    }
+
+    #[cold]
+    fn refuse(&self, refused: Refused, head: &Parts) -> Response<Bytes> {
+        self.tell(Event::Refused(refused));
+        match &self.on_refusal {
+            None => refused.to_response(head),
+            Some(answer) => refused.mark(answer.answer(&refused, head)),
+        }
+    }
+
+    #[inline]
+    fn tell(&self, event: Event<'_>) {
+        if let Some(observer) = &self.observer {
+            observer(event);
+        }
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate")
+            .field("source", &self.source)
+            .field("missing", &self.missing)
+            .field("known", &self.known)
+            .field("admits_when_down", &self.admits_when_down)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,40 @@
+//! `cargo xtask test`: every test, on a machine with nothing but a Rust toolchain.
+
+use crate::{
+    step::{Done, Failure, cargo, is_installed, output_of, run},
+    workspace::Workspace,
+};
+use std::{env, process::Command};
+
+/// What a test starts that a Rust toolchain does not bring, what for, and how to get it.
+const NEEDS: [(&str, &str, &str); 1] = [("kill", "to stop the demo", "apt-get install procps, or your system's way")];
+
+/// Runs the tests of the workspace, then those that explore every order of threads.
+pub(crate) fn all() -> Done {
+    if let Some((program, why, how)) = NEEDS.iter().find(|(program, ..)| !is_installed(program)) {
+        return Err(Failure::new(format!("a test needs `{program}` {why}, and it is missing; get it with: {how}")));
+    }
+    run(
+        "tests of the workspace, and doctests of README and docs",
+        &mut cargo(["test", "--workspace", "--all-features", "--no-fail-fast"]),
+    )?;
+    check_models()
+}
+
+/// loom's own atomics and locks take the place of the real ones, so this build shares nothing with the other.
+fn check_models() -> Done {
+    let target = Workspace::read()?.target.join("loom");
+    let flags = format!("{} --cfg bartizan_loom", env::var("RUSTFLAGS").unwrap_or_default());
+    let loom = |last: &[&str]| -> Command {
+        let mut command = cargo(["test", "--package", "bartizan-store", "--release", "--lib", "loom"]);
+        command.args(last).env("RUSTFLAGS", flags.trim()).env("CARGO_TARGET_DIR", &target);
+        command
+    };
+    run("model checks of the store, under loom", &mut loom(&[]))?;
+    // A filter that matches nothing is a success to cargo. It is none to us.
+    let listed = output_of(&mut loom(&["--", "--list"]))?;
+    if !listed.lines().any(|line| line.ends_with(": test")) {
+        return Err(Failure::new("no model check ran: bartizan-store has no test whose path contains `loom`"));
+    }
+    Ok(())
+}

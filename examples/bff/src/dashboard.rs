@@ -1,0 +1,62 @@
+//! The dashboard: one set of services, shaped for two frontends.
+
+use crate::upstreams::Upstreams;
+use bartizan_gateway::{Aggregate, AggregateError, Source};
+use http::HeaderName;
+use std::time::Duration;
+
+/// Everything that the page shows.
+pub(crate) fn web(upstreams: &Upstreams) -> Result<Aggregate<Upstreams>, AggregateError> {
+    dashboard(
+        upstreams,
+        [
+            user().allow(["id", "number", "name", "plan", "address.city"]),
+            Source::get("orders", "http://orders/orders?user={user}&limit=20")
+                .collection()
+                .deny(["internal_ref"])
+                .within(Duration::from_millis(500)),
+            Source::get("notifications", "http://notifications/notifications/{user}")
+                .within(Duration::from_millis(200)),
+            recommendations(),
+        ],
+    )
+}
+
+/// What fits on a phone.
+pub(crate) fn mobile(upstreams: &Upstreams) -> Result<Aggregate<Upstreams>, AggregateError> {
+    dashboard(
+        upstreams,
+        [
+            user().allow(["name", "plan"]),
+            Source::get("orders", "http://orders/orders?user={user}&limit=3")
+                .collection()
+                .allow(["id", "total_cents"])
+                .rename("total_cents", "total")
+                .within(Duration::from_millis(500)),
+            Source::get("notifications", "http://notifications/notifications/{user}")
+                .allow(["unread"])
+                .inline()
+                .within(Duration::from_millis(200)),
+            recommendations().allow(["title"]),
+        ],
+    )
+}
+
+fn dashboard<const N: usize>(
+    upstreams: &Upstreams,
+    sources: [Source; N],
+) -> Result<Aggregate<Upstreams>, AggregateError> {
+    let aggregate = Aggregate::new(upstreams.clone(), sources)?;
+    Ok(aggregate.forward([HeaderName::from_static("x-tenant-id")]))
+}
+
+fn user() -> Source {
+    Source::get("user", "http://users/users/{user}").required().within(Duration::from_millis(500))
+}
+
+fn recommendations() -> Source {
+    Source::get("recommendations", "http://recommendations/for/{user}")
+        .target("items")
+        .collection()
+        .within(Duration::from_millis(150))
+}
