@@ -1,4 +1,4 @@
-//! curl -s 'http://127.0.0.1:3000/orders/42?token=secret' http://127.0.0.1:3000/nowhere
+//! `curl -s '127.0.0.1:3000/orders/42?token=secret' 127.0.0.1:3000/nowhere`
 //!
 //! The server prints one line of JSON for each request, the first without its token, the second with the flag `NR`.
 //! `curl -s -m 1 http://127.0.0.1:3000/slow` goes away before it has an answer, and is logged with the flag `DC`.

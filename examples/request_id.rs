@@ -1,4 +1,4 @@
-//! curl -si -H 'x-request-id: mine' http://127.0.0.1:3000/
+//! `curl -si -H 'x-request-id: mine' 127.0.0.1:3000/`
 //!
 //! The answer tells an id twice: in the response field `x-request-id`, and in the body, where the handler put it. It is
 //! a new one, unless you trust your own machine: `cargo run --example request_id -- 127.0.0.0/8`, and it is `mine`.

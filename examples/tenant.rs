@@ -1,4 +1,7 @@
-//! curl -si -H 'x-tenant-id: acme' localhost:3000/hello      # 200, gold; globex: 200, free; initech: 403; none: 400
+//! `curl -si -H 'x-tenant-id: acme' 127.0.0.1:3000/hello`
+//!
+//! 200, gold. As `globex` 200, free; as `initech` 403, for nobody knows it; without the field 400.
+
 use axum::{Router, routing::get};
 use bartizan::{
     bridge::axum::with_peer_addr,
