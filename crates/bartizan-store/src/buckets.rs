@@ -2,21 +2,18 @@
 
 use crate::{
     Algorithm, Charge, Decision, Stamp, Verdict,
+    secret::Secret,
     sync::MutexGuard,
     table::{self, Arrival, Set, State, Table},
     throttle::Standing,
     window::Window,
 };
 use smallvec::SmallVec;
-use std::{
-    hash::{BuildHasher, Hasher, RandomState},
-    sync::OnceLock,
-    time::Duration,
-};
+use std::{sync::OnceLock, time::Duration};
 
 /// All buckets: those that are paced, and those that count in windows. `now` is always an argument.
 pub(crate) struct Buckets {
-    hasher: RandomState,
+    secret: Secret,
     keys: usize,
     paced: Table<Arrival>,
     windows: OnceLock<Table<Window>>,
@@ -52,7 +49,7 @@ enum Locked<'a> {
 
 impl Buckets {
     pub(crate) fn for_keys(keys: usize) -> Self {
-        Self { hasher: RandomState::new(), keys, paced: Table::for_keys(keys), windows: OnceLock::new() }
+        Self { secret: Secret::draw(), keys, paced: Table::for_keys(keys), windows: OnceLock::new() }
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -61,12 +58,10 @@ impl Buckets {
 
     /// Decides all charges in one step, which nobody else sees half done.
     pub(crate) fn step(&self, charges: &[Charge<'_>], step: Step, now: u64) -> Decision {
-        if charges.iter().any(|charge| charge.cost > charge.quota.burst_size()) {
-            return Decision::new(Verdict::TooCostly, charges.iter().map(|_| Standing::default()));
-        }
         match charges {
-            [charge] => self.step_one(charge, step, now),
-            _ => self.step_all(charges, step, now),
+            [charge] if is_affordable(charge) => self.step_one(charge, step, now),
+            _ if charges.iter().all(is_affordable) => self.step_all(charges, step, now),
+            _ => Decision::new(Verdict::TooCostly, charges.iter().map(|_| Standing::default())),
         }
     }
 
@@ -82,19 +77,21 @@ impl Buckets {
     fn step_one(&self, charge: &Charge<'_>, step: Step, now: u64) -> Decision {
         fn step_in<S: State>(set: &mut Set<S>, hash: u64, charge: &Charge<'_>, step: Step, now: u64) -> Decision {
             let place = set.find(hash, now);
-            let standing = look(set, place, charge, 0, now);
-            if standing.wait > 0 {
-                return Decision::one(Verdict::Refused(Duration::from_nanos(standing.wait)), standing);
+            let wait = wait(set.state(place), charge, 0, now);
+            if wait > 0 {
+                let standing = Standing { wait, ..set.state(place).standing(&charge.quota, now) };
+                return Decision::one(Verdict::Refused(Duration::from_nanos(wait)), standing);
             }
-            match step {
-                Step::Take => Decision::one(Verdict::Admitted, take_at(set, hash, place, charge, now)),
-                Step::Look => Decision::one(Verdict::Admitted, standing),
-            }
+            let standing = match step {
+                Step::Take => take_at(set, hash, place, charge, now),
+                Step::Look => set.state(place).standing(&charge.quota, now),
+            };
+            Decision::one(Verdict::Admitted, standing)
         }
-        let place = self.place(charge);
-        match self.lock(place.set) {
-            Locked::Paced(mut set) => step_in(&mut set, place.hash, charge, step, now),
-            Locked::Windows(mut set) => step_in(&mut set, place.hash, charge, step, now),
+        let Place { set, hash } = self.place(charge);
+        match set {
+            SetNumber::Paced(index) => step_in(&mut self.paced.lock(index), hash, charge, step, now),
+            SetNumber::Windows(index) => step_in(&mut self.windows().lock(index), hash, charge, step, now),
         }
     }
 
@@ -111,7 +108,10 @@ impl Buckets {
         for (index, (charge, place)) in charges.iter().zip(&places).enumerate() {
             // What the charges before this one would take from the same bucket counts as taken.
             let same = charges.iter().zip(&places).take(index).filter(|(_, other)| *other == place);
-            let before = same.map(|(other, _)| u64::from(other.cost)).sum();
+            let before: u64 = same.map(|(other, _)| u64::from(other.cost)).sum();
+            if charge.cost > 0 && before + u64::from(charge.cost) > u64::from(charge.quota.burst_size()) {
+                return Decision::new(Verdict::TooCostly, charges.iter().map(|_| Standing::default()));
+            }
             standings.push(sets[locked(place)].look(place.hash, charge, before, now));
         }
         let wait = standings.iter().map(|standing| standing.wait).max().unwrap_or(0);
@@ -127,9 +127,7 @@ impl Buckets {
     }
 
     fn place(&self, charge: &Charge<'_>) -> Place {
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write(charge.key.as_bytes());
-        let hash = hasher.finish() ^ charge.policy.hash();
+        let hash = self.secret.hash(charge.key) ^ charge.policy.hash();
         if charge.quota.algorithm() == Algorithm::Gcra {
             return Place { set: SetNumber::Paced(self.paced.index(hash)), hash };
         }
@@ -172,17 +170,26 @@ impl Locked<'_> {
     }
 }
 
+/// Whether it is ever granted at once.
+fn is_affordable(charge: &Charge<'_>) -> bool {
+    charge.cost <= charge.quota.burst_size()
+}
+
 /// How a charge stands, and how long it has to wait if `before` is taken from its bucket first.
 fn look<S: State>(set: &Set<S>, place: table::Place, charge: &Charge<'_>, before: u64, now: u64) -> Standing {
     let state = set.state(place);
-    let wait = match charge.cost {
+    Standing { wait: wait(state, charge, before, now), ..state.standing(&charge.quota, now) }
+}
+
+fn wait<S: State>(state: &S, charge: &Charge<'_>, before: u64, now: u64) -> u64 {
+    match charge.cost {
         0 => 0,
         cost => state.wait(&charge.quota, before + u64::from(cost), now),
-    };
-    Standing { wait, ..state.standing(&charge.quota, now) }
+    }
 }
 
 /// Takes a charge; how it stands afterwards.
+#[inline]
 fn take_at<S: State>(set: &mut Set<S>, hash: u64, place: table::Place, charge: &Charge<'_>, now: u64) -> Standing {
     if charge.cost == 0 {
         return set.state(place).standing(&charge.quota, now);

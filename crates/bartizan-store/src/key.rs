@@ -19,7 +19,7 @@ use std::{
 ///
 /// assert_eq!(Key::new("acme").to_string(), "acme");
 /// assert_eq!(Key::new("a|b\n").to_string(), "a%7Cb%0A");
-/// assert_eq!(Key::ip("2001:db8::1".parse()?).to_string(), "ip|2001:db8::/64");
+/// assert_eq!(Key::ip("2001:db8::1".parse()?).to_string(), "ip=2001:db8::/64");
 /// assert_eq!(Key::join([Key::new("acme"), Key::new("/orders")]).to_string(), "acme|/orders");
 /// # Ok::<(), std::net::AddrParseError>(())
 /// ```
@@ -40,6 +40,8 @@ const JOINED: u8 = 4;
 impl Key {
     /// The key of everybody: one bucket for all.
     pub const GLOBAL: Self = Self { raw: [0; 64] };
+
+    pub(crate) const MOST_WORDS: usize = 8;
 
     /// A key of any text, or any bytes.
     #[must_use]
@@ -71,12 +73,14 @@ impl Key {
             if index > 0 {
                 joined.push(b'|');
             }
-            if part.kind() == TEXT {
-                part.bytes()
-                    .iter()
-                    .for_each(|&b| if b == b'%' { joined.extend_from_slice(b"%25") } else { joined.push(b) });
-            } else {
-                escape(part.to_string().as_bytes(), &mut joined);
+            let printed = SmallVec::<[u8; 64]>::from_slice(part.bytes());
+            let printed = if part.is_text() { printed } else { part.to_string().into_bytes().into() };
+            for byte in printed {
+                match byte {
+                    b'%' => joined.extend_from_slice(b"%25"),
+                    b'|' => joined.extend_from_slice(b"%7C"),
+                    byte => joined.push(byte),
+                }
             }
         }
         Self::of_any_length(JOINED, &joined)
@@ -88,6 +92,17 @@ impl Key {
         &self.raw[..2 + usize::from(self.raw[1])]
     }
 
+    /// The same as words of eight bytes; the last is filled up with zeros.
+    pub(crate) fn words(&self) -> impl Iterator<Item = u64> {
+        let (words, _) = self.raw.as_chunks();
+        words.iter().take(self.as_bytes().len().div_ceil(8)).map(|word| u64::from_le_bytes(*word))
+    }
+
+    /// Whether its bytes are what it prints.
+    fn is_text(&self) -> bool {
+        matches!(self.kind(), TEXT | JOINED)
+    }
+
     fn kind(&self) -> u8 {
         self.raw[0]
     }
@@ -97,7 +112,10 @@ impl Key {
     }
 
     fn of_any_length(kind: u8, bytes: &[u8]) -> Self {
-        if bytes.len() <= LONGEST { Self::of(kind, bytes) } else { Self::of(DIGEST, &Sha256::digest(bytes)[..16]) }
+        if bytes.len() <= LONGEST {
+            return Self::of(kind, bytes);
+        }
+        Self::of(DIGEST, &Sha256::new().chain_update([kind]).chain_update(bytes).finalize()[..16])
     }
 
     #[allow(clippy::cast_possible_truncation, reason = "callers pass at most 62 bytes")]
@@ -113,14 +131,14 @@ impl Key {
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.kind(), self.bytes()) {
-            (IPV4, &[a, b, c, d]) => write!(f, "ip|{}", Ipv4Addr::new(a, b, c, d)),
+            (IPV4, &[a, b, c, d]) => write!(f, "ip={}", Ipv4Addr::new(a, b, c, d)),
             (IPV6_NET, net) => {
                 let mut octets = [0; 16];
                 octets[..net.len()].copy_from_slice(net);
-                write!(f, "ip|{}/64", Ipv6Addr::from(octets))
+                write!(f, "ip={}/64", Ipv6Addr::from(octets))
             }
             (DIGEST, digest) => {
-                f.write_str("sha256|")?;
+                f.write_str("sha256=")?;
                 digest.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
             }
             (_, text) => text.iter().try_for_each(|&byte| f.write_char(char::from(byte))),
@@ -134,9 +152,10 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Whether a byte stands for itself. `|` is left to [`Key::join`], `%` to the escapes.
+/// Whether a byte of a text stands for itself. `|` is left to [`Key::join`], `=` to addresses and digests, `%` to the
+/// escapes.
 fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_graphic() && byte != b'|' && byte != b'%'
+    byte.is_ascii_graphic() && !matches!(byte, b'|' | b'=' | b'%')
 }
 
 fn escape<const N: usize>(bytes: &[u8], out: &mut SmallVec<[u8; N]>) {
@@ -161,7 +180,7 @@ mod tests {
         assert_eq!(ip("2001:db8:1:2::1"), ip("2001:db8:1:2:ffff::9"));
         assert_ne!(ip("2001:db8:1:2::1"), ip("2001:db8:1:3::1"));
         assert_eq!(ip("::ffff:192.0.2.1"), ip("192.0.2.1"));
-        assert_eq!(ip("192.0.2.1").to_string(), "ip|192.0.2.1");
+        assert_eq!(ip("192.0.2.1").to_string(), "ip=192.0.2.1");
     }
 
     #[test]
@@ -170,7 +189,12 @@ mod tests {
         assert_ne!(Key::join([k("a|b"), k("c")]), Key::join([k("a"), k("b|c")]));
         assert_ne!(Key::join([k("a%7Cb"), k("c")]), Key::join([k("a|b"), k("c")]));
         assert_ne!(Key::join([Key::join([k("a"), k("b")]), k("c")]), Key::join([k("a"), Key::join([k("b"), k("c")])]));
-        assert_ne!(Key::new("ip|192.0.2.1"), Key::ip("192.0.2.1".parse().expect("an address")));
+        let ip = Key::ip("192.0.2.1".parse().expect("an address"));
+        assert_ne!(Key::join([Key::join([k("ip"), k("192.0.2.1")]), k("x")]), Key::join([ip, k("x")]));
+        assert_ne!(Key::new("ip=192.0.2.1").to_string(), ip.to_string());
+        assert_ne!(Key::join([k("ip"), k("192.0.2.1")]).to_string(), ip.to_string());
+        assert_ne!(Key::join([k(&"\n".repeat(30))]), k(&"%0A".repeat(30)));
+        assert_ne!(Key::new("ip=192.0.2.1"), Key::ip("192.0.2.1".parse().expect("an address")));
     }
 
     proptest! {

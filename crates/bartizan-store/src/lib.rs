@@ -8,6 +8,7 @@ mod key_value;
 mod memory;
 mod quota;
 mod scoped;
+mod secret;
 mod sync;
 mod table;
 mod throttle;

@@ -18,10 +18,10 @@ use tokio::time::Instant;
 /// Quotas and values in this process. Clones share them.
 ///
 /// **Memory is bounded.** A table for `n` keys is allocated at once and never grows: 128 bytes for each set of six
-/// buckets, two sets for seven keys, rounded up to a power of two of sets; so 37 to 73 bytes a key, 4 MiB for the
-/// 100 000 keys of [`new`](Self::new). Keys are told apart by 64 bits of a keyed hash (`SipHash`) whose secret is drawn for
-/// each `Memory`. Quotas that count in windows live in a second table of the same kind, made when the first of them is
-/// used: 384 bytes for each set, and what they count.
+/// buckets, two sets for seven keys; so 37 bytes a key, 3.5 MiB for the 100 000 keys of [`new`](Self::new). Keys are told
+/// apart by a hash of 64 bits whose secret is drawn for each `Memory`: any two keys, whoever chose them, share a bucket
+/// with a probability of 2⁻⁶⁴. Quotas that count in windows live in a second table of the same kind, made when the first
+/// of them is used: 384 bytes for each set, and what they count.
 ///
 /// **A debt is never forgiven.** A bucket gives way to another only when it is full again. Where all buckets of a set
 /// are in use, further keys that fall into it share one: a flood of invented keys can make strangers wait for each

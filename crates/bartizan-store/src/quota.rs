@@ -5,8 +5,10 @@ use std::time::Duration;
 /// So much in so long: a policy as plain data.
 ///
 /// By default a quota is paced by GCRA (a token bucket): `per_second(10)` lets ten requests pass in a second, one each
-/// 100 ms, after a burst of at most [`burst`](Self::burst) at once. The burst is what comes in one second, at least one,
-/// unless you say otherwise.
+/// 100 ms, after a burst of at most [`burst`](Self::burst) at once. Unless you say otherwise, the burst is what comes in
+/// one second, at least one: so `per_day(3)` lets one pass, and the next after eight hours; for three at any time of the
+/// day write `per_day(3).burst(3)`, or count in a [window](Self::sliding_window). Intervals are whole nanoseconds,
+/// rounded down, which matters only above a million a second.
 ///
 /// Zero does not compile, where the quota is a `const`:
 ///
@@ -31,8 +33,12 @@ pub struct Quota {
     limit: u32,
     burst: u32,
     period_ns: u64,
+    interval_ns: u64,
     algorithm: Algorithm,
 }
+
+/// More than this cannot be owed: nanoseconds are counted in 64 bits.
+const CENTURY_NS: u64 = 100 * 366 * 24 * 60 * 60 * 1_000_000_000;
 
 /// How a quota is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -107,17 +113,22 @@ impl Quota {
         let in_a_second = (limit as u64 * 1_000_000_000).div_ceil(period_ns);
         #[allow(clippy::cast_possible_truncation, reason = "no more than `limit`, which is a u32")]
         let burst = if in_a_second < limit as u64 { in_a_second as u32 } else { limit };
-        Self { limit, burst, period_ns, algorithm: Algorithm::Gcra }
+        Self { limit, burst, period_ns, interval_ns: period_ns / limit as u64, algorithm: Algorithm::Gcra }
     }
 
     /// How many may pass at once when none has passed for a while.
     ///
     /// # Panics
-    /// If `burst` is 0, or the quota is counted in windows, which have no other burst than their limit.
+    /// If `burst` is 0, if it takes more than a century to replenish, or if the quota is counted in windows, which have
+    /// no other burst than their limit.
     #[must_use]
     pub const fn burst(mut self, burst: u32) -> Self {
         assert!(burst > 0, "a burst of zero admits nothing");
         assert!(matches!(self.algorithm, Algorithm::Gcra), "only a GCRA quota has a burst beside its limit");
+        assert!(
+            self.interval_ns() as u128 * burst as u128 <= CENTURY_NS as u128,
+            "a burst is replenished in at most a century"
+        );
         self.burst = burst;
         self
     }
@@ -149,14 +160,14 @@ impl Quota {
         self.counted_by(Algorithm::SlidingLog)
     }
 
-    /// Counts by `algorithm`; in windows the burst is the limit.
+    /// Counts by `algorithm`; in windows the burst is the limit, and for GCRA what comes in a second.
     ///
     /// # Panics
     /// If a sliding window has no segment, or a sliding log's limit is over [`LONGEST_LOG`](Self::LONGEST_LOG).
     #[must_use]
     pub const fn counted_by(mut self, algorithm: Algorithm) -> Self {
         match algorithm {
-            Algorithm::Gcra => return self,
+            Algorithm::Gcra => return Self::per(self.limit, self.period()),
             Algorithm::SlidingWindow(segments) => assert!(segments > 0, "a sliding window has at least one segment"),
             Algorithm::SlidingLog => assert!(self.limit <= Self::LONGEST_LOG, "a sliding log remembers at most 1000"),
             Algorithm::FixedWindow | Algorithm::CalendarWindow => {}
@@ -187,7 +198,7 @@ impl Quota {
     /// The time in which one unit is replenished.
     #[must_use]
     pub const fn interval(&self) -> Duration {
-        Duration::from_nanos(self.interval_ns())
+        Duration::from_nanos(self.interval_ns)
     }
 
     /// How it is counted.
@@ -197,7 +208,7 @@ impl Quota {
     }
 
     pub(crate) const fn interval_ns(&self) -> u64 {
-        self.period_ns / self.limit as u64
+        self.interval_ns
     }
 
     pub(crate) const fn period_ns(&self) -> u64 {

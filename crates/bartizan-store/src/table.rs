@@ -31,7 +31,7 @@ pub(crate) trait State: Clone + Default {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Arrival(u64);
 
-/// An array of sets. Its length is a power of two, and never changes.
+/// An array of sets. Its length never changes.
 #[derive(Debug)]
 pub(crate) struct Table<S> {
     sets: Box<[Aligned<S>]>,
@@ -66,16 +66,18 @@ const OVERFLOW: usize = SLOTS;
 // ===== impl Table =====
 
 impl<S: State> Table<S> {
-    /// A table in which a set has at most 3.5 of `keys` on average, so that few of them overflow when all are in use.
+    /// A table in which a set has 3.5 of `keys` on average, so that few of them overflow when all are in use.
     pub(crate) fn for_keys(keys: usize) -> Self {
-        let sets = keys.saturating_mul(2).div_ceil(7).next_power_of_two();
+        let sets = keys.saturating_mul(2).div_ceil(7).max(1);
         Self { sets: (0..sets).map(|_| Aligned(Mutex::new(Set::default()))).collect() }
     }
 
     /// The number of the set that a hash belongs to.
     pub(crate) fn index(&self, hash: u64) -> usize {
-        // The low bits; the length is a power of two, and fits.
-        usize::try_from(hash & (self.sets.len() as u64 - 1)).unwrap_or_default()
+        // Scrambled first: the hashes of keys in a row may be in a row. Then the hash's share of the length.
+        let scrambled = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let share = (u128::from(scrambled) * self.sets.len() as u128) >> 64;
+        usize::try_from(share).expect("less than the length")
     }
 
     pub(crate) fn lock(&self, index: usize) -> MutexGuard<'_, Set<S>> {
@@ -123,7 +125,7 @@ impl<S: State> Set<S> {
     pub(crate) fn refund(&mut self, place: Place, quota: &Quota, stamp: Stamp, amount: u64, now: u64) {
         if !place.is_free {
             let stamp = stamp.get().saturating_sub(self.moved);
-            self.moved = self.moved.saturating_add(self.states[place.cell].refund(quota, stamp, amount, now));
+            self.moved = self.moved.wrapping_add(self.states[place.cell].refund(quota, stamp, amount, now));
         }
     }
 }
@@ -146,8 +148,10 @@ impl State for Arrival {
 
     fn refund(&mut self, quota: &Quota, stamp: u64, amount: u64, now: u64) -> u64 {
         let moved = gcra::refund(quota, stamp, amount, now);
+        // Nothing has been taken after it, so no stamp that is still out there has moved.
+        let was_last = stamp == self.0;
         self.0 = self.0.saturating_sub(moved);
-        moved
+        if was_last { 0 } else { moved }
     }
 
     fn standing(&self, quota: &Quota, now: u64) -> Standing {

@@ -1,6 +1,6 @@
 //! Who the client is, when proxies stand between.
 
-use http::{HeaderMap, HeaderName, header, request};
+use http::{Extensions, HeaderMap, HeaderName, header, request};
 use ipnet::IpNet;
 use std::{
     cell::Cell,
@@ -91,15 +91,32 @@ impl TrustedProxies {
     /// An address of IPv4 that is mapped into IPv6 comes out as IPv4.
     #[must_use]
     pub fn client(&self, head: &request::Parts) -> Option<IpAddr> {
-        let Some(peer) = self.peer(head) else {
+        self.client_behind(self.peer(head), &head.headers)
+    }
+
+    /// The same without a whole head, unless [`peer_by`](Self::peer_by) has a function that wants one.
+    #[allow(dead_code, reason = "a build with few layers has no user for it")]
+    pub(crate) fn client_in(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
+        debug_assert!(!self.wants_heads(), "the function has not been asked");
+        self.client_behind(peer_in(extensions), headers)
+    }
+
+    /// Whether [`client_in`](Self::client_in) will not do.
+    #[allow(dead_code, reason = "a build with few layers has no user for it")]
+    pub(crate) fn wants_heads(&self) -> bool {
+        self.peer.is_some()
+    }
+
+    fn client_behind(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
+        let Some(peer) = peer else {
             warn_that_no_peer_is_known();
             return None;
         };
         if self.nets.is_empty() {
-            warn_if_forwarded(&head.headers);
+            warn_if_forwarded(headers);
             return Some(peer);
         }
-        Some(self.walk(peer, &head.headers))
+        Some(self.walk(peer, headers))
     }
 
     /// Whether the peer of this request is a trusted proxy.
@@ -109,11 +126,10 @@ impl TrustedProxies {
     }
 
     fn peer(&self, head: &request::Parts) -> Option<IpAddr> {
-        let addr = match &self.peer {
-            None => head.extensions.get::<PeerAddr>()?.0,
-            Some(peer) => peer(head)?,
-        };
-        Some(addr.ip().to_canonical())
+        match &self.peer {
+            None => peer_in(&head.extensions),
+            Some(peer) => Some(peer(head)?.ip().to_canonical()),
+        }
     }
 
     fn trusts(&self, addr: IpAddr) -> bool {
@@ -126,10 +142,16 @@ impl TrustedProxies {
         let is_forwarded = self.field == header::FORWARDED;
         let mut reached = peer;
         for line in headers.get_all(&self.field).iter().rev() {
-            let Ok(line) = line.to_str() else { return reached };
-            for element in line.rsplit(',') {
+            let mut rest = Some(line.as_bytes());
+            while let Some(line) = rest {
                 if !self.trusts(reached) {
                     return reached;
+                }
+                let element;
+                (rest, element) = split_last(line, is_forwarded);
+                let Ok(element) = std::str::from_utf8(element) else { return reached };
+                if element.trim().is_empty() {
+                    continue;
                 }
                 let node = if is_forwarded { for_parameter(element) } else { Some(element.trim()) };
                 let Some(addr) = node.and_then(parse_node) else { return reached };
@@ -168,20 +190,32 @@ impl std::error::Error for CidrError {}
 
 // ===== reading addresses =====
 
+fn peer_in(extensions: &Extensions) -> Option<IpAddr> {
+    Some(extensions.get::<PeerAddr>()?.0.ip().to_canonical())
+}
+
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 fn parse_net(given: &str) -> Result<IpNet, CidrError> {
     given
         .parse::<IpNet>()
         .or_else(|_| given.parse::<IpAddr>().map(IpNet::from))
-        .map(|net| net.trunc())
+        .map(|net| canonical(net).trunc())
         .map_err(|_| CidrError { given: given.to_owned() })
+}
+
+/// Addresses are compared in canonical form, so a network of mapped addresses is one of IPv4.
+fn canonical(net: IpNet) -> IpNet {
+    match net.addr().to_canonical() {
+        addr @ IpAddr::V4(_) if net.addr().is_ipv6() => {
+            net.prefix_len().checked_sub(96).and_then(|prefix| IpNet::new(addr, prefix).ok()).unwrap_or(net)
+        }
+        _ => net,
+    }
 }
 
 /// The `for` parameter of one element of `Forwarded` (RFC 7239 §4), without its quotes.
 ///
-/// The grammar puts commas inside quoted strings nowhere near an address, so an element that was cut at one has an
-/// unbalanced quote, names no address, and ends the walk.
 fn for_parameter(element: &str) -> Option<&str> {
     element.split(';').find_map(|pair| {
         let (name, value) = pair.split_once('=')?;
@@ -194,6 +228,25 @@ fn for_parameter(element: &str) -> Option<&str> {
             None => Some(value),
         }
     })
+}
+
+/// The last element of a list, and what stands before it. A comma in a quoted string is no end, where there are such
+/// strings. Read from the right, so that nothing that stands further left can change where the last one begins.
+fn split_last(list: &[u8], with_quotes: bool) -> (Option<&[u8]>, &[u8]) {
+    let mut quoted = false;
+    for at in (0..list.len()).rev() {
+        match list[at] {
+            b'"' if with_quotes => {
+                let escapes = list[..at].iter().rev().take_while(|b| **b == b'\\').count();
+                if escapes % 2 == 0 {
+                    quoted = !quoted;
+                }
+            }
+            b',' if !quoted => return (Some(&list[..at]), &list[at + 1..]),
+            _ => {}
+        }
+    }
+    (None, list)
 }
 
 /// An address as proxies write it: bare, with a port, in brackets, with a zone id.
@@ -294,7 +347,8 @@ mod tests {
             (&["::ffff:203.0.113.7"], "203.0.113.7"),
             (&["10.2.2.2, 10.3.3.3"], "10.2.2.2"),
             (&["203.0.113.7, nonsense"], "10.0.0.1"),
-            (&["203.0.113.7, "], "10.0.0.1"),
+            (&["203.0.113.7, "], "203.0.113.7"),
+            (&["203.0.113.7, , 10.0.0.9"], "203.0.113.7"),
             (&["203.0.113.7, unknown, 10.4.4.4"], "10.4.4.4"),
             (&[], "10.0.0.1"),
         ];
@@ -314,6 +368,7 @@ mod tests {
             ("for=unknown", "10.0.0.1"),
             ("proto=https", "10.0.0.1"),
             ("for=\"203.0.113.7", "10.0.0.1"),
+            ("for=203.0.113.7;host=\"x,for=6.6.6.6;y\";proto=https", "203.0.113.7"),
         ];
         for (line, client) in cases {
             let mut head = head("10.0.0.1", "forwarded", &[line]);
@@ -332,18 +387,28 @@ mod tests {
     fn a_network_that_cannot_be_read_is_named() {
         let error = TrustedProxies::new(["10.0.0.0/8", "10.0.0.0/33"]).expect_err("33 bits");
         assert!(error.to_string().starts_with("\"10.0.0.0/33\" is not a network"), "{error}");
+        assert!(TrustedProxies::new(["::ffff:10.0.0.0/104"]).expect("a network").trusts(ip("10.1.2.3")));
         assert!(TrustedProxies::new(["192.0.2.1"]).expect("an address").trusts(ip("192.0.2.1")));
     }
 
     proptest! {
         /// Whatever a client puts in front of what the trusted proxy appends changes nothing.
         #[test]
-        fn a_prefix_that_the_client_wrote_changes_nothing(prefix in "[ -~]{0,40}", own_line in any::<bool>()) {
-            let appended = "203.0.113.7, 10.1.1.1";
-            let joined = format!("{prefix}, {appended}");
-            let lines = if own_line { vec![prefix.as_str(), appended] } else { vec![joined.as_str()] };
-            let head = head("10.0.0.1", "x-forwarded-for", &lines);
-            prop_assert_eq!(trusting_ten().client(&head), Some(ip("203.0.113.7")));
+        fn a_prefix_that_the_client_wrote_changes_nothing(
+            prefix in prop::collection::vec(any::<u8>(), 0..40), own_line in any::<bool>(), rfc in any::<bool>(),
+        ) {
+            let field = if rfc { "forwarded" } else { "x-forwarded-for" };
+            let appended: &[u8] =
+                if rfc { b"for=203.0.113.7;host=\"a,b\", for=10.1.1.1" } else { b"203.0.113.7, 10.1.1.1" };
+            let joined = [&prefix[..], b", ", appended].concat();
+            let lines = if own_line { vec![prefix, appended.to_vec()] } else { vec![joined] };
+            let mut head = head("10.0.0.1", field, &[]);
+            for line in lines {
+                let Ok(line) = http::HeaderValue::from_bytes(&line) else { return Ok(()) };
+                head.headers.append(field, line);
+            }
+            let proxies = if rfc { trusting_ten().forwarded() } else { trusting_ten() };
+            prop_assert_eq!(proxies.client(&head), Some(ip("203.0.113.7")));
         }
 
         #[test]
