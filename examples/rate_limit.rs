@@ -18,10 +18,8 @@ async fn main() -> std::io::Result<()> {
         .exempt(|head| head.uri.path() == "/healthz")
         .fields(Fields::draft().when(When::Always));
 
-    let app = Router::new()
-        .route("/", get(|| async { "hello\n" }))
-        .route("/healthz", get(|| async { "ok\n" }))
-        .layer(limit);
+    let app =
+        Router::new().route("/", get(|| async { "hello\n" })).route("/healthz", get(|| async { "ok\n" })).layer(limit);
 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
     axum::serve(listener, with_peer_addr(app)).await

@@ -25,7 +25,8 @@ use tokio::time::Instant;
 ///
 /// **A debt is never forgiven.** A bucket gives way to another only when it is full again. Where all buckets of a set
 /// are in use, further keys that fall into it share one: a flood of invented keys can make strangers wait for each
-/// other, but lets nobody pass who would have had to wait.
+/// other, and for the slowest of their quotas, but lets nobody pass who would have had to wait. So give quotas by the day
+/// a memory of their own, apart from those by the second.
 ///
 /// Values are kept in at most 64 MiB, keys and bookkeeping included; over that, those least used make room.
 #[derive(Clone)]

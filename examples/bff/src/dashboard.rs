@@ -1,8 +1,7 @@
 //! The dashboard: one set of services, shaped for two frontends.
 
-use crate::upstreams::Upstreams;
+use crate::{stack::X_TENANT_ID, upstreams::Upstreams};
 use bartizan_gateway::{Aggregate, AggregateError, Source};
-use http::HeaderName;
 use std::time::Duration;
 
 /// Everything that the page shows.
@@ -47,7 +46,7 @@ fn dashboard<const N: usize>(
     sources: [Source; N],
 ) -> Result<Aggregate<Upstreams>, AggregateError> {
     let aggregate = Aggregate::new(upstreams.clone(), sources)?;
-    Ok(aggregate.forward([HeaderName::from_static("x-tenant-id")]))
+    Ok(aggregate.forward([X_TENANT_ID]))
 }
 
 fn user() -> Source {

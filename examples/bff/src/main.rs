@@ -45,7 +45,7 @@ async fn main() -> ExitCode {
 async fn run(ports: Ports) -> Result<(), Box<dyn Error>> {
     let listener = bind(ports.bff()).await.map_err(|error| ports.advise(&error))?;
     services::start(&ports).await?;
-    let app = stack::app(Upstreams::new(&ports))?;
+    let app = stack::app(&Upstreams::new(&ports))?;
 
     say(&ports.banner());
     let stopped = async {

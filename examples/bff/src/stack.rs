@@ -3,14 +3,14 @@
 use crate::{dashboard, upstreams::Upstreams};
 use axum::{
     Router,
-    body::Body,
+    body::{Body, HttpBody},
     extract::{DefaultBodyLimit, Request},
     middleware::{Next, from_fn},
-    response::{IntoResponse, Response},
+    response::Response,
     routing::{get, get_service},
 };
 use bartizan::{
-    Deadline, Problem,
+    Deadline, Problem, RequestId,
     access_log::{AccessLogLayer, Format},
     bridge::axum::matched_path,
     rate_limit::{Fields, Policy, Quota, RateLimitLayer, When},
@@ -18,10 +18,13 @@ use bartizan::{
     tenant::{self, Tenant, TenantLayer, TenantSet},
 };
 use bartizan_gateway::Proxy;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use std::{any::Any, error::Error, time::Duration};
 use tower::ServiceBuilder;
 use tower_http::{catch_panic::CatchPanicLayer, limit::RequestBodyLimitLayer};
+
+/// Who asks. It goes to the services behind as it was checked here.
+pub(crate) const X_TENANT_ID: HeaderName = HeaderName::from_static("x-tenant-id");
 
 /// What a tenant may ask for, unless its plan says otherwise.
 const GENEROUS: Quota = Quota::per_second(1_000);
@@ -31,15 +34,16 @@ const SMALL: Quota = Quota::per_second(5).burst(5);
 /// How long anything may take until its answer begins.
 const TIME_LIMIT: Duration = Duration::from_secs(3);
 
-pub(crate) fn app(upstreams: Upstreams) -> Result<Router, Box<dyn Error>> {
+pub(crate) fn app(upstreams: &Upstreams) -> Result<Router, Box<dyn Error>> {
     let per_tenant = Policy::new("tenant", GENEROUS)
         .plan_by(|_, head| (Tenant::of(&head.extensions)?.id() == "globex").then_some(SMALL));
 
+    let proxy = |url| Ok::<_, Box<dyn Error>>(Proxy::new(upstreams.clone(), url)?.keep([X_TENANT_ID]));
     let for_tenants = Router::new()
-        .route("/dashboard/web/{user}", get_service(dashboard::web(&upstreams)?))
-        .route("/dashboard/mobile/{user}", get_service(dashboard::mobile(&upstreams)?))
-        .route("/users/{id}", get_service(Proxy::new(upstreams.clone(), "http://users")?))
-        .nest("/reports", Router::new().route("/orders.json", get_service(Proxy::new(upstreams, "http://orders")?)))
+        .route("/dashboard/web/{user}", get_service(dashboard::web(upstreams)?))
+        .route("/dashboard/mobile/{user}", get_service(dashboard::mobile(upstreams)?))
+        .route("/users/{id}", get_service(proxy("http://users")?))
+        .nest("/reports", Router::new().route("/orders.json", get_service(proxy("http://orders")?)))
         .layer(
             ServiceBuilder::new()
                 .layer(TenantLayer::new(tenant::from_header("x-tenant-id")).known(TenantSet::new(["acme", "globex"])?))
@@ -47,15 +51,23 @@ pub(crate) fn app(upstreams: Upstreams) -> Result<Router, Box<dyn Error>> {
                 .layer(from_fn(with_deadline)),
         );
 
-    Ok(Router::new().merge(for_tenants).route("/livez", get(|| async { "alive\n" })).fallback(not_found).layer(
+    let livez = get(|| async { "alive\n" });
+    let nothing_here = || async { StatusCode::NOT_FOUND };
+    Ok(for_everybody(for_tenants.route("/livez", livez).fallback(nothing_here)))
+}
+
+/// The layers that see every request, whatever becomes of it.
+fn for_everybody(router: Router) -> Router {
+    router.layer(
         ServiceBuilder::new()
             .layer(RequestIdLayer::new())
             .layer(AccessLogLayer::new().route_by(matched_path).write_to(std::io::stderr(), Format::Text))
+            .layer(from_fn(in_words))
             .layer(CatchPanicLayer::custom(panicked))
             // The server itself answers more than a hundred fields with 431.
             .layer(RequestBodyLimitLayer::new(64 * 1024))
             .layer(DefaultBodyLimit::disable()),
-    ))
+    )
 }
 
 async fn with_deadline(mut request: Request, next: Next) -> Response {
@@ -63,12 +75,57 @@ async fn with_deadline(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-async fn not_found(headers: HeaderMap) -> Response {
-    let problem = Problem::new(StatusCode::NOT_FOUND).detail("nothing is here: the demo's start tells what to try");
-    problem.to_response(&headers).map(Body::from).into_response()
+/// What axum and tower-http answer without a problem document (404, 405, 413, a panic) gets one, as all else here.
+async fn in_words(request: Request, next: Next) -> Response {
+    let (asked, id) = (request.headers().clone(), RequestId::of(request.extensions()).cloned());
+    let (mut head, body) = next.run(request).await.into_parts();
+
+    let refuses = head.status.is_client_error() || head.status.is_server_error();
+    let plain = head.headers.get(header::CONTENT_TYPE) == Some(&HeaderValue::from_static("text/plain; charset=utf-8"));
+    let wordless = body.is_end_stream() || (head.status == StatusCode::PAYLOAD_TOO_LARGE && plain);
+    let proxied = head.headers.contains_key(header::VIA);
+    if !refuses || !wordless || proxied {
+        return Response::from_parts(head, body);
+    }
+    let mut problem = Problem::new(head.status);
+    if head.status == StatusCode::NOT_FOUND {
+        problem = problem.detail("nothing is here: the demo's start tells what to try");
+    }
+    if let Some(id) = id {
+        problem = problem.instance(format!("urn:request:{id}"));
+    }
+    let (words, body) = problem.to_response(&asked).into_parts();
+    head.headers.remove(header::CONTENT_LENGTH);
+    head.headers.extend(words.headers);
+    Response::from_parts(head, body.into())
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the signature that the layer asks for")]
 fn panicked(_: Box<dyn Any + Send>) -> Response<Body> {
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR).to_response(&HeaderMap::new()).map(Body::from)
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    async fn panics() {
+        panic!("as it was asked to");
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_that_names_its_request() {
+        let app = for_everybody(Router::new().route("/", get(panics)));
+        let response = app.oneshot(Request::new(Body::empty())).await.expect("it can't fail");
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+        let id = response.headers()["x-request-id"].to_str().expect("ASCII").to_owned();
+        let body = response.into_body().collect().await.expect("a body").to_bytes();
+        let problem: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        assert_eq!(problem["instance"], format!("urn:request:{id}"));
+    }
 }

@@ -1,14 +1,14 @@
 //! The fields that tell a client how it stands.
 
-use super::{policy::Policy, rules::Due};
+use super::{
+    policy::{Plan, Policy},
+    rules::Due,
+};
 use crate::shared::wall_now;
 use bartizan_store::{Algorithm, Quota, Standing};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sfv::{ListSerializer, StringRef, key_ref};
-use std::{
-    cell::RefCell,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 /// Which fields to send, and with which responses.
 ///
@@ -48,6 +48,15 @@ pub(super) enum Told {
     Numbers { names: &'static [HeaderName; 3], values: [u64; 3] },
 }
 
+/// What never changes in the fields of draft 11, rendered once.
+#[derive(Debug)]
+pub(super) struct Members {
+    /// `RateLimit-Policy`, if no policy's quota depends on the key.
+    policy_field: Option<HeaderValue>,
+    /// How the member of each policy begins: with its name, quoted.
+    names: Box<[String]>,
+}
+
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 static DRAFT_03: [HeaderName; 3] = [
@@ -68,7 +77,8 @@ impl Fields {
     ///
     /// `q` and `w` are the quota and its period; for a burst above the quota, the burst and the time that replenishes
     /// it. `r` is what is left now. `t` is the time for which `r` has to last: whoever sends no more than `r` in `t`
-    /// seconds is not refused, and the pace that the two suggest is never above the quota's own.
+    /// seconds is not refused, and the pace that the two suggest is never above the quota's own. For a policy that has
+    /// just refused a request, `t` is the time until that request may pass.
     #[must_use]
     pub const fn draft() -> Self {
         Self { dialect: Dialect::Draft11, when: When::Refused }
@@ -123,21 +133,23 @@ impl Fields {
             }
     }
 
-    /// What to tell. `constant` is the value of `RateLimit-Policy`, where it is always the same.
+    /// What to tell.
     pub(super) fn tell(
         &self,
         policies: &[Policy],
-        constant: Option<&HeaderValue>,
+        members: &Members,
         dues: &[Due],
         standings: &[Standing],
     ) -> Option<Told> {
         let told = dues.iter().zip(standings).filter(|(due, _)| !policies[due.policy].quiet);
-        let named = |due: &Due| policies[due.policy].name.as_str();
         let names = match self.dialect {
             Dialect::None => return None,
             Dialect::Draft11 => {
-                let limit = limit_field(told.clone().map(|(due, standing)| (named(due), &due.quota, standing)));
-                let policy = constant.cloned().or_else(|| policy_field(told.map(|(due, _)| (named(due), &due.quota))));
+                let constant = members.policy_field.clone().filter(|_| dues.len() == policies.len());
+                let named = told.clone().map(|(due, _)| (policies[due.policy].name.as_str(), &due.quota));
+                let policy = constant.or_else(|| policy_field(named));
+                let quoted = told.map(|(due, standing)| (members.names[due.policy].as_str(), &due.quota, standing));
+                let limit = limit_field(quoted);
                 return Some(Told::Draft11 { policy, limit });
             }
             Dialect::Draft03 => &DRAFT_03,
@@ -154,16 +166,22 @@ impl Fields {
 }
 
 impl Told {
+    /// Adds the fields to those that a limiter further in, or the service, has sent already: those of draft 11 are
+    /// lists; of numbers the tighter stand.
     pub(super) fn write(self, headers: &mut HeaderMap) {
         match self {
             Self::Draft11 { policy, limit } => {
                 for (name, value) in [(RATELIMIT_POLICY, policy), (RATELIMIT, limit)] {
                     if let Some(value) = value {
-                        headers.insert(name, value);
+                        headers.append(name, value);
                     }
                 }
             }
             Self::Numbers { names, values } => {
+                let told = headers.get(&names[1]).and_then(|left| left.to_str().ok()?.parse().ok());
+                if told.is_some_and(|left: u64| left <= values[1]) {
+                    return;
+                }
                 for (name, value) in names.iter().zip(values) {
                     headers.insert(name, HeaderValue::from(value));
                 }
@@ -178,11 +196,21 @@ impl Default for Fields {
     }
 }
 
-/// The value of `RateLimit-Policy` if no policy's quota depends on the key.
-pub(super) fn constant_policy_field(policies: &[Policy]) -> Option<HeaderValue> {
-    let constant = policies.iter().all(|policy| matches!(policy.plan, super::policy::Plan::Fixed));
-    let told = policies.iter().filter(|policy| !policy.quiet);
-    constant.then(|| policy_field(told.map(|policy| (policy.name.as_str(), &policy.quota)))).flatten()
+// ===== impl Members =====
+
+impl Members {
+    pub(super) fn new(policies: &[Policy]) -> Self {
+        let is_constant = policies.iter().all(|policy| matches!(policy.plan, Plan::Fixed));
+        let told = policies.iter().filter(|policy| !policy.quiet).map(|policy| (policy.name.as_str(), &policy.quota));
+        let names = policies.iter().map(|policy| quoted(policy.name.as_str()).unwrap_or_default());
+        Self { policy_field: is_constant.then(|| policy_field(told)).flatten(), names: names.collect() }
+    }
+}
+
+fn quoted(name: &str) -> Option<String> {
+    let mut list = ListSerializer::new();
+    let _ = list.bare_item(StringRef::from_str(name).ok()?);
+    list.finish()
 }
 
 fn policy_field<'a>(policies: impl Iterator<Item = (&'a str, &'a Quota)>) -> Option<HeaderValue> {
@@ -197,20 +225,15 @@ fn policy_field<'a>(policies: impl Iterator<Item = (&'a str, &'a Quota)>) -> Opt
     HeaderValue::try_from(list.finish()?).ok()
 }
 
+/// What `sfv` would write, without its detours: this field is another one each time.
 fn limit_field<'a>(limits: impl Iterator<Item = (&'a str, &'a Quota, &'a Standing)>) -> Option<HeaderValue> {
-    thread_local!(static BUFFER: RefCell<String> = const { RefCell::new(String::new()) });
-    BUFFER.with_borrow_mut(|buffer| {
-        buffer.clear();
-        let mut list = ListSerializer::with_buffer(&mut *buffer);
-        for (name, quota, standing) in limits {
-            let _ = list
-                .bare_item(StringRef::from_str(name).ok()?)
-                .parameter(key_ref("r"), sfv::Integer::from(standing.available()))
-                .parameter(key_ref("t"), sfv::Integer::from(effective_window(quota, standing)));
-        }
-        list.finish()?;
-        HeaderValue::from_str(buffer).ok()
-    })
+    let mut members = limits.map(|(quoted, quota, standing)| {
+        let (mut left, mut window) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let (left, window) = (left.format(standing.available()), window.format(effective_window(quota, standing)));
+        [quoted, ";r=", left, ";t=", window].concat()
+    });
+    let first = members.next()?;
+    HeaderValue::try_from(members.fold(first, |field, member| field + ", " + &member)).ok()
 }
 
 /// The quota and its window in seconds, as a policy tells them: never more than is granted, `r` never above `q`.
@@ -245,4 +268,35 @@ fn effective_window(quota: &Quota, standing: &Standing) -> u32 {
 /// Whole seconds, rounded up.
 pub(super) fn whole_seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bartizan_store::Stamp;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_limit_field_is_what_sfv_writes(
+            policies in prop::collection::vec(("[ -~]{1,12}", any::<u32>(), 0..100_000_000_000_u64), 0..4),
+        ) {
+            let quota = Quota::per_minute(100);
+            let told: Vec<_> = policies.iter().map(|(name, left, full_in)| {
+                let full_in = Duration::from_nanos(*full_in);
+                let standing = Standing::new(Duration::ZERO, *left, Duration::ZERO, full_in, Stamp::default());
+                (name.as_str(), quoted(name).expect("printable"), standing)
+            }).collect();
+            let ours = limit_field(told.iter().map(|(_, quoted, standing)| (quoted.as_str(), &quota, standing)));
+            let mut theirs = ListSerializer::new();
+            for (name, _, standing) in &told {
+                let _ = theirs
+                    .bare_item(StringRef::from_str(name).expect("printable"))
+                    .parameter(key_ref("r"), sfv::Integer::from(standing.available()))
+                    .parameter(key_ref("t"), sfv::Integer::from(effective_window(&quota, standing)));
+            }
+            let theirs = theirs.finish().map(|field| HeaderValue::try_from(field).expect("a field"));
+            prop_assert_eq!(ours, theirs);
+        }
+    }
 }

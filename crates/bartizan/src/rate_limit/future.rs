@@ -11,7 +11,7 @@ use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use std::{
-    fmt,
+    fmt, mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -37,7 +37,7 @@ pin_project! {
         T: Throttle,
     {
         /// The inner service is at work.
-        Calling { #[pin] future: F, charged: Option<Charged<T>> },
+        Calling { #[pin] future: F, charged: Charged<T> },
         /// Nothing is left but to hand this over.
         Refused { response: Option<Response<Bytes>> },
         /// The store has not answered yet, a plan is being looked up, or it is not this request's turn.
@@ -46,8 +46,8 @@ pin_project! {
 }
 
 /// What waits for a decision: the service that was ready, and its request.
-struct Held<S, T, B> {
-    pending: Pending,
+struct Held<S, T: Throttle, B> {
+    pending: Pending<T>,
     service: S,
     request: Request<B>,
     limiter: Arc<Limiter<T>>,
@@ -61,14 +61,14 @@ where
     T: Throttle,
 {
     pub(super) fn calling(future: S::Future, charged: Charged<T>) -> Self {
-        Self { state: State::Calling { future, charged: Some(charged) } }
+        Self { state: State::Calling { future, charged } }
     }
 
     pub(super) fn refused(response: Response<Bytes>) -> Self {
         Self { state: State::Refused { response: Some(response) } }
     }
 
-    pub(super) fn undecided(pending: Pending, service: S, request: Request<B>, limiter: Arc<Limiter<T>>) -> Self {
+    pub(super) fn undecided(pending: Pending<T>, service: S, request: Request<B>, limiter: Arc<Limiter<T>>) -> Self {
         Self { state: State::Undecided { held: Some(Box::new(Held { pending, service, request, limiter })) } }
     }
 }
@@ -86,9 +86,15 @@ where
         loop {
             let next = match state.as_mut().project() {
                 StateProj::Calling { future, charged } => {
-                    let response = ready!(future.poll(cx))?;
-                    let charged = charged.take().expect("polled after it was ready");
-                    return Poll::Ready(Ok(charged.respond(response)));
+                    let answer = ready!(future.poll(cx));
+                    let charged = mem::take(charged);
+                    return Poll::Ready(match answer {
+                        Ok(response) => Ok(charged.respond(response)),
+                        Err(error) => {
+                            charged.fail();
+                            Err(error)
+                        }
+                    });
                 }
                 StateProj::Refused { response } => {
                     let response = response.take().expect("polled after it was ready");
@@ -96,16 +102,13 @@ where
                 }
                 StateProj::Undecided { held } => {
                     let pending = &mut held.as_mut().expect("a decision is made once").pending;
-                    let answer = ready!(pending.as_mut().poll(cx));
+                    let judged = ready!(pending.as_mut().poll(cx));
                     let Held { mut service, request, limiter, .. } = *held.take().expect("it was there just now");
-                    let (head, body) = request.into_parts();
-                    match limiter.judge(answer) {
-                        Judged::Pass(charged) => State::Calling {
-                            future: service.call(Request::from_parts(head, body)),
-                            charged: Some(charged),
-                        },
+                    match judged {
+                        Judged::Pass(charged) => State::Calling { future: service.call(request), charged },
                         Judged::Refuse(refused, told) => {
-                            State::Refused { response: Some(limiter.respond(&refused, told, head)) }
+                            let (mut head, _) = request.into_parts();
+                            State::Refused { response: Some(limiter.respond(&refused, told, &mut head)) }
                         }
                     }
                 }

@@ -12,11 +12,13 @@ pub fn client(proxies: TrustedProxies) -> impl Fn(&Parts) -> Option<Key> + Send 
     move |head| proxies.client(head).map(Key::ip)
 }
 
-/// The value of a header, if it came once and is not empty.
+/// The value of a header, if it is there and not empty. Requests that send it on several lines, so that nobody can tell
+/// which one is meant, share one bucket.
 pub fn header(name: HeaderName) -> impl Fn(&Parts) -> Option<Key> + Send + Sync + 'static {
     move |head| match single(&head.headers, &name) {
         Single::One(value) if !value.is_empty() => Some(Key::new(value)),
-        Single::One(_) | Single::Absent | Single::Several => None,
+        Single::One(_) | Single::Absent => None,
+        Single::Several => Some(Key::GLOBAL),
     }
 }
 

@@ -1,6 +1,7 @@
 //! How the limiter plugs in.
 
 use super::{
+    event::Event,
     fields::Fields,
     future::ResponseFuture,
     key,
@@ -11,7 +12,7 @@ use super::{
     settle::{Outcome, Settlement},
 };
 use crate::shared::{OnRefusal, ResponseBody, TrustedProxies};
-use bartizan_store::{Decision, Key, Memory, Throttle, Unavailable};
+use bartizan_store::{Key, Memory, Throttle};
 use bytes::Bytes;
 use http::{Request, Response, request::Parts};
 use http_body::Body;
@@ -31,24 +32,6 @@ pub struct RateLimitLayer<T = Memory> {
     limiter: Arc<Limiter<T>>,
 }
 
-/// What a limiter did, for [`RateLimitLayer::observe`].
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Event<'a> {
-    /// A request was admitted and charged.
-    Admitted(&'a Decision),
-    /// A request was refused.
-    Refused(&'a Refused),
-    /// In shadow mode: a request was let through that would have been refused.
-    WouldRefuse(&'a Refused),
-    /// A request was exempt, or no policy applied to it.
-    Exempt,
-    /// A request waited this long for its turn; what became of it follows.
-    Waited(Duration),
-    /// The store did not answer.
-    Unavailable(&'a Unavailable),
-}
-
 /// The service of [`RateLimitLayer`].
 #[derive(Clone, Debug)]
 pub struct RateLimit<S, T = Memory> {
@@ -60,7 +43,7 @@ pub struct RateLimit<S, T = Memory> {
 
 impl RateLimitLayer {
     /// Grants each client this quota, counted by the [peer's address](key::client), in a [`Memory`] of its own for
-    /// 100 000 clients at once (4 MiB). A [`Quota`](super::Quota) will do for a policy.
+    /// 100 000 clients at once (3.5 MiB). A [`Quota`](super::Quota) will do for a policy.
     pub fn new(policy: impl Into<Policy>) -> Self {
         let rules = Rules {
             policies: smallvec![policy.into()],
@@ -116,10 +99,12 @@ impl<T: Throttle + Clone> RateLimitLayer<T> {
     }
 
     /// What a request really cost, told when the response's body has ended or the client is gone. What was charged too
-    /// much is given back; what was charged too little is owed, and has to be waited for.
+    /// much is given back, as far as it has not been replenished meanwhile; what was charged too little is owed, and has
+    /// to be waited for.
     ///
     /// In between, the request counts with what it was charged at first, so that no number of requests at once gets
-    /// past the quota. The response's head is cloned for the function to look at.
+    /// past the quota. It holds for the policies that neither settle nor charge by a function of their own. The
+    /// response's head is cloned for the function to look at.
     #[must_use]
     pub fn settle_by(self, settle: impl Fn(&Outcome<'_>) -> u32 + Send + Sync + 'static) -> Self {
         self.with(|rules| rules.settle = Some(Arc::new(settle)))
@@ -146,7 +131,8 @@ impl<T: Throttle + Clone> RateLimitLayer<T> {
     /// Lets a request wait for its turn, at most `longest` and not past its [`Deadline`](crate::Deadline), instead of refusing it.
     ///
     /// Those who wait for the same bucket pass in the order in which they came; nobody who comes later overtakes them.
-    /// `queue` is how many may wait for one bucket; further ones are refused.
+    /// Who gets to the front and is then kept back by another bucket goes to the end of that one's line. `queue` is how
+    /// many may wait for one bucket; further ones are refused. What is given back meanwhile wakes nobody earlier.
     #[must_use]
     pub fn wait_up_to(self, longest: Duration, queue: usize) -> Self {
         self.with(|rules| rules.patience = Some(Patience { longest, queue }))
@@ -183,7 +169,7 @@ impl<T: Throttle + Clone> RateLimitLayer<T> {
     }
 
     fn with(mut self, change: impl FnOnce(&mut Rules)) -> Self {
-        change(&mut Arc::make_mut(&mut self.limiter).rules);
+        Arc::make_mut(&mut self.limiter).change(change);
         self
     }
 }
@@ -219,14 +205,14 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         match self.limiter.ask(&head) {
-            Asked::Answered(answer) => match self.limiter.judge(answer) {
-                Judged::Pass(charged) => {
-                    ResponseFuture::calling(self.inner.call(Request::from_parts(head, body)), charged)
-                }
-                Judged::Refuse(refused, told) => ResponseFuture::refused(self.limiter.respond(&refused, told, head)),
-            },
+            Asked::Judged(Judged::Pass(charged)) => {
+                ResponseFuture::calling(self.inner.call(Request::from_parts(head, body)), charged)
+            }
+            Asked::Judged(Judged::Refuse(refused, told)) => {
+                ResponseFuture::refused(self.limiter.respond(&refused, told, &mut head))
+            }
             Asked::Pending(pending) => {
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);

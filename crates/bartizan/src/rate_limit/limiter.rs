@@ -1,18 +1,18 @@
 //! The limiter itself: asks the store, judges its answer.
 
 use super::{
-    fields::{Told, constant_policy_field, whole_seconds},
-    layer::Event,
-    policy::Looking,
-    queue::{Bucket, Lines},
+    event::Event,
+    fields::{Members, Told},
+    policy::{Looking, Policy},
+    queue::Lines,
     refusal::{Prepared, Reason, Refused, Violated},
-    rules::{Due, Dues, NoKey, Patience, Rules},
+    rules::{Due, Dues, NoKey, Rules},
     settle::Settlement,
 };
-use crate::shared::{Deadline, ResponseBody};
-use bartizan_store::{Decision, Standing, Throttle, Unavailable, Verdict};
+use crate::shared::{Deadline, End, ResponseBody, Watch};
+use bartizan_store::{Charge, Decision, Standing, Throttle, Unavailable, Verdict};
 use bytes::Bytes;
-use http::{HeaderValue, Response, request::Parts};
+use http::{Response, request::Parts};
 use http_body::Body;
 use smallvec::{SmallVec, smallvec};
 use std::{
@@ -22,46 +22,33 @@ use std::{
     task::{Context, Poll, Waker},
     time::Duration,
 };
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 /// Everything that the clones of a layer share.
 pub(super) struct Limiter<T> {
     pub(super) rules: Rules,
     pub(super) store: T,
-    lines: Lines,
+    pub(super) lines: Lines,
     rendered: OnceLock<Rendered>,
 }
 
 /// What never changes once the rules stand.
 struct Rendered {
     problems: Prepared,
-    policy_field: Option<HeaderValue>,
+    members: Members,
 }
 
 /// What comes of asking the store.
 #[allow(clippy::large_enum_variant, reason = "the large one is the usual one, and must not allocate")]
-pub(super) enum Asked {
+pub(super) enum Asked<T: Throttle> {
     /// It has answered: a store in memory does so at once.
-    Answered(Answer),
+    Judged(Judged<T>),
     /// It takes a while.
-    Pending(Pending),
+    Pending(Pending<T>),
 }
 
-/// An answer that takes a while, boxed: what is waited for costs more than the box.
-pub(super) type Pending = Pin<Box<dyn Future<Output = Answer> + Send>>;
-
-/// What is to be judged.
-#[allow(clippy::large_enum_variant, reason = "the large one is the usual one, and must not allocate")]
-pub(super) enum Answer {
-    /// The store has decided, or failed to.
-    Decided(Dues, Result<Decision, Unavailable>),
-    /// A key is missing that must be there.
-    NoKey,
-    /// Nothing is charged.
-    Exempt,
-    /// It is admitted, and that is all there is to it.
-    Admitted,
-}
+/// What takes a while, boxed: what is waited for costs more than the box.
+pub(super) type Pending<T> = Pin<Box<dyn Future<Output = Judged<T>> + Send>>;
 
 /// What becomes of a request.
 pub(super) enum Judged<T: Throttle> {
@@ -69,8 +56,10 @@ pub(super) enum Judged<T: Throttle> {
     Refuse(Refused, Option<Told>),
 }
 
-/// What an admitted request leaves to do when its response comes: most often nothing.
-pub(super) struct Charged<T: Throttle> {
+/// What an admitted request leaves to do when its response comes: most often nothing, so that is kept small.
+pub(super) struct Charged<T: Throttle>(Option<Box<Rest<T>>>);
+
+struct Rest<T: Throttle> {
     told: Option<Told>,
     settlement: Option<Settlement<T>>,
 }
@@ -82,165 +71,135 @@ impl<T> Limiter<T> {
         Self { rules, store, lines: Lines::default(), rendered: OnceLock::new() }
     }
 
+    /// Changes the rules, and what was rendered of them.
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut Rules)) {
+        change(&mut self.rules);
+        self.rendered = OnceLock::new();
+    }
+
     fn rendered(&self) -> &Rendered {
         self.rendered.get_or_init(|| Rendered {
             problems: Prepared::new(&self.rules),
-            policy_field: constant_policy_field(&self.rules.policies),
+            members: Members::new(&self.rules.policies),
         })
     }
 }
 
 impl<T: Throttle + Clone> Limiter<T> {
     /// Asks the store about a request with this head.
-    pub(super) fn ask(self: &Arc<Self>, head: &Parts) -> Asked {
+    #[inline]
+    pub(super) fn ask(self: &Arc<Self>, head: &Parts) -> Asked<T> {
         if self.rules.exempt.as_ref().is_some_and(|exempt| exempt(head)) {
-            return Asked::Answered(Answer::Exempt);
+            return Asked::Judged(self.exempt());
         }
-        if let ([_], None, false) = (&*self.rules.policies, self.rules.patience, self.rules.has_look_ups()) {
-            return self.ask_one(head);
-        }
-        let dues = match self.rules.dues(head) {
-            Ok(dues) if dues.is_empty() => return Asked::Answered(Answer::Exempt),
-            Ok(dues) => dues,
-            Err(NoKey) => return Asked::Answered(Answer::NoKey),
-        };
-        let until = self.rules.patience.map(|patience| {
-            let own = Instant::now() + patience.longest;
-            Deadline::of(&head.extensions).map_or(own, |deadline| deadline.instant().min(own))
-        });
-        if until.is_some() || self.rules.has_look_ups() {
-            let look_ups = self.rules.look_ups(&dues, head);
-            return Asked::Pending(Box::pin(Arc::clone(self).answer(dues, look_ups, None, until)));
-        }
-        let deciding = self.store.decide(&self.rules.charges(&dues));
-        match decided(deciding) {
-            Ok(decision) => Asked::Answered(Answer::Decided(dues, decision)),
-            Err(deciding) => Asked::Pending(Box::pin(Arc::clone(self).answer(dues, Vec::new(), Some(deciding), None))),
+        match &*self.rules.policies {
+            [policy] if !self.rules.is_patient() && !policy.is_looked_up() => self.ask_one(policy, head),
+            _ => self.ask_all(head),
         }
     }
 
     /// The way of most requests: one policy, a store that answers at once, and nothing to do afterwards.
-    fn ask_one(self: &Arc<Self>, head: &Parts) -> Asked {
-        let due = match self.rules.due(0, head) {
-            Ok(Some(due)) => due,
-            Ok(None) => return Asked::Answered(Answer::Exempt),
-            Err(NoKey) => return Asked::Answered(Answer::NoKey),
+    #[inline]
+    fn ask_one(self: &Arc<Self>, policy: &Policy, head: &Parts) -> Asked<T> {
+        let key = match self.rules.key(policy, head) {
+            Ok(Some(key)) => key,
+            Ok(None) => return Asked::Judged(self.exempt()),
+            Err(NoKey) => return Asked::Judged(self.refuse(Reason::NoKey, None, SmallVec::new(), None)),
         };
-        match decided(self.store.decide(&[self.rules.charge(&due)])) {
+        let (quota, cost) = (policy.quota(&key, head), self.rules.cost(policy, head));
+        let deciding = self.store.decide(&[Charge { policy: &policy.name, key: &key, quota, cost }]);
+        let due = || Due { policy: 0, key, quota, cost };
+        match decided(deciding) {
             Ok(Ok(decision)) if decision.is_admitted() && self.rules.admits_silently() => {
-                Asked::Answered(Answer::Admitted)
+                Asked::Judged(Judged::Pass(Charged::NOTHING))
             }
-            Ok(decision) => Asked::Answered(Answer::Decided(smallvec![due], decision)),
-            Err(deciding) => {
-                let dues = smallvec![due];
-                Asked::Pending(Box::pin(Arc::clone(self).answer(dues, Vec::new(), Some(deciding), None)))
-            }
+            Ok(decision) => Asked::Judged(self.judge(&[due()], decision)),
+            Err(deciding) => Asked::Pending(Box::pin(Arc::clone(self).wait_for(smallvec![due()], deciding))),
         }
     }
 
-    /// The answer to a request that may take a while: quotas are looked up, the store decides, and where there is
-    /// patience, the request waits for its turn.
-    async fn answer(
+    fn ask_all(self: &Arc<Self>, head: &Parts) -> Asked<T> {
+        let dues = match self.rules.dues(head) {
+            Ok(dues) if dues.is_empty() => return Asked::Judged(self.exempt()),
+            Ok(dues) => dues,
+            Err(NoKey) => return Asked::Judged(self.refuse(Reason::NoKey, None, SmallVec::new(), None)),
+        };
+        if self.rules.is_patient() || self.rules.has_look_ups() {
+            let look_ups = self.rules.look_ups(&dues, head);
+            let deadline = Deadline::of(&head.extensions);
+            return Asked::Pending(Box::pin(Arc::clone(self).take_time(dues, look_ups, deadline)));
+        }
+        let deciding = self.store.decide(&self.rules.charges(&dues));
+        match decided(deciding) {
+            Ok(decision) => Asked::Judged(self.judge(&dues, decision)),
+            Err(deciding) => Asked::Pending(Box::pin(Arc::clone(self).wait_for(dues, deciding))),
+        }
+    }
+
+    /// What becomes of a request about which the store takes its time.
+    async fn wait_for(self: Arc<Self>, dues: Dues, deciding: T::Deciding) -> Judged<T> {
+        let decision = deciding.await;
+        self.judge(&dues, decision)
+    }
+
+    /// What becomes of a request that may take a while: quotas are looked up, and where there is patience, it waits for
+    /// its turn; nothing of it longer than until its deadline.
+    async fn take_time(
         self: Arc<Self>,
         mut dues: Dues,
         look_ups: Vec<(usize, Looking)>,
-        deciding: Option<T::Deciding>,
-        until: Option<Instant>,
-    ) -> Answer {
+        deadline: Option<Deadline>,
+    ) -> Judged<T> {
+        let began = Instant::now();
         for (index, look_up) in look_ups {
-            if let Some(quota) = look_up.await {
+            let quota = match deadline {
+                Some(deadline) => timeout_at(deadline.instant(), look_up).await.ok().flatten(),
+                None => look_up.await,
+            };
+            if let Some(quota) = quota {
                 dues[index].quota = quota;
             }
         }
-        let decision = match (deciding, self.rules.patience.zip(until)) {
-            (Some(deciding), _) => deciding.await,
-            (None, None) => self.decide(&dues).await,
-            (None, Some((patience, until))) => self.decide_in_turn(&dues, patience, until).await,
+        let decision = match self.rules.patience.filter(|_| self.rules.is_patient()) {
+            None => self.decide(&dues).await,
+            Some(patience) => self.decide_in_turn(&dues, patience, patience.until(began, deadline)).await,
         };
-        Answer::Decided(dues, decision)
+        self.judge(&dues, decision)
     }
 
-    /// Decides at once if nobody waits for one of these buckets and all grant it; otherwise in turn.
-    async fn decide_in_turn(&self, dues: &Dues, patience: Patience, until: Instant) -> Result<Decision, Unavailable> {
-        let (line, refused) = match self.lines.occupied(dues.iter().map(Due::bucket)) {
-            Some(line) => (line, None),
-            None => {
-                let decision = self.decide(dues).await?;
-                let (Verdict::Refused(wait), Some(line)) = (decision.verdict(), refused_by(dues, &decision)) else {
-                    return Ok(decision);
-                };
-                if Instant::now() + wait > until {
-                    return Ok(decision);
-                }
-                (line, Some(decision))
-            }
-        };
-        let Some(ticket) = self.lines.join(line, patience.queue) else {
-            return match refused {
-                Some(decision) => Ok(decision),
-                None => self.refuse_in_line(dues).await,
-            };
-        };
-        let joined = Instant::now();
-        let decision = match timeout_at(until, ticket.turn()).await {
-            Ok(_turn) => loop {
-                let decision = self.decide(dues).await?;
-                match decision.verdict() {
-                    Verdict::Refused(wait) if Instant::now() + wait <= until => sleep(wait).await,
-                    _ => break decision,
-                }
-            },
-            Err(_) => self.refuse_in_line(dues).await?,
-        };
-        self.rules.tell(&Event::Waited(joined.elapsed()));
-        Ok(decision)
-    }
-
-    async fn decide(&self, dues: &Dues) -> Result<Decision, Unavailable> {
+    pub(super) async fn decide(&self, dues: &Dues) -> Result<Decision, Unavailable> {
         let deciding = self.store.decide(&self.rules.charges(dues));
         deciding.await
     }
 
-    /// The refusal of a request that cannot even stand in line, or stood there for too long.
-    async fn refuse_in_line(&self, dues: &Dues) -> Result<Decision, Unavailable> {
-        let peeking = self.store.peek(&self.rules.charges(dues));
-        let peeked = peeking.await?;
-        let wait = match peeked.verdict() {
-            Verdict::Refused(wait) => wait,
-            _ => dues.iter().map(|due| due.quota.interval()).max().unwrap_or_default(),
-        };
-        Ok(Decision::new(Verdict::Refused(wait), peeked.standings().iter().copied()))
+    fn exempt(&self) -> Judged<T> {
+        self.rules.tell(&Event::Exempt);
+        Judged::Pass(Charged::NOTHING)
     }
 
-    /// What becomes of the request.
-    pub(super) fn judge(self: &Arc<Self>, answer: Answer) -> Judged<T> {
-        let (dues, decision) = match answer {
-            Answer::Admitted => return Judged::Pass(Charged::NOTHING),
-            Answer::Exempt => {
-                self.rules.tell(&Event::Exempt);
-                return Judged::Pass(Charged::NOTHING);
-            }
-            Answer::NoKey => return self.refuse(Reason::NoKey, None, SmallVec::new(), None),
-            Answer::Decided(_, Err(error)) => {
+    /// What becomes of a request that the store has decided about, or failed to.
+    fn judge(self: &Arc<Self>, dues: &[Due], decision: Result<Decision, Unavailable>) -> Judged<T> {
+        let decision = match decision {
+            Ok(decision) => decision,
+            Err(error) => {
                 self.rules.tell(&Event::Unavailable(&error));
                 return match self.rules.refuse_when_unavailable {
                     true => self.refuse(Reason::Unavailable, Some(1), SmallVec::new(), None),
                     false => Judged::Pass(Charged::NOTHING),
                 };
             }
-            Answer::Decided(dues, Ok(decision)) => (dues, decision),
         };
         match decision.verdict() {
             Verdict::Admitted => {
                 self.rules.tell(&Event::Admitted(&decision));
-                let told = self.rules.fields.wanted(&dues, decision.standings()).then(|| self.told(&dues, &decision));
-                let settlement = self.rules.settle.is_some().then(|| Settlement::open(self, dues, &decision));
-                Judged::Pass(Charged { told: told.flatten(), settlement })
+                let told = self.rules.fields.wanted(dues, decision.standings()).then(|| self.told(dues, &decision));
+                let settlement = self.rules.settles().then(|| Settlement::open(self, dues, &decision));
+                Judged::Pass(Charged::with(told.flatten(), settlement))
             }
             Verdict::Refused(wait) => {
                 let violates = |(_, standing): &(&Due, &Standing)| !standing.admits();
                 let violated = dues.iter().zip(decision.standings()).filter(violates).map(|(due, _)| due);
-                let told = self.told(&dues, &decision);
+                let told = self.told(dues, &decision);
                 self.refuse(Reason::Limited, Some(retry_after(wait)), self.names(violated), told)
             }
             Verdict::TooCostly => {
@@ -261,7 +220,7 @@ impl<T: Throttle + Clone> Limiter<T> {
     }
 
     /// The response to a refused request, of which nothing is left but its head.
-    pub(super) fn respond(&self, refused: &Refused, told: Option<Told>, head: Parts) -> Response<Bytes> {
+    pub(super) fn respond(&self, refused: &Refused, told: Option<Told>, head: &mut Parts) -> Response<Bytes> {
         let mut response = refused.respond(&self.rules, &self.rendered().problems, head);
         if let Some(told) = told {
             told.write(response.headers_mut());
@@ -269,9 +228,8 @@ impl<T: Throttle + Clone> Limiter<T> {
         response
     }
 
-    fn told(&self, dues: &Dues, decision: &Decision) -> Option<Told> {
-        let constant = self.rendered().policy_field.as_ref().filter(|_| dues.len() == self.rules.policies.len());
-        self.rules.fields.tell(&self.rules.policies, constant, dues, decision.standings())
+    fn told(&self, dues: &[Due], decision: &Decision) -> Option<Told> {
+        self.rules.fields.tell(&self.rules.policies, &self.rendered().members, dues, decision.standings())
     }
 
     /// The names that may be told.
@@ -297,10 +255,37 @@ impl<T> fmt::Debug for Limiter<T> {
 // ===== impl Charged =====
 
 impl<T: Throttle> Charged<T> {
-    const NOTHING: Self = Self { told: None, settlement: None };
+    const NOTHING: Self = Self(None);
 
+    fn with(told: Option<Told>, settlement: Option<Settlement<T>>) -> Self {
+        Self((told.is_some() || settlement.is_some()).then(|| Box::new(Rest { told, settlement })))
+    }
+
+    /// The service has failed.
+    pub(super) fn fail(self) {
+        if let Some(settlement) = self.0.and_then(|rest| rest.settlement) {
+            settlement.end(End::Failed);
+        }
+    }
+
+    #[inline]
+    pub(super) fn respond<B: Body>(self, response: Response<B>) -> Response<ResponseBody<B, Settlement<T>>> {
+        match self.0 {
+            None => response.map(ResponseBody::inner),
+            Some(rest) => rest.respond(response),
+        }
+    }
+}
+
+impl<T: Throttle> Default for Charged<T> {
+    fn default() -> Self {
+        Self::NOTHING
+    }
+}
+
+impl<T: Throttle> Rest<T> {
     /// Adds the fields, and lets the settlement ride along with the body.
-    pub(super) fn respond<B: Body>(self, mut response: Response<B>) -> Response<ResponseBody<B, Settlement<T>>> {
+    fn respond<B: Body>(self, mut response: Response<B>) -> Response<ResponseBody<B, Settlement<T>>> {
         if let Some(told) = self.told {
             told.write(response.headers_mut());
         }
@@ -320,16 +305,10 @@ fn decided<D: Future + Unpin>(mut deciding: D) -> Result<D::Output, D> {
     }
 }
 
-/// The bucket that refuses a request for longest: the one to wait for.
-fn refused_by(dues: &Dues, decision: &Decision) -> Option<Bucket> {
-    let longest = dues.iter().zip(decision.standings()).max_by_key(|(_, standing)| standing.wait())?;
-    Some(longest.0.bucket())
-}
-
 /// `Retry-After`: whole seconds, rounded up, at least one, and up to a tenth more, so that those who were refused
 /// together do not come back together. The nanoseconds of the wait are as good as dice.
 fn retry_after(wait: Duration) -> u64 {
-    let dice = u64::from(wait.subsec_nanos()).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54;
-    let jitter = wait.mul_f64(f64::from(u32::try_from(dice).unwrap_or(0)) / 10_240.0);
-    whole_seconds(wait + jitter).max(1)
+    let dice = u64::from(wait.subsec_nanos()).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54; // below 1024
+    let nanos = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
+    nanos.saturating_add(nanos / 10_240 * dice).div_ceil(1_000_000_000).max(1)
 }

@@ -1,5 +1,6 @@
 //! A policy: a name, a quota, and whose it is.
 
+use super::settle::Outcome;
 use bartizan_store::{Key, PolicyName, Quota};
 use http::request::Parts;
 use std::{borrow::Cow, fmt, future::Future, pin::Pin, sync::Arc};
@@ -14,6 +15,7 @@ pub struct Policy {
     pub(super) plan: Plan,
     pub(super) key: Option<KeyBy>,
     pub(super) cost: Option<CostBy>,
+    pub(super) settle: Option<SettleBy>,
     pub(super) quiet: bool,
 }
 
@@ -33,6 +35,7 @@ pub(super) type Looking = Pin<Box<dyn Future<Output = Option<Quota>> + Send>>;
 
 pub(super) type KeyBy = Arc<dyn Fn(&Parts) -> Option<Key> + Send + Sync>;
 pub(super) type CostBy = Arc<dyn Fn(&Parts) -> u32 + Send + Sync>;
+pub(super) type SettleBy = Arc<dyn Fn(&Outcome<'_>) -> u32 + Send + Sync>;
 
 impl Policy {
     /// The policy `name`. Policies of the same name in one store share their buckets.
@@ -45,7 +48,15 @@ impl Policy {
             !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic() || b == b' '),
             "the policy name {name:?} is not printable ASCII, which is all that the RateLimit field can carry"
         );
-        Self { name: PolicyName::new(name), quota, plan: Plan::Fixed, key: None, cost: None, quiet: false }
+        Self {
+            name: PolicyName::new(name),
+            quota,
+            plan: Plan::Fixed,
+            key: None,
+            cost: None,
+            settle: None,
+            quiet: false,
+        }
     }
 
     /// Whose bucket a request takes from. By default it is as the [layer](super::RateLimitLayer::key_by) says.
@@ -62,9 +73,18 @@ impl Policy {
         self
     }
 
+    /// What a request really cost this policy. By default it is as the
+    /// [layer](super::RateLimitLayer::settle_by) says, unless the policy has a cost of its own.
+    #[must_use]
+    pub fn settle_by(mut self, settle: impl Fn(&Outcome<'_>) -> u32 + Send + Sync + 'static) -> Self {
+        self.settle = Some(Arc::new(settle));
+        self
+    }
+
     /// The quota of one key, such as a tenant's plan; `None` is the policy's own.
     ///
-    /// A plan may change while a bucket is in use: what is owed stays owed, and is paid at the new pace.
+    /// A plan may change while a bucket is in use: with GCRA the time until it is full again stays, at the new pace;
+    /// where it counts in windows, a window of another length is a new count.
     #[must_use]
     pub fn plan_by(mut self, plan: impl Fn(&Key, &Parts) -> Option<Quota> + Send + Sync + 'static) -> Self {
         self.plan = Plan::Known(Arc::new(plan));
@@ -88,6 +108,20 @@ impl Policy {
     pub fn quiet(mut self) -> Self {
         self.quiet = true;
         self
+    }
+
+    /// The quota of this key, as far as it is known without looking it up.
+    #[inline]
+    pub(super) fn quota(&self, key: &Key, head: &Parts) -> Quota {
+        match &self.plan {
+            Plan::Fixed | Plan::Looked(_) => self.quota,
+            Plan::Known(plan) => plan(key, head).unwrap_or(self.quota),
+        }
+    }
+
+    /// Whether its quota has to be looked up.
+    pub(super) fn is_looked_up(&self) -> bool {
+        matches!(self.plan, Plan::Looked(_))
     }
 }
 

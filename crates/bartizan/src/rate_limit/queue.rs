@@ -47,6 +47,9 @@ impl Lines {
 
     /// Joins the line for a bucket, unless `longest` stand there.
     pub(super) fn join(&self, bucket: Bucket, longest: usize) -> Option<Ticket<'_>> {
+        if longest == 0 {
+            return None;
+        }
         let mut lines = self.lock();
         let line = lines.entry(bucket).or_insert_with(|| Line { turn: Arc::new(Semaphore::new(1)), length: 0 });
         if line.length >= longest {

@@ -62,10 +62,10 @@ impl Refused {
     }
 
     /// The response: the user's, gRPC's, or a problem; with `Retry-After`, and marked as a refusal.
-    pub(super) fn respond(&self, rules: &Rules, prepared: &Prepared, head: Parts) -> Response<Bytes> {
+    pub(super) fn respond(&self, rules: &Rules, prepared: &Prepared, head: &mut Parts) -> Response<Bytes> {
         let mut response = match &rules.on_refusal {
-            Some(on_refusal) => on_refusal.answer(self, &head),
-            None if is_grpc(&head) => self.grpc(),
+            Some(on_refusal) => on_refusal.answer(self, head),
+            None if is_grpc(head) => self.grpc(),
             None => self.problem(rules, prepared, head),
         };
         if let Some(seconds) = self.retry_after {
@@ -75,7 +75,7 @@ impl Refused {
         response
     }
 
-    fn problem(&self, rules: &Rules, prepared: &Prepared, head: Parts) -> Response<Bytes> {
+    fn problem(&self, rules: &Rules, prepared: &Prepared, head: &mut Parts) -> Response<Bytes> {
         if let (Reason::Limited, [name]) = (self.reason, &*self.violated)
             && let Some(index) = rules.policies.iter().position(|policy| policy.name == *name)
         {

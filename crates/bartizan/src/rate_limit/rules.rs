@@ -1,18 +1,18 @@
 //! What a limiter asks of a request: its charges.
 
 use super::{
+    event::Event,
     fields::Fields,
-    layer::Event,
-    policy::{CostBy, KeyBy, Looking, Plan, Policy},
+    policy::{CostBy, KeyBy, Looking, Plan, Policy, SettleBy},
     queue::Bucket,
     refusal::Refused,
-    settle::Outcome,
 };
-use crate::shared::OnRefusal;
+use crate::shared::{Deadline, OnRefusal};
 use bartizan_store::{Charge, Key, Quota};
 use http::request::Parts;
 use smallvec::SmallVec;
 use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// All that the user said, shared by every clone of the layer.
 #[derive(Clone)]
@@ -23,7 +23,7 @@ pub(super) struct Rules {
     pub(super) missing: MissingKey,
     pub(super) exempt: Option<Arc<dyn Fn(&Parts) -> bool + Send + Sync>>,
     pub(super) fields: Fields,
-    pub(super) settle: Option<Arc<dyn Fn(&Outcome<'_>) -> u32 + Send + Sync>>,
+    pub(super) settle: Option<SettleBy>,
     pub(super) patience: Option<Patience>,
     pub(super) shadow: bool,
     pub(super) refuse_when_unavailable: bool,
@@ -47,6 +47,15 @@ pub(super) enum MissingKey {
 pub(super) struct Patience {
     pub(super) longest: Duration,
     pub(super) queue: usize,
+}
+
+impl Patience {
+    /// Until when a request that came at `began` waits.
+    pub(super) fn until(self, began: Instant, deadline: Option<Deadline>) -> Instant {
+        // Too long to count is as good as for ever.
+        let own = began.checked_add(self.longest).unwrap_or_else(|| Deadline::after(Duration::MAX).instant());
+        deadline.map_or(own, |deadline| deadline.instant().min(own))
+    }
 }
 
 /// A charge that owns what it says.
@@ -74,33 +83,51 @@ impl Rules {
     /// What a request with this head is charged, quotas that have to be looked up aside.
     pub(super) fn dues(&self, head: &Parts) -> Result<Dues, NoKey> {
         let mut dues = Dues::new();
-        for index in 0..self.policies.len() {
-            dues.extend(self.due(index, head)?);
+        for (index, policy) in self.policies.iter().enumerate() {
+            if let Some(key) = self.key(policy, head)? {
+                let (quota, cost) = (policy.quota(&key, head), self.cost(policy, head));
+                dues.push(Due { policy: index, key, quota, cost });
+            }
         }
         Ok(dues)
     }
 
-    /// What one policy charges; nothing if it does not apply.
-    pub(super) fn due(&self, policy: usize, head: &Parts) -> Result<Option<Due>, NoKey> {
-        let Policy { quota, plan, key, cost, .. } = &self.policies[policy];
-        let key = key.as_ref().unwrap_or(&self.key)(head);
-        let key = match (key, self.missing) {
-            (Some(key), _) => key,
-            (None, MissingKey::Share) => Key::GLOBAL,
-            (None, MissingKey::Skip) => return Ok(None),
-            (None, MissingKey::Refuse) => return Err(NoKey),
-        };
-        let quota = match plan {
-            Plan::Fixed | Plan::Looked(_) => *quota,
-            Plan::Known(plan) => plan(&key, head).unwrap_or(*quota),
-        };
-        let cost = cost.as_ref().or(self.cost.as_ref()).map_or(1, |cost| cost(head));
-        Ok(Some(Due { policy, key, quota, cost }))
+    /// Whose bucket of this policy it takes from; nobody's if the policy does not apply.
+    #[inline]
+    pub(super) fn key(&self, policy: &Policy, head: &Parts) -> Result<Option<Key>, NoKey> {
+        match (policy.key.as_ref().unwrap_or(&self.key)(head), self.missing) {
+            (Some(key), _) => Ok(Some(key)),
+            (None, MissingKey::Share) => Ok(Some(Key::GLOBAL)),
+            (None, MissingKey::Skip) => Ok(None),
+            (None, MissingKey::Refuse) => Err(NoKey),
+        }
+    }
+
+    /// How much of it.
+    #[inline]
+    pub(super) fn cost(&self, policy: &Policy, head: &Parts) -> u32 {
+        policy.cost.as_ref().or(self.cost.as_ref()).map_or(1, |cost| cost(head))
     }
 
     /// Whether an admitted request leaves nothing to do: no field, no settling, nobody to tell.
     pub(super) fn admits_silently(&self) -> bool {
-        self.settle.is_none() && self.observe.is_none() && !self.fields.go_with_admitted()
+        !self.settles() && self.observe.is_none() && !self.fields.go_with_admitted()
+    }
+
+    /// Whether requests wait for their turn. In shadow mode nothing is done to them, so they do not.
+    pub(super) fn is_patient(&self) -> bool {
+        self.patience.is_some() && !self.shadow
+    }
+
+    /// Whether any policy is settled afterwards.
+    pub(super) fn settles(&self) -> bool {
+        self.settle.is_some() || self.policies.iter().any(|policy| policy.settle.is_some())
+    }
+
+    /// How this policy is settled. What the layer says of costs is not meant for a policy that has its own.
+    pub(super) fn settle(&self, policy: usize) -> Option<&SettleBy> {
+        let policy = &self.policies[policy];
+        policy.settle.as_ref().or(self.settle.as_ref().filter(|_| policy.cost.is_none()))
     }
 
     /// The look-ups that are needed before these charges are complete.
@@ -114,7 +141,7 @@ impl Rules {
 
     /// Whether any quota has to be looked up.
     pub(super) fn has_look_ups(&self) -> bool {
-        self.policies.iter().any(|policy| matches!(policy.plan, Plan::Looked(_)))
+        self.policies.iter().any(Policy::is_looked_up)
     }
 
     pub(super) fn charges<'a>(&'a self, dues: &'a Dues) -> SmallVec<[Charge<'a>; 1]> {

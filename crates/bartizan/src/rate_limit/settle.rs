@@ -1,6 +1,9 @@
 //! Charging what a request really cost, once that is known.
 
-use super::{limiter::Limiter, rules::Dues};
+use super::{
+    limiter::Limiter,
+    rules::{Due, Dues},
+};
 use crate::shared::{End, Watch};
 use bartizan_store::{Decision, Stamp, Standing, Throttle};
 use http::{StatusCode, response};
@@ -16,14 +19,16 @@ pub struct Outcome<'a> {
 }
 
 /// The open charge of a request, settled when the response's body ends, or when the request is given up.
-pub struct Settlement<T: Throttle>(Option<Box<Open<T>>>);
+pub struct Settlement<T: Throttle>(Box<Open<T>>);
 
-struct Open<T> {
+/// What is settled when it is dropped.
+struct Open<T: Throttle> {
     limiter: Arc<Limiter<T>>,
     dues: Dues,
     stamps: SmallVec<[Stamp; 2]>,
     response: Option<response::Parts>,
     bytes: u64,
+    end: End,
 }
 
 // ===== impl Outcome =====
@@ -57,49 +62,42 @@ impl Outcome<'_> {
 // ===== impl Settlement =====
 
 impl<T: Throttle> Settlement<T> {
-    pub(super) fn open(limiter: &Arc<Limiter<T>>, dues: Dues, decision: &Decision) -> Self {
+    pub(super) fn open(limiter: &Arc<Limiter<T>>, dues: &[Due], decision: &Decision) -> Self {
         let stamps = decision.standings().iter().map(Standing::stamp).collect();
-        Self(Some(Box::new(Open { limiter: Arc::clone(limiter), dues, stamps, response: None, bytes: 0 })))
+        let (limiter, dues) = (Arc::clone(limiter), Dues::from_slice(dues));
+        Self(Box::new(Open { limiter, dues, stamps, response: None, bytes: 0, end: End::Dropped }))
     }
 
     /// The head is there; the body follows.
     pub(super) fn respond(mut self, head: response::Parts) -> Self {
-        if let Some(open) = &mut self.0 {
-            open.response = Some(head);
-        }
+        self.0.response = Some(head);
         self
-    }
-
-    fn settle(&mut self, end: End) {
-        let Some(open) = self.0.take() else { return };
-        let Some(settle) = &open.limiter.rules.settle else { return };
-        let actual = settle(&Outcome { response: open.response.as_ref(), bytes: open.bytes, end });
-        for (due, stamp) in open.dues.iter().zip(&open.stamps) {
-            open.limiter.store.settle(&open.limiter.rules.charge(due), *stamp, actual);
-        }
     }
 }
 
 impl<T: Throttle> Watch for Settlement<T> {
     fn data(&mut self, bytes: usize) {
-        if let Some(open) = &mut self.0 {
-            open.bytes += bytes as u64;
-        }
+        self.0.bytes += bytes as u64;
     }
 
     fn end(mut self, end: End) {
-        self.settle(end);
+        self.0.end = end;
     }
 }
 
-impl<T: Throttle> Drop for Settlement<T> {
+impl<T: Throttle> Drop for Open<T> {
     fn drop(&mut self) {
-        self.settle(End::Dropped);
+        let outcome = Outcome { response: self.response.as_ref(), bytes: self.bytes, end: self.end };
+        for (due, stamp) in self.dues.iter().zip(&self.stamps) {
+            if let Some(settle) = self.limiter.rules.settle(due.policy) {
+                self.limiter.store.settle(&self.limiter.rules.charge(due), *stamp, settle(&outcome));
+            }
+        }
     }
 }
 
 impl<T: Throttle> fmt::Debug for Settlement<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settlement").field("is_open", &self.0.is_some()).finish()
+        f.debug_struct("Settlement").field("dues", &self.0.dues).finish_non_exhaustive()
     }
 }

@@ -1,5 +1,7 @@
 //! The limiter as a service, on paused time.
 
+mod waiting;
+
 use super::*;
 use crate::shared::{Deadline, PeerAddr, Refusal, ResponseBody, TrustedProxies};
 use bytes::Bytes;
@@ -173,12 +175,14 @@ async fn a_missing_key_shares_a_bucket_or_skips_or_is_refused_as_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_on_two_lines_or_empty_is_no_key() {
-    let layer = RateLimitLayer::new(Quota::per_second(1)).key_by(key::header(header::FROM)).refuse_missing_key();
-    let mut twice = request_with("from", "a");
-    twice.headers_mut().append("from", HeaderValue::from_static("b"));
-    assert_eq!(ask(&layer, twice).await.status(), 400);
-    assert_eq!(ask(&layer, request_with("from", "")).await.status(), 400);
+async fn an_empty_key_is_none_and_one_on_two_lines_never_goes_uncharged() {
+    let layer = RateLimitLayer::new(Quota::per_second(1)).key_by(key::header(header::FROM)).skip_missing_key();
+    for (second, status) in [("b", 200), ("c", 429)] {
+        let mut twice = request_with("from", "a");
+        twice.headers_mut().append("from", HeaderValue::from_static(second));
+        assert_eq!(ask(&layer, twice).await.status(), status);
+    }
+    assert_eq!(ask(&layer.refuse_missing_key(), request_with("from", "")).await.status(), 400);
 }
 
 #[tokio::test(start_paused = true)]
@@ -371,6 +375,35 @@ async fn whoever_leaves_before_the_answer_is_settled_too() {
     assert_eq!(statuses(&layer, 1).await, [200], "both were given back");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_policy_with_a_cost_of_its_own_is_settled_by_itself() {
+    let tokens = Policy::new("tokens", Quota::per_minute(1000).burst(1000)).cost_by(|_| 100).settle_by(|_| 57);
+    let layer = RateLimitLayer::new(Policy::new("requests", Quota::per_minute(10).burst(10)))
+        .and(tokens)
+        .and(Policy::new("fixed", Quota::per_minute(1000).burst(1000)).cost_by(|_| 5))
+        .settle_by(|_| 1)
+        .fields(Fields::draft().when(When::Always));
+    for _ in 0..3 {
+        body(ask(&layer, request("192.0.2.1")).await).await;
+    }
+    let fourth = ask(&layer, request("192.0.2.1")).await;
+    let left: Vec<_> = field(&fourth, "ratelimit").split(", ").map(|m| m.split(';').nth(1).unwrap_or("")).collect();
+    assert_eq!(left, ["r=6", "r=729", "r=980"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_fails_is_settled_as_failed() {
+    let ends = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&ends);
+    let layer = RateLimitLayer::new(TWO).settle_by(move |outcome| {
+        seen.lock().expect("no panic").push(outcome.end());
+        1
+    });
+    let fails = service_fn(|_: Request<Empty<Bytes>>| async { Err::<Response<Full<Bytes>>, _>("broken") });
+    assert!(layer.layer(fails).oneshot(request("192.0.2.1")).await.is_err());
+    assert_eq!(*ends.lock().expect("no panic"), [crate::shared::End::Failed]);
+}
+
 // ===== waiting =====
 
 /// Sends `count` requests at once and tells when each was served, or that it was refused.
@@ -448,7 +481,107 @@ async fn other_buckets_do_not_wait() {
     assert_eq!(waiting.await.expect("no panic"), 200);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_wait_without_end_is_no_overflow_and_a_queue_of_none_remembers_nobody() {
+    let for_ever = RateLimitLayer::new(Quota::per_second(1).burst(1)).wait_up_to(Duration::MAX, 1);
+    assert_eq!(statuses(&for_ever, 2).await, [200, 200]);
+    let without_queue = RateLimitLayer::new(Quota::per_second(1).burst(1)).wait_up_to(Duration::MAX, 0);
+    assert_eq!(statuses(&without_queue, 3).await, [200, 429, 429]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_in_shadow_mode() {
+    let layer = RateLimitLayer::new(Quota::per_second(1).burst(1)).wait_up_to(Duration::from_secs(5), 5).shadow();
+    let began = Instant::now();
+    assert_eq!(statuses(&layer, 3).await, [200; 3]);
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_a_line_what_can_never_pass_is_told_so_and_what_takes_nothing_passes() {
+    let layer = RateLimitLayer::new(Quota::per_second(1).burst(2))
+        .cost_by(|head| head.headers.get("from").map_or(1, |cost| cost.to_str().unwrap().parse().unwrap()))
+        .wait_up_to(Duration::from_secs(9), 1);
+    statuses(&layer, 2).await;
+    let waiting = tokio::spawn({
+        let layer = layer.clone();
+        async move { ask(&layer, request("192.0.2.1")).await.status() }
+    });
+    tokio::task::yield_now().await;
+    assert_eq!(ask(&layer, request_with("from", "3")).await.status(), StatusCode::FORBIDDEN);
+    assert_eq!(ask(&layer, request_with("from", "0")).await.status(), StatusCode::OK);
+    let refused = ask(&layer, request_with("from", "1")).await;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(field(&refused, "ratelimit"), r#""default";r=0;t=1"#);
+    assert_eq!(waiting.await.expect("no panic"), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_kept_back_by_another_bucket_goes_to_the_end_of_its_line() {
+    let layer = RateLimitLayer::new(Policy::new("own", Quota::per(2, Duration::from_secs(3)).burst(1)))
+        .and(Policy::new("total", Quota::per_second(1).burst(1)).key_by(key::global()))
+        .wait_up_to(Duration::from_secs(60), 10);
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let mut tasks = Vec::new();
+    for (name, client, pause) in [
+        ("a1", "192.0.2.1", 0),
+        ("n5", "192.0.2.5", 14),
+        ("n6", "192.0.2.6", 1),
+        ("n7", "192.0.2.7", 1),
+        ("a2", "192.0.2.1", 84),
+    ] {
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        let (layer, order) = (layer.clone(), Arc::clone(&order));
+        tasks.push(tokio::spawn(async move {
+            assert_eq!(ask(&layer, request(client)).await.status(), 200);
+            order.lock().expect("no panic").push(name);
+        }));
+        tokio::task::yield_now().await;
+    }
+    for task in tasks {
+        task.await.expect("no panic");
+    }
+    assert_eq!(*order.lock().expect("no panic"), ["a1", "n5", "n6", "n7", "a2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_that_does_not_come_before_the_deadline_is_not_waited_for() {
+    let slow = Policy::new("plan", Quota::per_second(1)).plan_by_async(|_, _| async {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        None
+    });
+    let layer = RateLimitLayer::new(slow);
+    let mut request = request("192.0.2.1");
+    Deadline::after(Duration::from_secs(1)).tighten(request.extensions_mut());
+    let began = Instant::now();
+    assert_eq!(ask(&layer, request).await.status(), 200);
+    assert!(began.elapsed() <= Duration::from_millis(1002));
+}
+
 // ===== fields =====
+
+#[tokio::test(start_paused = true)]
+async fn the_fields_of_two_limiters_stand_beside_each_other() {
+    let always = Fields::draft().when(When::Always);
+    let inner =
+        RateLimitLayer::new(Policy::new("tenant", Quota::per_minute(1).burst(1)).key_by(key::global())).fields(always);
+    let outer = RateLimitLayer::new(Quota::per_second(9)).fields(always);
+    let service = outer.layer(inner.layer(service_fn(self::inner)));
+    service.clone().oneshot(request("192.0.2.1")).await.expect("infallible");
+    let refused = service.oneshot(request("192.0.2.1")).await.expect("infallible");
+    let told: Vec<_> = refused.headers().get_all("ratelimit").iter().collect();
+    assert_eq!(told, [r#""tenant";r=0;t=60"#, r#""default";r=7;t=1"#]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_that_has_refused_can_still_be_given_another_policy() {
+    let layer = RateLimitLayer::new(Policy::new("one", Quota::per_second(9)));
+    statuses(&layer, 10).await;
+    let layer = layer.and(Policy::new("two", Quota::per_hour(1)));
+    assert_eq!(ask(&layer, request("192.0.2.2")).await.status(), 200);
+    let refused = ask(&layer, request("192.0.2.2")).await;
+    assert!(String::from_utf8_lossy(&body(refused).await).contains(r#"["two"]"#));
+}
 
 #[tokio::test(start_paused = true)]
 async fn fields_go_with_admitted_responses_as_told() {

@@ -1,6 +1,25 @@
 //! Reading heads: one value or several, and what the client accepts.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, header, request};
+use std::mem;
+
+/// Lends the head of a request to a function that wants it whole, as users' functions do.
+///
+/// Only the head goes there and back: to take the request apart would move its body too, and all of it twice.
+pub(crate) fn with_head<B, T>(request: &mut Request<B>, f: impl FnOnce(&mut request::Parts) -> T) -> T {
+    let (mut head, ()) = Request::new(()).into_parts();
+    let swap = |request: &mut Request<B>, head: &mut request::Parts| {
+        mem::swap(request.method_mut(), &mut head.method);
+        mem::swap(request.uri_mut(), &mut head.uri);
+        mem::swap(request.version_mut(), &mut head.version);
+        mem::swap(request.headers_mut(), &mut head.headers);
+        mem::swap(request.extensions_mut(), &mut head.extensions);
+    };
+    swap(request, &mut head);
+    let told = f(&mut head);
+    swap(request, &mut head);
+    told
+}
 
 /// What a field holds that should come at most once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,31 +58,38 @@ pub(crate) fn seconds_value(seconds: u64) -> HeaderValue {
 /// No `Accept` takes anything. The most specific range that matches decides; one with `q=0` refuses. A field that can't
 /// be read is as if it were not there.
 pub(crate) fn accepts_json(headers: &HeaderMap) -> bool {
-    if !headers.contains_key(header::ACCEPT) {
-        return true;
-    }
-    let mut decision = None;
+    let mut accepts = None;
     let mut decided_by = 0;
     for line in headers.get_all(header::ACCEPT) {
-        let Ok(line) = line.to_str() else { return true };
-        for range in line.split(',') {
-            let mut parts = range.split(';').map(str::trim);
-            let specific = match parts.next().unwrap_or("").to_ascii_lowercase().as_str() {
-                "application/problem+json" => 4,
-                "application/json" => 3,
-                "application/*" => 2,
-                "*/*" => 1,
-                _ => continue,
-            };
-            let refused = parts
-                .filter_map(|parameter| parameter.split_once('='))
-                .any(|(name, q)| name.eq_ignore_ascii_case("q") && q.parse() == Ok(0.0_f32));
+        accepts.get_or_insert(false);
+        if !line.as_bytes().is_ascii() {
+            return true;
+        }
+        for range in line.as_bytes().split(|&byte| byte == b',') {
+            let mut parts = range.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+            let specific = parts.next().map_or(0, specificity);
             if specific > decided_by {
-                (decided_by, decision) = (specific, Some(!refused));
+                (decided_by, accepts) = (specific, Some(!parts.any(is_q_zero)));
             }
         }
     }
-    decision.unwrap_or(false)
+    accepts.unwrap_or(true)
+}
+
+/// How closely a media range describes a JSON problem; 0 if it does not.
+fn specificity(range: &[u8]) -> u8 {
+    match range.len() {
+        3 if range == b"*/*" => 1,
+        13 if range.eq_ignore_ascii_case(b"application/*") => 2,
+        16 if range.eq_ignore_ascii_case(b"application/json") => 3,
+        24 if range.eq_ignore_ascii_case(b"application/problem+json") => 4,
+        _ => 0,
+    }
+}
+
+/// Whether a parameter is the weight 0, which has up to three decimal places.
+fn is_q_zero(parameter: &[u8]) -> bool {
+    matches!(parameter, [b'q' | b'Q', b'=', b'0', places @ ..] if places.iter().all(|byte| matches!(byte, b'.' | b'0')))
 }
 
 #[cfg(test)]
@@ -88,6 +114,9 @@ mod tests {
         assert!(!accepts(&["text/html, text/*;q=0.8"]));
         assert!(!accepts(&["*/*, application/json; q=0.0"]));
         assert!(!accepts(&["text/plain", "*/*;q=0"]));
+        assert!(accepts(&["text/html, Application/JSON ; level=1 ;q=0.001"]));
+        assert!(!accepts(&["application/json ; Q=0.000"]));
+        assert!(!accepts(&[""]));
     }
 
     #[test]

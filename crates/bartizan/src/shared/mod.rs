@@ -25,8 +25,8 @@ pub use self::{
 pub(crate) use self::{
     clock::wall_now,
     context::{Context, Noted},
-    head::{Single, accepts_json, seconds_value, single},
-    json::{for_each_json_piece, write_json_str},
+    head::{Single, accepts_json, seconds_value, single, with_head},
+    json::{for_each_json_piece, is_plain, write_json_str},
     problem::PreparedProblem,
     refusal::OnRefusal,
 };

@@ -3,7 +3,7 @@
 use super::{RequestId, accepts_json, write_json_str};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request};
-use std::{borrow::Cow, fmt::Write};
+use std::{borrow::Cow, fmt::Write, mem};
 
 /// A problem document (RFC 9457).
 ///
@@ -35,6 +35,9 @@ pub(crate) struct PreparedProblem {
     json: Bytes,
     text: Bytes,
 }
+
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+const PLAIN_TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// What an extension member of a [`Problem`] can hold.
 pub trait Member {
@@ -130,14 +133,11 @@ impl Problem {
     /// The response: `application/problem+json`, or plain text for a client whose `Accept` rules JSON out.
     #[must_use]
     pub fn to_response(&self, request_headers: &HeaderMap) -> Response<Bytes> {
-        let (content_type, body) = if accepts_json(request_headers) {
-            ("application/problem+json", self.to_json())
-        } else {
-            ("text/plain; charset=utf-8", self.to_text())
-        };
+        let (content_type, body) =
+            if accepts_json(request_headers) { (PROBLEM_JSON, self.to_json()) } else { (PLAIN_TEXT, self.to_text()) };
         let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = self.status;
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
         response
     }
 
@@ -155,33 +155,33 @@ impl Problem {
 // ===== impl PreparedProblem =====
 
 impl PreparedProblem {
-    /// The answer to the request with this head. `instance` becomes `urn:request:<id>` where the id is known.
-    pub(crate) fn respond(&self, head: request::Parts) -> Response<Bytes> {
+    /// The answer to the request with this head, which is taken apart. `instance` becomes `urn:request:<id>` where the
+    /// id is known.
+    pub(crate) fn respond(&self, head: &mut request::Parts) -> Response<Bytes> {
         let (content_type, body) = match RequestId::of(&head.extensions) {
-            _ if !accepts_json(&head.headers) => ("text/plain; charset=utf-8", self.text.clone()),
-            None => ("application/problem+json", self.json.clone()),
+            _ if !accepts_json(&head.headers) => (PLAIN_TEXT, self.text.clone()),
+            None => (PROBLEM_JSON, self.json.clone()),
             Some(id) => {
                 // The alphabet of ids needs no escape.
                 let open = &self.json[..self.json.len() - 1];
                 let parts = [open, br#","instance":"urn:request:"#, id.as_str().as_bytes(), br#""}"#];
-                ("application/problem+json", Bytes::from(parts.concat()))
+                (PROBLEM_JSON, Bytes::from(parts.concat()))
             }
         };
         let mut response = answer_to(head, body);
         *response.status_mut() = self.status;
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
         response
     }
 }
 
 /// An empty head round `body`. The request is over, so its maps serve once more: a refusal should cost little.
-fn answer_to(head: request::Parts, body: Bytes) -> Response<Bytes> {
-    let request::Parts { mut headers, mut extensions, .. } = head;
-    headers.clear();
-    extensions.clear();
+fn answer_to(head: &mut request::Parts, body: Bytes) -> Response<Bytes> {
+    head.headers.clear();
+    head.extensions.clear();
     let mut response = Response::new(body);
-    *response.headers_mut() = headers;
-    *response.extensions_mut() = extensions;
+    mem::swap(response.headers_mut(), &mut head.headers);
+    mem::swap(response.extensions_mut(), &mut head.extensions);
     response
 }
 
