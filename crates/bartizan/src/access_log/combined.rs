@@ -6,6 +6,7 @@ use super::{
     format::{Civil, push_address, push_number, three_digits, two_digits},
     line::{Line, known},
 };
+use crate::shared::wall_now;
 
 pub(super) fn write_combined(line: &Line<'_>, out: &mut Vec<u8>) {
     let record = line.record;
@@ -16,14 +17,14 @@ pub(super) fn write_combined(line: &Line<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b" - ");
     push_word(out, line.user);
     out.extend_from_slice(b" [");
-    push_date(out, Civil::of(line.at));
+    push_date(out, Civil::of(wall_now()));
     out.extend_from_slice(b"] \"");
     out.extend_from_slice(record.method.as_str().as_bytes());
     out.push(b' ');
-    push_escaped(out, &record.path);
+    push_escaped(out, record.path.as_bytes());
     if let Some(query) = known(&record.query) {
         out.push(b'?');
-        push_escaped(out, query);
+        push_escaped(out, query.as_bytes());
     }
     out.push(b' ');
     out.extend_from_slice(line.protocol().as_bytes());
@@ -34,9 +35,9 @@ pub(super) fn write_combined(line: &Line<'_>, out: &mut Vec<u8>) {
         0 => out.push(b'-'),
         bytes => push_number(out, bytes),
     }
-    for field in [&record.referer, &record.user_agent] {
+    for field in [record.referer.as_bytes(), &record.user_agent] {
         out.extend_from_slice(b" \"");
-        push_escaped(out, known(field).unwrap_or("-"));
+        push_escaped(out, if field.is_empty() { b"-" } else { field });
         out.push(b'"');
     }
 }
@@ -60,8 +61,8 @@ fn push_date(out: &mut Vec<u8>, date: Civil) {
 }
 
 /// What stands between quotes: everything but printable ASCII as `\xhh`, as Apache writes it.
-fn push_escaped(out: &mut Vec<u8>, text: &str) {
-    for byte in text.bytes() {
+fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {
+    for &byte in text {
         match byte {
             b'"' => out.extend_from_slice(b"\\\""),
             b'\\' => out.extend_from_slice(b"\\\\"),

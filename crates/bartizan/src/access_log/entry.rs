@@ -1,45 +1,64 @@
 //! An entry of the log from when the request comes until its last byte has left.
 
 use super::{
+    event,
     line::{Ended, Line},
     log::Log,
     record::Record,
     spare,
 };
-use crate::shared::{End, ResponseBody, Watch, wall_now};
-use http::{Response, request};
+use crate::shared::{End, Watch};
+use http::{Request, Response};
 use http_body::Body;
 use std::{fmt, sync::Arc, thread};
+use tokio::time::Instant;
+use tracing::Span;
 
 /// An entry of the log that is still open.
 ///
-/// It rides first in the future and then in the response's body, and both end it exactly once.
-pub struct Entry {
-    log: Arc<Log>,
-    record: Box<Record>,
-}
+/// It rides first in the future and then in the response's body, and both end it exactly once. One word, since both
+/// have room for it whether they carry one or not.
+pub struct Entry(Box<Record>);
 
 // ===== impl Entry =====
 
 impl Entry {
-    /// Opens an entry for a request, and leaves the notes in it for the layers further in.
-    pub(super) fn open(log: &Arc<Log>, head: &mut request::Parts) -> Self {
-        let mut record = spare::take();
-        record.request(head, log);
-        Self { log: Arc::clone(log), record }
+    /// Opens an entry for a request, if anybody reads the log or wants the span, and leaves the notes in it for the
+    /// layers further in.
+    #[inline]
+    pub(super) fn open<B>(log: &Arc<Log>, request: &mut Request<B>) -> Option<Self> {
+        let is_read = log.is_read();
+        (is_read || log.in_span).then(|| Self(Self::record(log, is_read, request)))
     }
 
-    /// Lets the entry ride along in the body of the response.
-    pub(super) fn answered<B: Body>(mut self, response: Response<B>) -> Response<ResponseBody<B, Self>> {
-        self.record.response(&response);
-        response.map(|body| ResponseBody::inner(body).watched_by(self))
+    fn record<B>(log: &Arc<Log>, is_read: bool, request: &mut Request<B>) -> Box<Record> {
+        let mut record = spare::take();
+        if log.in_span {
+            record.span = Some(event::span(request));
+        }
+        if is_read {
+            record.log = Some(Arc::clone(log));
+            record.request(request, log);
+        }
+        record
+    }
+
+    /// The span that the service runs in.
+    pub(super) fn span(&self) -> Option<&Span> {
+        self.0.span.as_ref()
+    }
+
+    /// Notes the head of the response.
+    pub(super) fn answered<B: Body>(&mut self, response: &Response<B>) {
+        self.0.span = None;
+        self.0.response(response);
     }
 
     fn ended(&self, end: End) -> Ended {
         match end {
             End::Complete => Ended::Complete,
             End::Failed => Ended::Failed,
-            End::Dropped if self.record.is_all_sent() => Ended::Complete,
+            End::Dropped if self.0.is_all_sent() => Ended::Complete,
             End::Dropped if thread::panicking() => Ended::Panicked,
             End::Dropped => Ended::ClientGone,
         }
@@ -48,21 +67,22 @@ impl Entry {
 
 impl Watch for Entry {
     fn data(&mut self, bytes: usize) {
-        self.record.bytes_out += bytes as u64;
+        self.0.bytes_out += bytes as u64;
     }
 
     fn end(self, end: End) {
         let ended = self.ended(end);
-        let Self { log, record } = self;
-        let duration = record.started.elapsed();
-        let noted = record.notes.lock().clone();
-        log.write(&Line::of(&log, &record, &noted, ended, wall_now(), duration));
+        let Self(mut record) = self;
+        if let Some(log) = record.log.take() {
+            let noted = record.notes.lock().clone();
+            log.write(&Line::of(&log, &record, &noted, ended, Instant::now()));
+        }
         spare::give_back(record);
     }
 }
 
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entry").field("record", &self.record).finish_non_exhaustive()
+        f.debug_struct("Entry").field("record", &self.0).finish_non_exhaustive()
     }
 }

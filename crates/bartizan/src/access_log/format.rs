@@ -6,12 +6,14 @@ use super::{
     line::{Line, Names},
     text::write_text,
 };
+use crate::shared::{for_each_json_piece, is_plain, wall_now};
 use std::{
     cell::Cell,
     io::Write,
     net::IpAddr,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+use tokio::time::Instant;
 
 /// The form of a line that goes to a writer.
 ///
@@ -44,10 +46,29 @@ impl Format {
     }
 }
 
+// ===== text =====
+
+/// Appends what a JSON string of this text holds between its quotes. What is not UTF-8 becomes `U+FFFD`.
+pub(super) fn push_json_text(out: &mut Vec<u8>, text: &[u8]) {
+    if is_plain(text) {
+        return out.extend_from_slice(text);
+    }
+    for_each_json_piece(&String::from_utf8_lossy(text), |piece| out.extend_from_slice(piece.as_bytes()));
+}
+
 // ===== numbers =====
 
 /// Appends a number, without the detour of `fmt`, which costs several times as much.
+#[inline]
 pub(super) fn push_number(out: &mut Vec<u8>, number: u64) {
+    if number < 1000 {
+        let (digits, len) = small(number);
+        return push_start(out, &digits, len);
+    }
+    push_large(out, number);
+}
+
+fn push_large(out: &mut Vec<u8>, number: u64) {
     let mut text = [0; 20];
     let mut at = text.len();
     let mut rest = number;
@@ -74,31 +95,60 @@ pub(super) const fn two_digits(number: u64) -> [u8; 2] {
 }
 
 /// The last three digits of a number.
-pub(super) const fn three_digits(number: u64) -> [u8; 3] {
-    [digit(number / 100), digit(number / 10), digit(number)]
+pub(super) fn three_digits(number: u64) -> [u8; 3] {
+    let [a, b, c, _] = digits(number);
+    [a, b, c]
+}
+
+/// A number below a thousand: its digits with a dot behind them, and how many digits there are.
+fn small(number: u64) -> ([u8; 4], usize) {
+    let unused = usize::from(number < 100) + usize::from(number < 10);
+    let text = u32::from_le_bytes(digits(number)) >> (8 * unused);
+    (text.to_le_bytes(), 3 - unused)
+}
+
+/// The last three digits of a number, and a dot. From a table, because a line has a dozen of them.
+#[allow(clippy::cast_possible_truncation, reason = "less than a thousand")]
+fn digits(number: u64) -> [u8; 4] {
+    static DIGITS: [[u8; 4]; 1000] = {
+        let mut digits = [[b'.'; 4]; 1000];
+        let mut number = 0;
+        while number < 1000 {
+            let n = number as u64;
+            digits[number] = [digit(n / 100), digit(n / 10), digit(n), b'.'];
+            number += 1;
+        }
+        digits
+    };
+    DIGITS[(number % 1000) as usize]
+}
+
+/// Appends the first `len` bytes. All of them are copied, and the rest is cut off again: a copy of a fixed length is a
+/// single move.
+fn push_start<const N: usize>(out: &mut Vec<u8>, bytes: &[u8; N], len: usize) {
+    let end = out.len() + len;
+    out.extend_from_slice(bytes);
+    out.truncate(end);
 }
 
 /// Appends a time in milliseconds, with three decimals: `12.345`.
 pub(super) fn push_millis(out: &mut Vec<u8>, time: Duration) {
-    push_number(out, u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-    let micros = u64::from(time.subsec_micros());
-    let [a, b, c] = three_digits(micros);
+    push_number(out, time.as_secs().saturating_mul(1000).saturating_add(time.subsec_millis().into()));
+    let [a, b, c] = three_digits(time.subsec_micros().into());
     out.extend_from_slice(&[b'.', a, b, c]);
 }
 
 pub(super) fn push_address(out: &mut Vec<u8>, address: IpAddr) {
     match address {
         IpAddr::V4(address) => {
-            let mut text = [b'.'; 16];
+            let mut text = [0; 16];
             let mut len = 0;
             for octet in address.octets() {
-                let digits = three_digits(octet.into());
-                let unused = usize::from(octet < 100) + usize::from(octet < 10);
-                let digits = &digits[unused..];
-                text[len..len + digits.len()].copy_from_slice(digits);
-                len += digits.len() + 1;
+                let (digits, digits_len) = small(octet.into());
+                text[len..len + 4].copy_from_slice(&digits);
+                len += digits_len + 1;
             }
-            out.extend_from_slice(&text[..len - 1]);
+            push_start(out, &text, len - 1);
         }
         IpAddr::V6(address) => {
             let _ = write!(out, "{address}"); // a `Vec` takes every write
@@ -145,19 +195,30 @@ impl Civil {
     }
 }
 
-/// Appends a time as RFC 3339 has it: `2026-11-20T12:42:20.123Z`.
-///
-/// All but the milliseconds is the same for all lines of a second, so each thread writes it once.
-pub(super) fn push_timestamp(out: &mut Vec<u8>, time: SystemTime) {
-    thread_local!(static SECOND: Cell<(u64, [u8; 24])> = const { Cell::new((u64::MAX, [0; 24])) });
+thread_local!(static SECOND: Cell<Option<(Instant, [u8; 24])>> = const { Cell::new(None) });
 
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (second, mut text) = SECOND.get();
-    if second != since.as_secs() {
-        text = second_text(Civil::of(time));
-        SECOND.set((since.as_secs(), text));
+/// Appends the date and time of an instant that has just been read, as RFC 3339 has it: `2026-11-20T12:42:20.123Z`.
+///
+/// Each thread looks at the wall once a second, and counts on from there: all but the milliseconds stays the same.
+pub(super) fn push_timestamp(out: &mut Vec<u8>, now: Instant) {
+    if let Some((began, mut text)) = SECOND.get()
+        && let Some(since) = now.checked_duration_since(began)
+        && since.as_secs() == 0
+    {
+        text[20..23].copy_from_slice(&three_digits(since.subsec_millis().into()));
+        return out.extend_from_slice(&text);
     }
-    text[20..23].copy_from_slice(&three_digits(since.subsec_millis().into()));
+    push_wall_time(out, now);
+}
+
+/// Looks at the wall.
+#[cold]
+fn push_wall_time(out: &mut Vec<u8>, now: Instant) {
+    let time = wall_now();
+    let nanos = time.duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos();
+    let mut text = second_text(Civil::of(time));
+    SECOND.set(now.checked_sub(Duration::from_nanos(nanos.into())).map(|began| (began, text)));
+    text[20..23].copy_from_slice(&three_digits((nanos / 1_000_000).into()));
     out.extend_from_slice(&text);
 }
 
@@ -174,19 +235,37 @@ fn second_text(time: Civil) -> [u8; 24] {
 mod tests {
     use super::*;
 
-    fn timestamp(secs: u64, millis: u64) -> String {
-        let mut out = Vec::new();
-        push_timestamp(&mut out, UNIX_EPOCH + Duration::from_secs(secs) + Duration::from_millis(millis));
-        String::from_utf8(out).expect("ASCII")
+    fn second(secs: u64) -> String {
+        let time = UNIX_EPOCH + Duration::from_secs(secs);
+        String::from_utf8(second_text(Civil::of(time)).to_vec()).expect("ASCII")
     }
 
     #[test]
     fn timestamps_are_those_of_the_calendar() {
-        assert_eq!(timestamp(0, 0), "1970-01-01T00:00:00.000Z");
-        assert_eq!(timestamp(951_782_400, 7), "2000-02-29T00:00:00.007Z");
-        assert_eq!(timestamp(1_795_178_540, 123), "2026-11-20T12:42:20.123Z");
-        assert_eq!(timestamp(4_107_542_399, 999), "2100-02-28T23:59:59.999Z");
-        assert_eq!(timestamp(4_107_542_400, 0), "2100-03-01T00:00:00.000Z");
+        assert_eq!(second(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(second(951_782_400), "2000-02-29T00:00:00.000Z");
+        assert_eq!(second(1_795_178_540), "2026-11-20T12:42:20.000Z");
+        assert_eq!(second(4_107_542_399), "2100-02-28T23:59:59.000Z");
+        assert_eq!(second(4_107_542_400), "2100-03-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn within_a_second_the_milliseconds_count_on_and_then_the_wall_is_looked_at_again() {
+        let text = |now: Instant| {
+            let mut out = Vec::new();
+            push_timestamp(&mut out, now);
+            String::from_utf8(out).expect("ASCII")
+        };
+        let millis = |text: &str| text[20..23].parse::<u64>().expect("digits");
+        let now = Instant::now();
+        let first = text(now);
+        for later in [0, 1, 17, 999, 1000, 5000] {
+            let later_text = text(now + Duration::from_millis(later));
+            if millis(&first) + later < 1000 {
+                assert_eq!((&later_text[..20], millis(&later_text)), (&first[..20], millis(&first) + later));
+            }
+            assert!(later_text >= first, "{later_text} after {first}");
+        }
     }
 
     #[test]

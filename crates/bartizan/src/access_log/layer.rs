@@ -2,7 +2,6 @@
 
 use super::{
     entry::Entry,
-    event,
     format::Format,
     level::{Class, Level},
     line::Names,
@@ -57,8 +56,6 @@ pin_project! {
         #[pin]
         inner: F,
         entry: Option<Entry>,
-        // Boxed because it is rare, and would make every future larger.
-        span: Option<Box<Span>>,
     }
 
     impl<F> PinnedDrop for ResponseFuture<F> {
@@ -240,16 +237,12 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let span = self.log.in_span.then(|| Box::new(event::span(&request)));
-        if !self.log.is_read() {
-            let inner = within(span.as_deref(), || self.inner.call(request));
-            return ResponseFuture { inner, entry: None, span };
-        }
-        let (mut head, body) = request.into_parts();
-        let entry = Some(Entry::open(&self.log, &mut head));
-        let inner = within(span.as_deref(), || self.inner.call(Request::from_parts(head, body)));
-        ResponseFuture { inner, entry, span }
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let entry = Entry::open(&self.log, &mut request);
+        let entered = entry.as_ref().and_then(Entry::span).map(Span::enter);
+        let inner = self.inner.call(request);
+        drop(entered);
+        ResponseFuture { inner, entry }
     }
 }
 
@@ -264,16 +257,20 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let result = ready!(match this.span.as_deref() {
-            None => this.inner.poll(cx),
-            Some(span) => span.in_scope(|| this.inner.poll(cx)),
-        });
-        let entry = this.entry.take();
+        let entered = this.entry.as_ref().and_then(Entry::span).map(Span::enter);
+        let result = ready!(this.inner.poll(cx));
+        drop(entered);
+        let mut entry = this.entry.take();
         match result {
-            Ok(response) => Poll::Ready(Ok(match entry {
-                Some(entry) => entry.answered(response),
-                None => response.map(ResponseBody::inner),
-            })),
+            Ok(response) => {
+                if let Some(entry) = &mut entry {
+                    entry.answered(&response);
+                }
+                Poll::Ready(Ok(response.map(|body| match entry {
+                    Some(entry) => ResponseBody::inner(body).watched_by(entry),
+                    None => ResponseBody::inner(body),
+                })))
+            }
             Err(error) => {
                 if let Some(entry) = entry {
                     entry.end(End::Failed);
@@ -281,12 +278,5 @@ where
                 Poll::Ready(Err(error))
             }
         }
-    }
-}
-
-fn within<T>(span: Option<&Span>, f: impl FnOnce() -> T) -> T {
-    match span {
-        None => f(),
-        Some(span) => span.in_scope(f),
     }
 }

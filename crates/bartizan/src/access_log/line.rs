@@ -7,10 +7,8 @@ use super::{
 };
 use crate::shared::{Flag, Noted, Refusal};
 use http::StatusCode;
-use std::{
-    net::IpAddr,
-    time::{Duration, SystemTime},
-};
+use std::{net::IpAddr, time::Duration};
+use tokio::time::Instant;
 
 /// One line of the log: everything decided, nothing escaped.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +16,7 @@ pub(super) struct Line<'a> {
     pub(super) record: &'a Record,
     pub(super) class: Class,
     pub(super) level: Level,
-    pub(super) at: SystemTime,
+    pub(super) ended_at: Instant,
     pub(super) service: Option<&'a str>,
     pub(super) tenant: Option<&'a str>,
     pub(super) user: Option<&'a str>,
@@ -41,9 +39,9 @@ pub(super) enum Ended {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Value<'a> {
     /// Anything, from anywhere.
-    Text(&'a str),
+    Text(&'a [u8]),
     /// Printable ASCII without quotes and backslashes, by its own grammar.
-    Plain(&'a str),
+    Plain(&'a [u8]),
     Number(u64),
     Millis(Duration),
     Address(IpAddr),
@@ -65,6 +63,15 @@ macro_rules! fields {
                 match (self, camel) {
                     $((Self::$field, false) => concat!(",\"", $snake, "\":"),
                       (Self::$field, true) => concat!(",\"", $camel, "\":"),)*
+                }
+            }
+
+            /// The same before a string, with the quote that opens it: `,"method":"`
+            #[inline(always)]
+            pub(super) const fn json_text_key(self, camel: bool) -> &'static str {
+                match (self, camel) {
+                    $((Self::$field, false) => concat!(",\"", $snake, "\":\""),
+                      (Self::$field, true) => concat!(",\"", $camel, "\":\""),)*
                 }
             }
 
@@ -114,14 +121,7 @@ fields! {
 // ===== impl Line =====
 
 impl<'a> Line<'a> {
-    pub(super) fn of(
-        log: &'a Log,
-        record: &'a Record,
-        noted: &'a Noted,
-        ended: Ended,
-        at: SystemTime,
-        duration: Duration,
-    ) -> Self {
+    pub(super) fn of(log: &'a Log, record: &'a Record, noted: &'a Noted, ended: Ended, ended_at: Instant) -> Self {
         let route = noted.route.as_deref().or(known(&record.route));
         let flags = flags(record, noted, ended, log.route.is_some() && route.is_none());
         let class = class(record.status, ended);
@@ -129,12 +129,12 @@ impl<'a> Line<'a> {
             record,
             class,
             level: log.levels.of(class),
-            at,
+            ended_at,
             service: log.service.as_deref(),
             tenant: noted.tenant.as_deref(),
             user: noted.user.as_deref().or(known(&record.user)),
             route,
-            duration,
+            duration: ended_at.duration_since(record.started),
             flags,
             error_type: error_type(record, noted, ended),
         }
@@ -164,31 +164,31 @@ impl<'a> Line<'a> {
     #[inline(always)]
     pub(super) fn each(&self, mut tell: impl FnMut(Field, Value<'a>)) {
         let record = self.record;
-        tell(Field::Level, Value::Plain(self.level.as_str()));
+        tell(Field::Level, Value::Plain(self.level.as_str().as_bytes()));
         if let Some(service) = self.service {
-            tell(Field::Service, Value::Text(service));
+            tell(Field::Service, Value::Text(service.as_bytes()));
         }
-        if let Some(id) = known(&record.request_id) {
-            tell(Field::RequestId, Value::Plain(id));
+        if !record.request_id.is_empty() {
+            tell(Field::RequestId, Value::Plain(&record.request_id));
         }
         if let Some(tenant) = self.tenant {
-            tell(Field::Tenant, Value::Text(tenant));
+            tell(Field::Tenant, Value::Text(tenant.as_bytes()));
         }
         if let Some(user) = self.user {
-            tell(Field::User, Value::Text(user));
+            tell(Field::User, Value::Text(user.as_bytes()));
         }
         if let Some(client) = record.client {
             tell(Field::Client, Value::Address(client));
         }
-        tell(Field::Method, Value::Plain(record.method.as_str()));
+        tell(Field::Method, Value::Plain(record.method.as_str().as_bytes()));
         if let Some(route) = self.route {
-            tell(Field::Route, Value::Text(route));
+            tell(Field::Route, Value::Text(route.as_bytes()));
         }
-        tell(Field::Path, Value::Text(&record.path));
+        tell(Field::Path, Value::Text(record.path.as_bytes()));
         if let Some(query) = known(&record.query) {
-            tell(Field::Query, Value::Text(query));
+            tell(Field::Query, Value::Text(query.as_bytes()));
         }
-        tell(Field::Protocol, Value::Plain(self.protocol()));
+        tell(Field::Protocol, Value::Plain(self.protocol().as_bytes()));
         tell(Field::Status, Value::Number(self.status().into()));
         if let Some(bytes) = record.bytes_in {
             tell(Field::BytesIn, Value::Number(bytes));
@@ -198,17 +198,17 @@ impl<'a> Line<'a> {
         if let Some(time) = record.head_after {
             tell(Field::FirstByte, Value::Millis(time));
         }
-        if let Some(user_agent) = known(&record.user_agent) {
-            tell(Field::UserAgent, Value::Text(user_agent));
+        if !record.user_agent.is_empty() {
+            tell(Field::UserAgent, Value::Text(&record.user_agent));
         }
         if let Some(referer) = known(&record.referer) {
-            tell(Field::Referer, Value::Text(referer));
+            tell(Field::Referer, Value::Text(referer.as_bytes()));
         }
         if self.flags != 0 {
             tell(Field::Flags, Value::Flags(self.flags));
         }
         if let Some(error_type) = self.error_type {
-            tell(Field::ErrorType, Value::Text(error_type));
+            tell(Field::ErrorType, Value::Text(error_type.as_bytes()));
         }
     }
 }

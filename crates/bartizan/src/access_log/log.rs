@@ -18,6 +18,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+use tracing::level_filters::LevelFilter;
 
 /// What a log knows, and where its lines go. One for all clones of a layer.
 #[derive(Clone)]
@@ -71,11 +72,17 @@ impl Log {
     }
 
     /// Whether a line would reach anybody, whatever comes of the request.
+    #[inline]
     pub(super) fn is_read(&self) -> bool {
         match self.sink {
-            Sink::Tracing => event::is_enabled(self.levels.loudest()),
+            Sink::Tracing => LevelFilter::current() != LevelFilter::OFF && event::is_enabled(self.levels.loudest()),
             Sink::Writer { .. } => true,
         }
+    }
+
+    /// Whether a function wants to see the head of each request.
+    pub(super) fn wants_heads(&self) -> bool {
+        self.user.is_some() || self.route.is_some() || self.proxies.wants_heads()
     }
 
     /// Referring pages stand in no log that does not show them.
@@ -129,7 +136,7 @@ impl fmt::Debug for Log {
 }
 
 /// Lends the thread's buffer, empty.
-fn with_buffer<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+pub(super) fn with_buffer<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     thread_local!(static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) });
     const ROOM_TO_KEEP: usize = 64 * 1024;
 

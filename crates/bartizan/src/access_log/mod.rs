@@ -20,9 +20,10 @@
 //! The flags are those of [`Flag`](crate::Flag). `error.type` is what a layer or a handler has noted, else why a layer
 //! refused, else `body`, `panic` or `_OTHER`, else the status from 500 on. A client that went away is no error.
 //!
-//! The values of query parameters that let somebody in (`token`, `code`, `sig`, `password`, `X-Amz-…`, …) are written as
-//! `REDACTED`; so are those in a referring page's URL. The name is read as a server reads it, so that `%74oken=` and
-//! `user[password]=` hide nothing.
+//! The values of query parameters that let somebody in (`code`, `sig`, `key`, whatever ends with `token`, `secret` or
+//! `password`, `X-Amz-…`, …) are written as `REDACTED`; so are those in a referring page's URL, which also loses its user
+//! and password. The name is read as a server reads it, so that `%74oken=`, `access-token=` and `user[password]=` hide
+//! nothing. A path is written as it came, and so is what stands escaped inside of a value: leave secrets out of both.
 //!
 //! # Example
 //!
@@ -60,7 +61,8 @@
 //! # What it remembers
 //!
 //! Each thread keeps up to 64 records of past requests, emptied, to write the next ones into, and one buffer for a line:
-//! so a line costs no allocation. When nobody listens to the target and there is no writer, nothing is read, noted or
+//! so a line costs no allocation. It looks at the wall clock once a second and counts `ts` on from there, so a step of
+//! that clock shows within a second. When nobody listens to the target and there is no writer, nothing is read, noted or
 //! timed.
 //!
 //! # When the writer fails

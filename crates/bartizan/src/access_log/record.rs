@@ -1,11 +1,12 @@
 //! What is known of one request, from its head to its end.
 
 use super::log::Log;
-use crate::shared::{Context, Notes, Refusal};
-use http::{HeaderMap, HeaderName, Method, Response, StatusCode, Version, header, request};
+use crate::shared::{Context, Notes, Refusal, is_plain, with_head};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Version, header, request};
 use http_body::Body;
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio::time::Instant;
+use tracing::Span;
 
 /// What is known of one request.
 ///
@@ -14,9 +15,13 @@ use tokio::time::Instant;
 /// known.
 #[derive(Debug)]
 pub(super) struct Record {
+    /// Where the line goes; nowhere while nobody reads the log.
+    pub(super) log: Option<Arc<Log>>,
+    /// Until the head of the response has come.
+    pub(super) span: Option<Span>,
     pub(super) started: Instant,
     pub(super) notes: Notes,
-    pub(super) request_id: String,
+    pub(super) request_id: Vec<u8>,
     pub(super) user: String,
     pub(super) client: Option<IpAddr>,
     pub(super) method: Method,
@@ -24,7 +29,8 @@ pub(super) struct Record {
     pub(super) path: String,
     pub(super) query: String,
     pub(super) version: Version,
-    pub(super) user_agent: String,
+    /// Text, like the others; as bytes, because most of it is known to be ASCII without being read as UTF-8.
+    pub(super) user_agent: Vec<u8>,
     pub(super) referer: String,
     /// What the request announced. Less may have been read, and nothing is known of a chunked one.
     pub(super) bytes_in: Option<u64>,
@@ -59,9 +65,11 @@ const ROOM_TO_KEEP: usize = 4096;
 impl Record {
     pub(super) fn new() -> Self {
         Self {
+            log: None,
+            span: None,
             started: Instant::now(),
             notes: Notes::default(),
-            request_id: String::new(),
+            request_id: Vec::new(),
             user: String::new(),
             client: None,
             method: Method::GET,
@@ -69,7 +77,7 @@ impl Record {
             path: String::new(),
             query: String::new(),
             version: Version::HTTP_11,
-            user_agent: String::new(),
+            user_agent: Vec::new(),
             referer: String::new(),
             bytes_in: None,
             status: None,
@@ -81,36 +89,45 @@ impl Record {
     }
 
     /// Notes the head of a request, and leaves the notes in it for the layers further in.
-    pub(super) fn request(&mut self, head: &mut request::Parts, log: &Log) {
+    pub(super) fn request<B>(&mut self, request: &mut Request<B>, log: &Log) {
         self.started = Instant::now();
-        self.method.clone_from(&head.method);
-        self.version = head.version;
-        self.path.push_str(head.uri.path());
-        if let Some(query) = head.uri.query().filter(|_| log.with_query) {
+        self.method.clone_from(request.method());
+        self.version = request.version();
+        self.path.push_str(request.uri().path());
+        if let Some(query) = request.uri().query().filter(|_| log.with_query) {
             log.redact.query(query, &mut self.query);
         }
+        if log.wants_heads() {
+            with_head(request, |head| self.ask(head, log));
+        } else {
+            self.client = log.proxies.client_in(request.headers(), request.extensions());
+        }
+        copy_field(request.headers(), &header::USER_AGENT, LONGEST_USER_AGENT, &mut self.user_agent);
+        if log.wants_referer() {
+            let mut referer = Vec::new();
+            copy_field(request.headers(), &header::REFERER, LONGEST_REFERER, &mut referer);
+            log.redact.url(&String::from_utf8_lossy(&referer), &mut self.referer);
+        }
+        self.bytes_in = content_length(request.headers());
+
+        let context = Context::of_mut(request.extensions_mut());
+        if let Some(id) = &context.id {
+            self.request_id.extend_from_slice(id.as_header_value().as_bytes());
+        }
+        match &context.notes {
+            Some(notes) => self.notes = notes.clone(), // those of a log further out
+            None => context.notes = Some(self.notes.clone()),
+        }
+    }
+
+    /// Asks the user's functions.
+    fn ask(&mut self, head: &request::Parts, log: &Log) {
         self.client = log.proxies.client(head);
         if let Some(user) = log.user.as_ref().and_then(|user| user(head)) {
             self.user.push_str(&user);
         }
         if let Some(route) = log.route.as_ref().and_then(|route| route(head)) {
             self.route.push_str(&route);
-        }
-        copy_field(&head.headers, &header::USER_AGENT, LONGEST_USER_AGENT, &mut self.user_agent);
-        if log.wants_referer() {
-            let mut referer = String::new();
-            copy_field(&head.headers, &header::REFERER, LONGEST_REFERER, &mut referer);
-            log.redact.url(&referer, &mut self.referer);
-        }
-        self.bytes_in = content_length(&head.headers);
-
-        let context = Context::of_mut(&mut head.extensions);
-        if let Some(id) = &context.id {
-            self.request_id.push_str(id.as_str());
-        }
-        match &context.notes {
-            Some(notes) => self.notes = notes.clone(), // those of a log further out
-            None => context.notes = Some(self.notes.clone()),
         }
     }
 
@@ -141,20 +158,13 @@ impl Record {
     /// write into those of another request.
     pub(super) fn recycle(&mut self) -> Option<()> {
         self.notes.recycle()?;
-        for text in [
-            &mut self.request_id,
-            &mut self.user,
-            &mut self.route,
-            &mut self.path,
-            &mut self.query,
-            &mut self.user_agent,
-            &mut self.referer,
-        ] {
+        for text in [&mut self.user, &mut self.route, &mut self.path, &mut self.query, &mut self.referer] {
             text.clear();
-            if text.capacity() > ROOM_TO_KEEP {
-                *text = String::new();
-            }
+            text.shrink_to(ROOM_TO_KEEP);
         }
+        self.request_id.clear();
+        self.user_agent.clear();
+        self.span = None;
         (self.status, self.refusal, self.head_after) = (None, None, None);
         (self.bytes_out, self.sends) = (0, Sends::UntilTheEnd);
         Some(())
@@ -175,17 +185,16 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// Appends a field as text, of which at most `longest` bytes; what is not UTF-8 becomes `U+FFFD`.
-fn copy_field(headers: &HeaderMap, name: &HeaderName, longest: usize, out: &mut String) {
+fn copy_field(headers: &HeaderMap, name: &HeaderName, longest: usize, out: &mut Vec<u8>) {
     let Some(value) = headers.get(name) else { return };
-    if let Ok(text) = std::str::from_utf8(value.as_bytes()) {
-        out.push_str(&text[..text.floor_char_boundary(longest)]);
-        return;
+    if value.len() <= longest && is_plain(value.as_bytes()) {
+        return out.extend_from_slice(value.as_bytes());
     }
     for chunk in value.as_bytes().utf8_chunks() {
         let replacement = if chunk.invalid().is_empty() { "" } else { "\u{fffd}" };
         for text in [chunk.valid(), replacement] {
             let room = longest.saturating_sub(out.len());
-            out.push_str(&text[..text.floor_char_boundary(room)]);
+            out.extend_from_slice(&text.as_bytes()[..text.floor_char_boundary(room)]);
         }
     }
 }

@@ -3,41 +3,46 @@
 /// The names of query parameters whose values are hidden.
 #[derive(Clone, Debug)]
 pub(super) struct Redact {
-    /// In lower case. A name that ends with `*` stands for all that begin like it.
+    /// In lower case, and without `-` and `_`, which one writes and another leaves out. A name that ends with `*` stands
+    /// for all that begin like it, one that begins with `*` for all that end like it.
     names: Vec<String>,
-    /// With which letters they begin. Most parameters are told from all of them by that.
+    /// With which letters they begin, and with which those end that begin with `*`. Most parameters are told from all of
+    /// them by that.
     initials: u32,
+    finals: u32,
 }
 
 const REDACTED: &str = "REDACTED";
 
 /// The first five are what OpenTelemetry asks for in `url.query`.
-const DEFAULT: [&str; 25] = [
+const DEFAULT: [&str; 27] = [
     "sig",
     "signature",
     "awsaccesskeyid",
     "x-amz-*",
     "x-goog-*",
-    "access_token",
-    "api_key",
-    "api-key",
-    "apikey",
+    "*token",
+    "*secret",
+    "*password",
+    "*passwd",
+    "*pwd",
+    "*passphrase",
+    "*credential",
+    "*credentials",
+    "*apikey",
+    "*sessionid",
     "assertion",
     "auth",
     "authorization",
-    "client_secret",
     "code",
-    "credentials",
-    "id_token",
+    "codeverifier",
     "jwt",
+    "key",
+    "otp",
     "pass",
-    "passwd",
-    "password",
-    "refresh_token",
-    "secret",
+    "samlresponse",
     "session",
-    "sessionid",
-    "token",
+    "sid",
 ];
 
 /// A longer name is not read, and its value is hidden unseen.
@@ -47,19 +52,25 @@ const LONGEST: usize = 64;
 
 impl Redact {
     pub(super) fn new() -> Self {
-        let mut redact = Self { names: Vec::new(), initials: 0 };
+        let mut redact = Self { names: Vec::new(), initials: 0, finals: 0 };
         DEFAULT.iter().for_each(|name| redact.add(name));
         redact
     }
 
     pub(super) fn add(&mut self, name: &str) {
-        let name = name.to_ascii_lowercase();
-        self.initials |= name.bytes().next().map_or(0, initial);
+        let name: String = name.to_ascii_lowercase().chars().filter(|c| !matches!(c, '-' | '_')).collect();
+        match name.strip_prefix('*') {
+            Some(end) => self.finals |= end.bytes().last().map_or(0, letter),
+            None => self.initials |= name.bytes().next().map_or(0, letter),
+        }
         self.names.push(name);
     }
 
     /// Appends a query, with `REDACTED` in place of each value that is to be hidden.
     pub(super) fn query(&self, query: &str, out: &mut String) {
+        if self.is_harmless(query.as_bytes()) {
+            return out.push_str(query);
+        }
         let mut rest = query;
         while !rest.is_empty() {
             // Some servers split at `;` too. To take it for a separator hides no less.
@@ -82,25 +93,37 @@ impl Redact {
     pub(super) fn url(&self, url: &str, out: &mut String) {
         // A browser sends no fragment, and what somebody else sends there may be a token.
         let url = url.split_once('#').map_or(url, |(url, _)| url);
-        let Some((path, query)) = url.split_once('?') else {
-            out.push_str(url);
-            return;
-        };
-        out.push_str(path);
+        let (place, query) = url.split_once('?').map_or((url, None), |(place, query)| (place, Some(query)));
+        out.push_str(&place[..user_in(place).start]);
+        out.push_str(&place[user_in(place).end..]);
+        let Some(query) = query else { return };
         out.push('?');
         self.query(query, out);
+    }
+
+    /// Whether a look at each byte tells that nothing is to be hidden, as in most queries: nothing begins or ends like a
+    /// name that is listed, and nothing could have such a name inside.
+    fn is_harmless(&self, query: &[u8]) -> bool {
+        let may_begin = |at: usize| query.get(at).is_some_and(|&byte| self.initials & letter(byte) != 0);
+        let may_end = |at: usize| at.checked_sub(1).is_some_and(|at| self.finals & letter(query[at]) != 0);
+        !may_begin(0)
+            && query.iter().enumerate().all(|(at, &byte)| match KINDS[usize::from(byte)] {
+                Kind::Plain => true,
+                Kind::Separator => !may_begin(at + 1),
+                Kind::End => !may_end(at),
+                Kind::Inside => false,
+            })
     }
 
     /// Whether the value under this name is hidden. The name is read as a server reads it: with its escapes decoded, and
     /// in `user[password]` or `user.password` each part counts.
     fn hides(&self, name: &[u8]) -> bool {
-        let may_begin_inside = |&b: &u8| matches!(b, b'%' | b'[' | b']' | b'.');
-        if name.first().is_none_or(|&first| self.initials & initial(first) == 0) && !name.iter().any(may_begin_inside) {
-            return false;
-        }
         let mut decoded = [0; LONGEST];
         let mut len = 0;
         for byte in percent_decoded(name) {
+            if matches!(byte, b'-' | b'_') {
+                continue;
+            }
             let Some(room) = decoded.get_mut(len) else { return true };
             *room = byte.to_ascii_lowercase();
             len += 1;
@@ -110,16 +133,55 @@ impl Redact {
     }
 
     fn lists(&self, name: &[u8]) -> bool {
-        self.names.iter().map(String::as_bytes).any(|listed| match listed.strip_suffix(b"*") {
-            Some(start) => name.starts_with(start),
-            None => name == listed,
+        self.names.iter().map(String::as_bytes).any(|listed| match listed {
+            [b'*', end @ ..] => name.ends_with(end),
+            [start @ .., b'*'] => name.starts_with(start),
+            listed => name == listed,
         })
     }
 }
 
+/// What a byte of a query does to the names in it.
+#[derive(Clone, Copy)]
+enum Kind {
+    Plain,
+    /// Behind it a name begins.
+    Separator,
+    /// In front of it a name ends.
+    End,
+    /// It stands for another byte, or a part of a name begins behind it.
+    Inside,
+}
+
+/// As a table: every byte of every query is looked up.
+#[allow(clippy::cast_possible_truncation, reason = "bytes count up to 255")]
+const KINDS: [Kind; 256] = {
+    let mut kinds = [Kind::Plain; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        kinds[byte] = match byte as u8 {
+            b'&' | b';' => Kind::Separator,
+            b'=' => Kind::End,
+            // `-` and `_` do not count, so what is next to them may be the first letter or the last.
+            b'%' | b'[' | b']' | b'.' | b'-' | b'_' => Kind::Inside,
+            _ => Kind::Plain,
+        };
+        byte += 1;
+    }
+    kinds
+};
+
 /// A bit for each letter, and a common one for some other bytes.
-const fn initial(byte: u8) -> u32 {
+const fn letter(byte: u8) -> u32 {
     1 << (byte & 31)
+}
+
+/// Where the user and the password stand in a URL, with the `@` behind them.
+fn user_in(url: &str) -> std::ops::Range<usize> {
+    let start = url.find("://").map_or(0, |scheme| scheme + 3);
+    let authority = &url[start..];
+    let authority = &authority[..authority.find('/').unwrap_or(authority.len())];
+    start..start + authority.rfind('@').map_or(0, |at| at + 1)
 }
 
 fn percent_decoded(bytes: &[u8]) -> impl Iterator<Item = u8> {
@@ -173,7 +235,17 @@ mod tests {
                 "page=2&token=t&code=c&password=p&api_key=k&access_token=a",
                 "page=2&token=REDACTED&code=REDACTED&password=REDACTED&api_key=REDACTED&access_token=REDACTED",
             ),
-            ("my-own=1&my-own-too=2", "my-own=REDACTED&my-own-too=2"),
+            ("my-own=1&my-own-too=2&myOwn=3", "my-own=REDACTED&my-own-too=2&myOwn=REDACTED"),
+            (
+                "accessToken=1&refresh-token=2&x-api-key=3",
+                "accessToken=REDACTED&refresh-token=REDACTED&x-api-key=REDACTED",
+            ),
+            (
+                "clientSecret=1&new_password=2&sid=3&pwd=4",
+                "clientSecret=REDACTED&new_password=REDACTED&sid=REDACTED&pwd=REDACTED",
+            ),
+            ("SAMLResponse=1&code_verifier=2&_key=3", "SAMLResponse=REDACTED&code_verifier=REDACTED&_key=REDACTED"),
+            ("monkey=1&decode=2&design=3", "monkey=1&decode=2&design=3"),
             ("%74oken=secret&tok%45n=secret", "%74oken=REDACTED&tok%45n=REDACTED"),
             (
                 "user[password]=p&user%5Btoken%5D[]=t&login.code=c",
@@ -194,6 +266,15 @@ mod tests {
         let mut out = String::new();
         Redact::new().url("https://a.example/p?code=1&x=2#access_token=3", &mut out);
         assert_eq!(out, "https://a.example/p?code=REDACTED&x=2");
+        for (url, expected) in [
+            ("https://me:secret@a.example/p@q?x=1", "https://a.example/p@q?x=1"),
+            ("https://me@a.example", "https://a.example"),
+            ("https://a.example/@me", "https://a.example/@me"),
+        ] {
+            let mut out = String::new();
+            Redact::new().url(url, &mut out);
+            assert_eq!(out, expected);
+        }
     }
 
     proptest::proptest! {

@@ -30,13 +30,13 @@ impl Sample {
         Self { below: (share < 1.0).then_some((share * TWO_TO_64) as u64), ..Self::all() }
     }
 
-    pub(super) fn takes(&self, request_id: &str) -> bool {
+    pub(super) fn takes(&self, request_id: &[u8]) -> bool {
         let Some(below) = self.below else { return true };
         let point = if request_id.is_empty() {
             // Steps of the golden ratio fill the circle evenly, whatever the share.
             self.count.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15)
         } else {
-            hash(request_id.as_bytes())
+            hash(request_id)
         };
         point < below
     }
@@ -62,7 +62,7 @@ mod tests {
             let (with, without) = (Sample::share(share), Sample::share(share));
             let expected = share * 20_000.0;
             let taken = |sample: &Sample, id: &dyn Fn(u32) -> String| {
-                f64::from((0..20_000).map(|n| u32::from(sample.takes(&id(n)))).sum::<u32>())
+                f64::from((0..20_000).map(|n| u32::from(sample.takes(id(n).as_bytes()))).sum::<u32>())
             };
             assert!((taken(&with, &|n| format!("0190-{n}")) - expected).abs() <= 300.0, "{share} by id");
             assert!((taken(&without, &|_| String::new()) - expected).abs() <= 20.0, "{share} by count");
@@ -73,16 +73,16 @@ mod tests {
     fn one_id_is_in_or_out_everywhere_and_a_larger_share_takes_what_a_smaller_one_takes() {
         for n in 0..1000 {
             let id = n.to_string();
-            let taken = Sample::share(0.3).takes(&id);
-            assert_eq!(Sample::share(0.3).takes(&id), taken);
-            assert!(!taken || Sample::share(0.5).takes(&id));
+            let taken = Sample::share(0.3).takes(id.as_bytes());
+            assert_eq!(Sample::share(0.3).takes(id.as_bytes()), taken);
+            assert!(!taken || Sample::share(0.5).takes(id.as_bytes()));
         }
     }
 
     #[test]
     fn shares_out_of_range_are_none_or_all() {
-        assert!(!Sample::share(-1.0).takes("a"));
-        assert!(Sample::share(2.0).takes("a"));
-        assert!(Sample::share(f64::NAN).takes("a"));
+        assert!(!Sample::share(-1.0).takes(b"a"));
+        assert!(Sample::share(2.0).takes(b"a"));
+        assert!(Sample::share(f64::NAN).takes(b"a"));
     }
 }

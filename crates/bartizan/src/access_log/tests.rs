@@ -559,6 +559,7 @@ fn nasty() -> impl Strategy<Value = Nasty> {
         Just("\n"),
         Just("\u{1b}[31m"),
         Just("\u{202e}"),
+        Just("\u{e0041}"),
         Just("\u{2028}"),
         Just("\u{0}"),
         Just("\u{7f}"),
@@ -610,7 +611,7 @@ fn log_nasty(nasty: &Nasty, format: Format) -> Option<(Lines, Request<()>)> {
 /// One line, of printable characters, in which nothing turns the reading direction.
 fn assert_is_one_harmless_line(text: &str) {
     let line = text.strip_suffix('\n').expect("a newline at the end");
-    let harmful = |c: char| c.is_control() || "\u{61c}\u{200b}\u{202e}\u{2028}\u{2066}\u{feff}".contains(c);
+    let harmful = |c: char| c.is_control() || "\u{61c}\u{200b}\u{202e}\u{2028}\u{2066}\u{feff}\u{e0041}".contains(c);
     assert!(!line.contains(harmful), "{line:?}");
 }
 

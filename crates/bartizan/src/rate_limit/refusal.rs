@@ -119,7 +119,7 @@ impl Reason {
     }
 
     fn problem(self, violated: &[PolicyName]) -> Problem {
-        match self {
+        let problem = match self {
             Self::Limited => {
                 let names: Vec<&str> = violated.iter().map(PolicyName::as_str).collect();
                 let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS)
@@ -134,7 +134,8 @@ impl Reason {
             }
             Self::Unavailable => Problem::new(StatusCode::SERVICE_UNAVAILABLE)
                 .detail("Rate limits cannot be checked at the moment. Send the request again later."),
-        }
+        };
+        problem.member("code", self.error_type())
     }
 }
 

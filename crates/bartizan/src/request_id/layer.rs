@@ -1,14 +1,14 @@
 //! How the request id plugs in.
 
 use super::uuid_v7::uuid_v7;
-use crate::shared::{Context, RequestId, Single, TrustedProxies, single};
+use crate::shared::{Context, RequestId, Single, TrustedProxies, single, with_head};
 use http::{HeaderName, HeaderValue, Request, Response, request};
 use pin_project_lite::pin_project;
 use std::{
     fmt,
     pin::Pin,
     sync::Arc,
-    task::{self, Poll, ready},
+    task::{self, Poll},
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -23,7 +23,7 @@ pub struct RequestIdLayer {
 struct Policy {
     header: HeaderName,
     trust: Trust,
-    generate: Option<Generate>,
+    generate_by: Option<Generate>,
     observer: Option<Observer>,
 }
 
@@ -83,7 +83,7 @@ impl RequestIdLayer {
     #[must_use]
     pub fn new() -> Self {
         let header = HeaderName::from_static("x-request-id");
-        Self { policy: Arc::new(Policy { header, trust: Trust::Never, generate: None, observer: None }) }
+        Self { policy: Arc::new(Policy { header, trust: Trust::Never, generate_by: None, observer: None }) }
     }
 
     /// Names the field of the request and of the response.
@@ -120,7 +120,7 @@ impl RequestIdLayer {
         mut self,
         generate: impl Fn(&request::Parts) -> Option<RequestId> + Send + Sync + 'static,
     ) -> Self {
-        self.policy_mut().generate = Some(Arc::new(generate));
+        self.policy_mut().generate_by = Some(Arc::new(generate));
         self
     }
 
@@ -170,7 +170,17 @@ impl Policy {
 
     /// Whether the head of the request has a say. By default it has none.
     fn reads_heads(&self) -> bool {
-        !matches!(self.trust, Trust::Never) || self.generate.is_some()
+        !matches!(self.trust, Trust::Never) || self.generate_by.is_some()
+    }
+
+    /// The id that the request has from a layer further out, or the one that it gets here.
+    fn id_of(&self, head: &mut request::Parts) -> RequestId {
+        if let Some(id) = RequestId::of(&head.extensions) {
+            return id.clone();
+        }
+        let id = self.decide(head);
+        Context::of_mut(&mut head.extensions).id = Some(id.clone());
+        id
     }
 
     fn decide(&self, head: &request::Parts) -> RequestId {
@@ -180,7 +190,12 @@ impl Policy {
             Err(why) => (Event::Rejected(why), None),
         };
         self.tell(event);
-        id.or_else(|| self.generate.as_ref()?(head)).unwrap_or_else(uuid_v7)
+        id.or_else(|| self.generate_by.as_ref()?(head)).unwrap_or_else(uuid_v7)
+    }
+
+    fn generate(&self) -> RequestId {
+        self.tell(Event::Generated);
+        uuid_v7()
     }
 
     fn incoming(&self, head: &request::Parts) -> Result<Option<RequestId>, Why> {
@@ -219,20 +234,10 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let id = if let Some(id) = RequestId::of(request.extensions()) {
-            id.clone()
+        let id = if self.policy.reads_heads() {
+            with_head(&mut request, |head| self.policy.id_of(head))
         } else {
-            let id;
-            if self.policy.reads_heads() {
-                let (head, body) = request.into_parts();
-                id = self.policy.decide(&head);
-                request = Request::from_parts(head, body);
-            } else {
-                id = uuid_v7();
-                self.policy.tell(Event::Generated);
-            }
-            Context::of_mut(request.extensions_mut()).id = Some(id.clone());
-            id
+            Context::of_mut(request.extensions_mut()).id.get_or_insert_with(|| self.policy.generate()).clone()
         };
         let id = id.into_header_value();
         request.headers_mut().insert(&self.policy.header, id.clone());
@@ -257,11 +262,14 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let mut response = ready!(this.inner.poll(cx))?;
-        // Whatever the service has put there, one id is told, and it is the one that we log.
-        if let Some((header, id)) = this.field.take() {
+        // The response is told its id where it lies: it is large, and each move would copy it.
+        let mut polled = this.inner.poll(cx);
+        if let Poll::Ready(Ok(response)) = &mut polled
+            && let Some((header, id)) = this.field.take()
+        {
+            // Whatever the service has put there, one id is told, and it is the one that we log.
             response.headers_mut().insert(header, id);
         }
-        Poll::Ready(Ok(response))
+        polled
     }
 }

@@ -3,7 +3,7 @@
 /// Appends `text` as a JSON string, quotes included.
 ///
 /// Besides what RFC 8259 §7 asks for, everything that could fool a terminal or a reader of logs is escaped: DEL, the C1
-/// controls, and Unicode's line separators, bidirectional marks and byte order mark.
+/// controls, and Unicode's line separators and characters without a shape, such as bidirectional marks and tags.
 pub(crate) fn write_json_str(out: &mut String, text: &str) {
     out.push('"');
     for_each_json_piece(text, |piece| out.push_str(piece));
@@ -17,56 +17,76 @@ pub(crate) fn for_each_json_piece(text: &str, mut tell: impl FnMut(&str)) {
     }
     let mut plain = 0;
     for (at, c) in text.char_indices() {
-        let mut digits = *b"\\u0000";
-        let escaped = match c {
+        let short = match c {
             '"' => "\\\"",
             '\\' => "\\\\",
             '\n' => "\\n",
             '\r' => "\\r",
             '\t' => "\\t",
-            c if is_deceptive(c) => {
-                // Every deceptive character is in the basic plane, so four digits hold it.
-                for (digit, shift) in digits[2..].iter_mut().zip([12, 8, 4, 0]) {
-                    *digit = b"0123456789abcdef"[(u32::from(c) >> shift) as usize & 0xf];
-                }
-                std::str::from_utf8(&digits).unwrap_or_default() // digits are ASCII
-            }
+            c if is_deceptive(c) => "",
             _ => continue,
         };
         tell(&text[plain..at]);
-        tell(escaped);
+        tell(short);
+        if short.is_empty() {
+            // Outside of the basic plane it takes two of them, a surrogate pair (RFC 8259 §7).
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|&unit| tell(escape(&mut [0; 6], unit)));
+        }
         plain = at + c.len_utf8();
     }
     tell(&text[plain..]);
 }
 
-/// Whether all of it stands for itself in a JSON string: printable ASCII but the quote and the backslash. Most text is.
-///
-/// Blocks are looked at without a branch in between, which compilers turn into a few wide instructions. The last block
-/// overlaps the one before.
-pub(crate) fn is_plain(bytes: &[u8]) -> bool {
-    if let Some(last) = bytes.last_chunk::<16>() {
-        return bytes.as_chunks::<16>().0.iter().all(is_plain_block) && is_plain_block(last);
+/// A unit of UTF-16 as its escape: `\u202e`.
+fn escape(text: &mut [u8; 6], unit: u16) -> &str {
+    *text = *b"\\u0000";
+    for (digit, shift) in text[2..].iter_mut().zip([12, 8, 4, 0]) {
+        *digit = b"0123456789abcdef"[usize::from(unit >> shift & 0xf)];
     }
-    if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
-        return is_plain_block(first) && is_plain_block(last);
-    }
-    bytes.iter().all(|&b| is_plain_byte(b))
+    std::str::from_utf8(text).unwrap_or_default() // digits are ASCII
 }
 
+/// Whether all of it stands for itself in a JSON string: printable ASCII but the quote and the backslash. Most text is.
+///
+/// Blocks are looked at without a branch inside, which compilers turn into a few wide instructions; the last block
+/// overlaps the one before.
+#[inline]
+pub(crate) fn is_plain(bytes: &[u8]) -> bool {
+    if let Some(last) = bytes.last_chunk::<16>() {
+        return bytes
+            .as_chunks::<16>()
+            .0
+            .iter()
+            .fold(is_plain_block(last), |plain, block| plain & is_plain_block(block));
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        return is_plain_block(first) & is_plain_block(last);
+    }
+    bytes.iter().all(|&byte| is_plain_byte(byte))
+}
+
+#[inline(always)]
 fn is_plain_block<const N: usize>(block: &[u8; N]) -> bool {
-    block.iter().fold(true, |plain, &b| plain & is_plain_byte(b))
+    let mut odd = false;
+    for &byte in block {
+        odd |= !is_plain_byte(byte);
+    }
+    !odd
 }
 
 fn is_plain_byte(byte: u8) -> bool {
     (b' '..=b'~').contains(&byte) & (byte != b'"') & (byte != b'\\')
 }
 
-/// Whether a character could fool a terminal or a reader of logs: controls, marks and overrides of direction,
-/// zero-width characters, line and paragraph separators, the byte order mark.
+/// Whether a character could fool a terminal or a reader of logs: controls, line and paragraph separators, and what has
+/// no shape of its own, such as marks and overrides of direction, zero-width characters, the byte order mark, and the
+/// tags that spell text which nobody sees.
 pub(crate) fn is_deceptive(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{13430}'..='\u{1343f}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -89,6 +109,11 @@ mod tests {
         assert_eq!(json("\u{202e}gpj.exe \u{2066}é漢\u{85}"), r#""\u202egpj.exe \u2066é漢\u0085""#);
     }
 
+    #[test]
+    fn what_has_no_shape_is_escaped_outside_of_the_basic_plane_too() {
+        assert_eq!(json("a\u{e0041}\u{e007f}b\u{1d173}😀"), r#""a\udb40\udc41\udb40\udc7fb\ud834\udd73😀""#);
+    }
+
     proptest::proptest! {
         #[test]
         fn text_is_plain_if_each_byte_is(text in "[ -~]{0,40}[ -~\"\\\\é]?[ -~]{0,40}") {
@@ -97,7 +122,7 @@ mod tests {
         }
 
         #[test]
-        fn every_string_reads_back_as_itself(text in ".*") {
+        fn every_string_reads_back_as_itself(text in ".*[\u{e0000}-\u{e007f}]?.*") {
             let back: String = serde_json::from_str(&json(&text)).expect("valid JSON");
             proptest::prop_assert_eq!(back, text);
         }

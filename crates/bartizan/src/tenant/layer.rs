@@ -5,12 +5,12 @@ use super::{
     known::{Anonymous, Tenant, TenantSet},
     lookup::{CachedDirectory, LookUp, Verdict},
     refused::Refused,
-    source::{Named, Source},
+    source::{Head, Named, Source},
 };
-use crate::shared::{Deadline, Notes, OnRefusal, ResponseBody};
+use crate::shared::{Deadline, Notes, OnRefusal, ResponseBody, with_head};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{Request, Response, Uri, request::Parts};
+use http::{HeaderName, HeaderValue, Request, Response, Uri, request::Parts};
 use pin_project_lite::pin_project;
 use std::{
     fmt,
@@ -77,11 +77,12 @@ struct Gate {
     missing: Missing,
     known: Known,
     admits_when_down: bool,
+    forwarded_as: Option<HeaderName>,
     on_refusal: Option<OnRefusal<Refused>>,
     observer: Option<Arc<Observer>>,
 }
 
-type Observer = dyn Fn(Event<'_>) + Send + Sync;
+type Observer = dyn Fn(&Event<'_>) + Send + Sync;
 
 #[derive(Clone, Debug)]
 enum Missing {
@@ -117,6 +118,7 @@ impl TenantLayer {
                 missing: Missing::Refuse,
                 known: Known::All,
                 admits_when_down: false,
+                forwarded_as: None,
                 on_refusal: None,
                 observer: None,
             }),
@@ -156,6 +158,15 @@ impl TenantLayer {
         self.with(|gate| gate.missing = Missing::Anonymous)
     }
 
+    /// Sets this field of the request to the tenant that was let in, and takes it away where there is none.
+    ///
+    /// Without it the request goes on as it came. So name the field that services behind a gateway read, whenever the
+    /// tenant may come from anywhere else: they should see who was checked, not what a stranger wrote.
+    #[must_use]
+    pub fn forward_as(self, name: HeaderName) -> Self {
+        self.with(|gate| gate.forwarded_as = Some(name))
+    }
+
     /// Answers refusals with this function instead of a problem document. The mark is added to whatever it makes.
     #[must_use]
     pub fn on_refusal(self, answer: impl Fn(&Refused, &Parts) -> Response<Bytes> + Send + Sync + 'static) -> Self {
@@ -164,7 +175,7 @@ impl TenantLayer {
 
     /// Tells this function what happens, in the place of one told before.
     #[must_use]
-    pub fn observe(self, observer: impl Fn(Event<'_>) + Send + Sync + 'static) -> Self {
+    pub fn observe(self, observer: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         self.with(|gate| gate.observer = Some(Arc::new(observer)))
     }
 
@@ -196,28 +207,24 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> ResponseFuture<S, B> {
-        let (mut head, body) = request.into_parts();
-        match self.gate.decide(&head) {
+    fn call(&mut self, mut request: Request<B>) -> ResponseFuture<S, B> {
+        match self.gate.decide_on(&mut request) {
             Decision::Admit { tenant, assurance, stripped } => {
-                self.gate.admit(&mut head, tenant, assurance, stripped);
-                ResponseFuture { state: State::Called { future: self.inner.call(Request::from_parts(head, body)) } }
+                self.gate.admit(&mut request, tenant, assurance, stripped);
             }
-            Decision::Waive => {
-                self.gate.waive(&mut head);
-                ResponseFuture { state: State::Called { future: self.inner.call(Request::from_parts(head, body)) } }
-            }
+            Decision::Waive => self.gate.waive(&mut request),
             Decision::Refuse(refused) => {
-                ResponseFuture { state: State::Refused { response: Some(self.gate.refuse(refused, &head)) } }
+                return ResponseFuture { state: State::Refused { response: Some(self.gate.refuse(refused, request)) } };
             }
             Decision::Ask { verdict, stripped } => {
                 let clone = self.inner.clone();
                 let inner = mem::replace(&mut self.inner, clone);
                 let gate = Arc::clone(&self.gate);
-                let asking = Box::new(Asking { verdict, stripped, gate, head, body, inner });
-                ResponseFuture { state: State::Asking { asking: Some(asking) } }
+                let asking = Box::new(Asking { verdict, stripped, gate, request, inner });
+                return ResponseFuture { state: State::Asking { asking: Some(asking) } };
             }
         }
+        ResponseFuture { state: State::Called { future: self.inner.call(request) } }
     }
 }
 
@@ -251,8 +258,7 @@ struct Asking<S, B> {
     verdict: BoxFuture<'static, Verdict>,
     stripped: Option<Box<Uri>>,
     gate: Arc<Gate>,
-    head: Parts,
-    body: B,
+    request: Request<B>,
     inner: S,
 }
 
@@ -287,13 +293,13 @@ where
 
 impl<S: Service<Request<B>>, B> Asking<S, B> {
     fn answered(self, verdict: Verdict) -> State<S, B> {
-        let Self { stripped, gate, mut head, body, mut inner, .. } = self;
+        let Self { stripped, gate, mut request, mut inner, .. } = self;
         match gate.judge(verdict) {
             Ok((tenant, assurance)) => {
-                gate.admit(&mut head, tenant, assurance, stripped);
-                State::Called { future: inner.call(Request::from_parts(head, body)) }
+                gate.admit(&mut request, tenant, assurance, stripped);
+                State::Called { future: inner.call(request) }
             }
-            Err(refused) => State::Refused { response: Some(gate.refuse(refused, &head)) },
+            Err(refused) => State::Refused { response: Some(gate.refuse(refused, request)) },
         }
     }
 }
@@ -308,7 +314,15 @@ impl<S: Service<Request<B>>, B> fmt::Debug for ResponseFuture<S, B> {
 
 impl Gate {
     #[inline]
-    fn decide(&self, head: &Parts) -> Decision {
+    fn decide_on<B>(&self, request: &mut Request<B>) -> Decision {
+        if self.source.wants_heads() {
+            return with_head(request, |head| self.decide((&*head).into()));
+        }
+        self.decide((&*request).into())
+    }
+
+    #[inline]
+    fn decide(&self, head: Head<'_>) -> Decision {
         let Named { name, stripped } = match self.source.read(head) {
             Ok(Some(named)) => named,
             Ok(None) => return self.decide_without_tenant(),
@@ -320,7 +334,7 @@ impl Gate {
                 return Decision::Admit { tenant: tenant.clone(), assurance: Assurance::Known, stripped };
             }
             Known::All => Ok((TenantId::of_valid(&name).into(), Assurance::Unverified)),
-            Known::Directory(directory) => match directory.look_up(&name, Deadline::of(&head.extensions)) {
+            Known::Directory(directory) => match directory.look_up(&name, Deadline::of(head.extensions)) {
                 LookUp::Done(verdict) => self.judge(verdict),
                 LookUp::UnderWay(verdict) => return Decision::Ask { verdict, stripped },
             },
@@ -352,36 +366,46 @@ impl Gate {
     }
 
     #[inline]
-    fn admit(&self, head: &mut Parts, tenant: Tenant, assurance: Assurance, stripped: Option<Box<Uri>>) {
+    fn admit<B>(&self, request: &mut Request<B>, tenant: Tenant, assurance: Assurance, stripped: Option<Box<Uri>>) {
         if let Some(uri) = stripped {
-            head.uri = *uri;
+            *request.uri_mut() = *uri;
         }
-        if let Some(notes) = Notes::of(&head.extensions) {
+        if let Some(notes) = Notes::of(request.extensions()) {
             notes.tenant(tenant.tenant_id().shared());
         }
         if LevelFilter::current() != LevelFilter::OFF {
             Span::current().record("tenant_id", tenant.id());
         }
-        self.tell(Event::Admitted { tenant: &tenant, assurance });
-        head.extensions.insert(tenant);
+        if let Some(name) = &self.forwarded_as {
+            // The alphabet of ids is one of fields too.
+            if let Ok(value) = HeaderValue::from_str(tenant.id()) {
+                request.headers_mut().insert(name, value);
+            }
+        }
+        self.tell(&Event::Admitted { tenant: &tenant, assurance });
+        request.extensions_mut().insert(tenant);
     }
 
-    fn waive(&self, head: &mut Parts) {
-        self.tell(Event::Anonymous);
-        head.extensions.insert(Anonymous);
+    fn waive<B>(&self, request: &mut Request<B>) {
+        if let Some(name) = &self.forwarded_as {
+            request.headers_mut().remove(name);
+        }
+        self.tell(&Event::Anonymous);
+        request.extensions_mut().insert(Anonymous);
     }
 
     #[cold]
-    fn refuse(&self, refused: Refused, head: &Parts) -> Response<Bytes> {
-        self.tell(Event::Refused(refused));
+    fn refuse<B>(&self, refused: Refused, request: Request<B>) -> Response<Bytes> {
+        self.tell(&Event::Refused(refused));
+        let (head, _) = request.into_parts();
         match &self.on_refusal {
-            None => refused.to_response(head),
-            Some(answer) => refused.mark(answer.answer(&refused, head)),
+            None => refused.to_response(&head),
+            Some(answer) => refused.mark(answer.answer(&refused, &head)),
         }
     }
 
     #[inline]
-    fn tell(&self, event: Event<'_>) {
+    fn tell(&self, event: &Event<'_>) {
         if let Some(observer) = &self.observer {
             observer(event);
         }

@@ -206,14 +206,21 @@ impl CachedDirectory {
             }
         };
         let Some(deadline) = deadline else { return LookUp::UnderWay(question.boxed()) };
-        LookUp::UnderWay(Box::pin(
-            async move { timeout_at(deadline.instant(), question).await.unwrap_or(Verdict::Unheard) },
-        ))
+        let (directory, id) = (self.clone(), id);
+        LookUp::UnderWay(Box::pin(async move {
+            let answer = timeout_at(deadline.instant(), question).await;
+            answer.unwrap_or_else(|_| directory.last_answer(id.as_str().as_bytes()).unwrap_or(Verdict::Unheard))
+        }))
     }
 
-    /// Asks, and keeps the answer. Polled by whoever waits for it.
-    async fn question(self, id: TenantId, number: u64) -> Verdict {
-        let under_way = UnderWay { memory: Arc::clone(&self.memory), id: id.clone(), number };
+    /// Asks, and keeps the answer. Polled by whoever waits for it; taken off the map also if nobody ever does.
+    fn question(self, id: TenantId, number: u64) -> impl Future<Output = Verdict> + Send {
+        let under_way = UnderWay { memory: Arc::clone(&self.memory), id, number };
+        self.ask_and_keep(under_way)
+    }
+
+    async fn ask_and_keep(self, under_way: UnderWay) -> Verdict {
+        let id = under_way.id.clone();
         // A directory that panics is one that is down; the panic itself has been reported by then.
         let asked = AssertUnwindSafe((self.ask)(id.clone())).catch_unwind();
         let answer = match timeout(self.terms.timeout, asked).await {

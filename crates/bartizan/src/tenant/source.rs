@@ -2,7 +2,7 @@
 
 use super::{id::is_valid, refused::Refused};
 use crate::shared::{Single, single};
-use http::{HeaderMap, HeaderName, Uri, header, request::Parts, uri::PathAndQuery};
+use http::{Extensions, HeaderMap, HeaderName, Request, Uri, header, request::Parts, uri::PathAndQuery};
 use std::{any::Any, borrow::Cow, fmt, sync::Arc};
 
 /// One or more places where a request may name its tenant.
@@ -29,6 +29,16 @@ enum Place {
 }
 
 type Reader = dyn for<'a> Fn(&'a Parts) -> Option<Cow<'a, str>> + Send + Sync;
+
+/// The head of a request, as far as most places look at it.
+#[derive(Clone, Copy)]
+pub(super) struct Head<'a> {
+    pub(super) uri: &'a Uri,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) extensions: &'a Extensions,
+    /// All of it, for a source that [wants it](Source::wants_heads).
+    whole: Option<&'a Parts>,
+}
 
 /// What a request names: a valid name, and the URI that is left when the name has been taken off it.
 #[derive(Debug)]
@@ -125,14 +135,20 @@ impl Source {
         Self { places: [self.places, other.places].concat().into() }
     }
 
+    /// Whether a function wants to see the whole head.
+    pub(super) fn wants_heads(&self) -> bool {
+        self.places.iter().any(|place| matches!(place, Place::Fn(_)))
+    }
+
     /// What the request names.
     #[inline]
-    pub(super) fn read<'a>(&self, head: &'a Parts) -> Result<Option<Named<'a>>, Refused> {
+    pub(super) fn read<'a>(&self, head: impl Into<Head<'a>>) -> Result<Option<Named<'a>>, Refused> {
+        let head = head.into();
         // One place is the usual case, and spares the merging.
         if let [place] = &*self.places { place.read(head) } else { self.read_all(head) }
     }
 
-    fn read_all<'a>(&self, head: &'a Parts) -> Result<Option<Named<'a>>, Refused> {
+    fn read_all<'a>(&self, head: Head<'a>) -> Result<Option<Named<'a>>, Refused> {
         let mut first: Option<Named<'a>> = None;
         for place in &*self.places {
             let Some(next) = place.read(head)? else { continue };
@@ -156,9 +172,9 @@ impl Place {
     }
 
     #[inline]
-    fn read<'a>(&self, head: &'a Parts) -> Result<Option<Named<'a>>, Refused> {
+    fn read<'a>(&self, head: Head<'a>) -> Result<Option<Named<'a>>, Refused> {
         match self {
-            Self::Header(name) => match single(&head.headers, name) {
+            Self::Header(name) => match single(head.headers, name) {
                 Single::Absent => Ok(None),
                 Single::One(value) => Named::new(value.as_bytes()),
                 Single::Several => Err(Refused::Conflict),
@@ -167,8 +183,8 @@ impl Place {
                 Some(host) => below(base, host),
                 None => Ok(None),
             },
-            Self::Path { before, strip } => in_path(before, *strip, &head.uri),
-            Self::Fn(read) => match read(head) {
+            Self::Path { before, strip } => in_path(before, *strip, head.uri),
+            Self::Fn(read) => match head.whole.and_then(read.as_ref()) {
                 Some(Cow::Borrowed(name)) => Named::new(name.as_bytes()),
                 Some(Cow::Owned(name)) => Named::new(name.into_bytes()),
                 None => Ok(None),
@@ -189,6 +205,20 @@ impl fmt::Debug for Place {
     }
 }
 
+// ===== impl Head =====
+
+impl<'a> From<&'a Parts> for Head<'a> {
+    fn from(head: &'a Parts) -> Self {
+        Self { uri: &head.uri, headers: &head.headers, extensions: &head.extensions, whole: Some(head) }
+    }
+}
+
+impl<'a, B> From<&'a Request<B>> for Head<'a> {
+    fn from(request: &'a Request<B>) -> Self {
+        Self { uri: request.uri(), headers: request.headers(), extensions: request.extensions(), whole: None }
+    }
+}
+
 // ===== impl Named =====
 
 impl<'a> Named<'a> {
@@ -202,9 +232,9 @@ impl<'a> Named<'a> {
 // ===== reading hosts and paths =====
 
 /// The host that the request is sent to, without its port.
-fn host(head: &Parts) -> Result<Option<&str>, Refused> {
+fn host(head: Head<'_>) -> Result<Option<&str>, Refused> {
     let in_target = head.uri.host();
-    let in_field = host_field(&head.headers)?;
+    let in_field = host_field(head.headers)?;
     match (in_target, in_field) {
         (Some(target), Some(field)) if !target.eq_ignore_ascii_case(field) => Err(Refused::Conflict),
         _ => Ok(in_target.or(in_field)),
@@ -248,10 +278,12 @@ fn below<'a>(base: &str, host: &'a str) -> Result<Option<Named<'a>>, Refused> {
 
 /// The segment that comes after `before`.
 fn in_path<'a>(before: &str, strip: bool, uri: &'a Uri) -> Result<Option<Named<'a>>, Refused> {
-    let Some(after) = uri.path().strip_prefix(before) else { return Ok(None) };
+    let Some(after) = uri.path().strip_prefix(before) else {
+        return if reads_as(before, uri.path()) { Err(Refused::Malformed) } else { Ok(None) };
+    };
     let segment = after.split('/').next().unwrap_or_default();
     if segment.is_empty() {
-        return Ok(None);
+        return if after.is_empty() { Ok(None) } else { Err(Refused::Malformed) };
     }
     let mut named = Named::new(segment.as_bytes())?;
     if let Some(named) = named.as_mut().filter(|_| strip) {
@@ -271,4 +303,26 @@ fn without_start(uri: &Uri, start: usize) -> Option<Uri> {
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(rest.ok()?);
     Uri::from_parts(parts).ok()
+}
+
+/// Whether a server that decodes escapes and merges slashes would take this path for one that begins with `before`. What
+/// names nobody here must not name somebody there.
+fn reads_as(before: &str, path: &str) -> bool {
+    let mut read: Vec<u8> = Vec::with_capacity(before.len());
+    let mut rest = path.as_bytes();
+    while let [byte, after @ ..] = rest {
+        let escaped = after.get(..2).filter(|_| *byte == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
+        let (byte, after) = match escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(decoded) => (decoded, &after[2..]),
+            None => (*byte, after),
+        };
+        if byte != b'/' || read.last() != Some(&b'/') {
+            read.push(byte);
+        }
+        if read.len() == before.len() {
+            break;
+        }
+        rest = after;
+    }
+    read == before.as_bytes()
 }

@@ -119,7 +119,6 @@ fn a_path_names_its_tenant_in_one_segment() {
     names(&under_t, "/health", &[], Ok(None));
     names(&under_t, "/tea/acme", &[], Ok(None));
     names(&under_t, "/t", &[], Ok(None));
-    names(&under_t, "/t//acme", &[], Ok(None));
     names(&under_t, "/t/%61cme", &[], Err(Refused::Malformed));
     names(&under_t, "/t/../acme", &[], Err(Refused::Malformed));
     names(&first, "/acme", &[], Ok(Some("acme")));
@@ -651,4 +650,66 @@ async fn the_instance_that_was_polled_ready_is_called() {
     assert_eq!(Tenant::of(seen.extensions()).and_then(Tenant::data::<&str>), Some(&"gold"));
     answer.send_response(Response::new(Body::default()));
     assert_eq!(response.await.unwrap().unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_dropped_before_its_first_poll_takes_its_question_along() {
+    let directory = CachedDirectory::new(async |_: TenantId| Ok::<_, io::Error>(true)).at_once(4);
+    let layer = TenantLayer::new(from_header("x-tenant-id")).directory(directory.clone());
+    let mut service = layer.layer(service_fn(echo));
+    for n in 0..4 {
+        drop(service.call(request(&format!("t{n}"))));
+    }
+    assert_eq!(directory.questions_under_way(), 0);
+    assert_eq!(status(&layer, "acme").await, StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_ends_before_the_directory_answers_is_met_with_the_last_answer() {
+    let hangs = Arc::new(AtomicUsize::new(0));
+    let hanging = Arc::clone(&hangs);
+    let directory = CachedDirectory::new(move |_: TenantId| {
+        let hangs = hanging.load(Ordering::SeqCst) == 1;
+        async move {
+            if hangs {
+                pending::<()>().await;
+            }
+            Ok::<_, io::Error>(true)
+        }
+    });
+    let layer =
+        TenantLayer::new(from_header("x-tenant-id")).directory(directory.found_for(SECOND).stale_if_error(SECOND * 60));
+    assert_eq!(status(&layer, "acme").await, StatusCode::OK);
+    hangs.store(1, Ordering::SeqCst);
+    advance(SECOND * 2).await;
+    let mut request = request("acme");
+    Deadline::after(SECOND).tighten(request.extensions_mut());
+    assert_eq!(send(&layer, request).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn what_travels_on_is_the_tenant_that_was_let_in_and_not_what_a_stranger_wrote() {
+    let name = http::HeaderName::from_static("x-tenant-id");
+    let layer = TenantLayer::new(from_subdomain("example.com")).forward_as(name.clone()).allow_anonymous();
+    for (host, travels) in [("acme.example.com", Some("acme")), ("other.org", None)] {
+        let service = service_fn(|request: Request<Body>| async move {
+            let sent = request.headers().get("x-tenant-id").cloned();
+            Ok::<_, Infallible>(Response::builder().extension(sent).body(Body::default()).unwrap())
+        });
+        let mut asked = request("globex");
+        asked.headers_mut().insert("host", host.parse().unwrap());
+        let response = layer.layer(service).oneshot(asked).await.unwrap();
+        let sent = response.extensions().get::<Option<http::HeaderValue>>().unwrap();
+        assert_eq!(sent.as_ref().map(|value| value.to_str().unwrap()), travels);
+    }
+}
+
+#[test]
+fn a_path_that_names_somebody_only_to_other_readers_is_malformed() {
+    for path in ["//t/acme/x", "/t//acme", "/%74/acme/x", "/t%2Facme", "/t/%61cme"] {
+        assert_eq!(read(&from_path("/t"), &head(path, &[])), Err(Refused::Malformed), "{path}");
+    }
+    for path in ["/", "/x//t/acme", "/tt/acme", "/t", "/t/"] {
+        assert_eq!(read(&from_path("/t"), &head(path, &[])), Ok(None), "{path}");
+    }
 }
