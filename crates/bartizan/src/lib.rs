@@ -23,5 +23,5 @@ pub mod testing;
 
 pub use crate::shared::{
     CidrError, Deadline, End, Flag, Member, Notes, PeerAddr, Problem, Refusal, RequestId, ResponseBody, TrustedProxies,
-    Watch,
+    Unwatched, Watch,
 };

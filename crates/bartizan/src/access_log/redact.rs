@@ -3,13 +3,16 @@
 /// The names of query parameters whose values are hidden.
 #[derive(Clone, Debug)]
 pub(super) struct Redact {
-    /// In lower case, and without `-` and `_`, which one writes and another leaves out. A name that ends with `*` stands
-    /// for all that begin like it, one that begins with `*` for all that end like it.
+    /// In lower case, and without `-` and `_`, which one writes and another leaves out. One that ends with `*` stands for
+    /// all that begin like it.
     names: Vec<String>,
-    /// With which letters they begin, and with which those end that begin with `*`. Most parameters are told from all of
-    /// them by that.
+    /// How those end that are listed by their ends.
+    ends: Vec<String>,
+    /// With which letters the names begin, and with which the ends end. Most parameters are told from all of them by that.
     initials: u32,
     finals: u32,
+    /// And with which letters the ends end but for one.
+    second_last: u32,
 }
 
 const REDACTED: &str = "REDACTED";
@@ -52,7 +55,7 @@ const LONGEST: usize = 64;
 
 impl Redact {
     pub(super) fn new() -> Self {
-        let mut redact = Self { names: Vec::new(), initials: 0, finals: 0 };
+        let mut redact = Self { names: Vec::new(), ends: Vec::new(), initials: 0, finals: 0, second_last: 0 };
         DEFAULT.iter().for_each(|name| redact.add(name));
         redact
     }
@@ -60,17 +63,29 @@ impl Redact {
     pub(super) fn add(&mut self, name: &str) {
         let name: String = name.to_ascii_lowercase().chars().filter(|c| !matches!(c, '-' | '_')).collect();
         match name.strip_prefix('*') {
-            Some(end) => self.finals |= end.bytes().last().map_or(0, letter),
-            None => self.initials |= name.bytes().next().map_or(0, letter),
+            Some(end) => {
+                let mut letters = end.bytes().rev().map(letter);
+                self.finals |= letters.next().unwrap_or(0);
+                self.second_last |= letters.next().unwrap_or(!0);
+                self.ends.push(end.to_owned());
+            }
+            None => {
+                self.initials |= name.bytes().next().map_or(0, letter);
+                self.names.push(name);
+            }
         }
-        self.names.push(name);
     }
 
     /// Appends a query, with `REDACTED` in place of each value that is to be hidden.
     pub(super) fn query(&self, query: &str, out: &mut String) {
         if self.is_harmless(query.as_bytes()) {
-            return out.push_str(query);
+            out.push_str(query);
+        } else {
+            self.query_by_names(query, out);
         }
+    }
+
+    fn query_by_names(&self, query: &str, out: &mut String) {
         let mut rest = query;
         while !rest.is_empty() {
             // Some servers split at `;` too. To take it for a separator hides no less.
@@ -105,12 +120,16 @@ impl Redact {
     /// name that is listed, and nothing could have such a name inside.
     fn is_harmless(&self, query: &[u8]) -> bool {
         let may_begin = |at: usize| query.get(at).is_some_and(|&byte| self.initials & letter(byte) != 0);
-        let may_end = |at: usize| at.checked_sub(1).is_some_and(|at| self.finals & letter(query[at]) != 0);
+        let is_final = |at: usize| query.get(at).is_some_and(|&byte| self.finals & letter(byte) != 0);
+        let may_end = |at: usize| {
+            at >= 2 && is_final(at - 1) && self.second_last & letter(query[at - 2]) != 0 || at == 1 && is_final(0)
+        };
         !may_begin(0)
             && query.iter().enumerate().all(|(at, &byte)| match KINDS[usize::from(byte)] {
                 Kind::Plain => true,
                 Kind::Separator => !may_begin(at + 1),
                 Kind::End => !may_end(at),
+                Kind::Dash => !may_begin(at + 1) && !is_final(at + 1) && !(at > 0 && is_final(at - 1)),
                 Kind::Inside => false,
             })
     }
@@ -133,11 +152,14 @@ impl Redact {
     }
 
     fn lists(&self, name: &[u8]) -> bool {
-        self.names.iter().map(String::as_bytes).any(|listed| match listed {
-            [b'*', end @ ..] => name.ends_with(end),
-            [start @ .., b'*'] => name.starts_with(start),
-            listed => name == listed,
-        })
+        let (Some(&first), Some(&last)) = (name.first(), name.last()) else { return false };
+        let is_listed = |listed: &String| match listed.strip_suffix('*') {
+            Some(start) => name.starts_with(start.as_bytes()),
+            None => name == listed.as_bytes(),
+        };
+        let ends_so = |end: &String| end.bytes().last() == Some(last) && name.ends_with(end.as_bytes());
+        (self.initials & letter(first) != 0 && self.names.iter().any(is_listed))
+            || (self.finals & letter(last) != 0 && self.ends.iter().any(ends_so))
     }
 }
 
@@ -149,6 +171,8 @@ enum Kind {
     Separator,
     /// In front of it a name ends.
     End,
+    /// It does not count, so what is next to it may be the first letter or the last.
+    Dash,
     /// It stands for another byte, or a part of a name begins behind it.
     Inside,
 }
@@ -162,8 +186,8 @@ const KINDS: [Kind; 256] = {
         kinds[byte] = match byte as u8 {
             b'&' | b';' => Kind::Separator,
             b'=' => Kind::End,
-            // `-` and `_` do not count, so what is next to them may be the first letter or the last.
-            b'%' | b'[' | b']' | b'.' | b'-' | b'_' => Kind::Inside,
+            b'-' | b'_' => Kind::Dash,
+            b'%' | b'[' | b']' | b'.' => Kind::Inside,
             _ => Kind::Plain,
         };
         byte += 1;
@@ -278,6 +302,14 @@ mod tests {
     }
 
     proptest::proptest! {
+        #[test]
+        fn a_query_that_looks_harmless_is(query in "([tokensidcrpywa_=&;-]|%6e){0,24}") {
+            let redact = Redact::new();
+            let mut by_names = String::new();
+            redact.query_by_names(&query, &mut by_names);
+            proptest::prop_assert!(!redact.is_harmless(query.as_bytes()) || by_names == query, "{query}");
+        }
+
         #[test]
         fn a_secret_never_shows(before in "[a-z=&;%\\[\\]]{0,20}", secret in "[0-9]{6}", after in "(&[a-z=&]{0,20})?") {
             let out = redacted(&format!("{before}&token={secret}{after}"));

@@ -39,7 +39,7 @@ pin_project! {
         /// The inner service is at work.
         Calling { #[pin] future: F, charged: Charged<T> },
         /// Nothing is left but to hand this over.
-        Refused { response: Option<Response<Bytes>> },
+        Refused { response: Option<Box<Response<Bytes>>> },
         /// The store has not answered yet, a plan is being looked up, or it is not this request's turn.
         Undecided { held: Option<Box<Held<S, T, B>>> },
     }
@@ -65,7 +65,7 @@ where
     }
 
     pub(super) fn refused(response: Response<Bytes>) -> Self {
-        Self { state: State::Refused { response: Some(response) } }
+        Self { state: State::Refused { response: Some(Box::new(response)) } }
     }
 
     pub(super) fn undecided(pending: Pending<T>, service: S, request: Request<B>, limiter: Arc<Limiter<T>>) -> Self {
@@ -108,7 +108,7 @@ where
                         Judged::Pass(charged) => State::Calling { future: service.call(request), charged },
                         Judged::Refuse(refused, told) => {
                             let (mut head, _) = request.into_parts();
-                            State::Refused { response: Some(limiter.respond(&refused, told, &mut head)) }
+                            State::Refused { response: Some(Box::new(limiter.respond(&refused, told, &mut head))) }
                         }
                     }
                 }

@@ -14,7 +14,7 @@ pin_project! {
     /// Frames, trailers, `size_hint` and `is_end_stream` of the inner body pass untouched. A [`Watch`] that rides
     /// along learns how the body ended: at its end, by an error, or because the server let it go.
     #[derive(Debug)]
-    pub struct ResponseBody<B, W: Watch = ()> {
+    pub struct ResponseBody<B, W: Watch = Unwatched> {
         #[pin]
         kind: Kind<B>,
         watched: Watched<W>,
@@ -26,7 +26,8 @@ pin_project! {
     #[derive(Debug)]
     enum Kind<B> {
         Inner { #[pin] body: B },
-        Own { bytes: Option<Bytes> },
+        // Boxed, so that the bodies that pass carry no room for it.
+        Own { bytes: Option<Box<Bytes>> },
     }
 }
 
@@ -52,6 +53,10 @@ pub trait Watch {
     fn end(self, end: End);
 }
 
+/// The watch of a body that nobody watches: there is none.
+#[derive(Clone, Copy, Debug)]
+pub enum Unwatched {}
+
 /// Calls [`Watch::end`] exactly once, on drop if nothing came before.
 #[derive(Debug)]
 struct Watched<W: Watch>(Option<W>);
@@ -66,7 +71,7 @@ impl<B, W: Watch> ResponseBody<B, W> {
 
     /// A layer's own answer.
     pub fn own(bytes: impl Into<Bytes>) -> Self {
-        let bytes = Some(bytes.into()).filter(|bytes| !bytes.is_empty());
+        let bytes = Some(bytes.into()).filter(|bytes| !bytes.is_empty()).map(Box::new);
         Self { kind: Kind::Own { bytes }, watched: Watched(None) }
     }
 
@@ -119,7 +124,7 @@ where
         }
         let frame = match this.kind.as_mut().project() {
             KindProj::Inner { body } => ready!(body.poll_frame(cx)),
-            KindProj::Own { bytes } => bytes.take().map(|bytes| Ok(Frame::data(bytes.into()))),
+            KindProj::Own { bytes } => bytes.take().map(|bytes| Ok(Frame::data((*bytes).into()))),
         };
         match &frame {
             Some(Ok(frame)) => {
@@ -148,15 +153,17 @@ where
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Inner { body } => body.size_hint(),
-            Kind::Own { bytes } => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Kind::Own { bytes } => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
         }
     }
 }
 
 // ===== impl Watch =====
 
-impl Watch for () {
-    fn end(self, _: End) {}
+impl Watch for Unwatched {
+    fn end(self, _: End) {
+        match self {}
+    }
 }
 
 impl<W: Watch> Watched<W> {

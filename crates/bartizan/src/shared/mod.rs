@@ -13,7 +13,7 @@ mod problem;
 mod refusal;
 
 pub use self::{
-    body::{End, ResponseBody, Watch},
+    body::{End, ResponseBody, Unwatched, Watch},
     client::{CidrError, PeerAddr, TrustedProxies},
     context::{Flag, Notes, RequestId},
     deadline::Deadline,

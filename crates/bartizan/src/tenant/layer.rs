@@ -214,7 +214,8 @@ where
             }
             Decision::Waive => self.gate.waive(&mut request),
             Decision::Refuse(refused) => {
-                return ResponseFuture { state: State::Refused { response: Some(self.gate.refuse(refused, request)) } };
+                let response = Some(Box::new(self.gate.refuse(refused, request)));
+                return ResponseFuture { state: State::Refused { response } };
             }
             Decision::Ask { verdict, stripped } => {
                 let clone = self.inner.clone();
@@ -248,7 +249,7 @@ pin_project! {
         S: Service<Request<B>>,
     {
         Called { #[pin] future: S::Future },
-        Refused { response: Option<Response<Bytes>> },
+        Refused { response: Option<Box<Response<Bytes>>> },
         Asking { asking: Option<Box<Asking<S, B>>> },
     }
 }
@@ -299,7 +300,7 @@ impl<S: Service<Request<B>>, B> Asking<S, B> {
                 gate.admit(&mut request, tenant, assurance, stripped);
                 State::Called { future: inner.call(request) }
             }
-            Err(refused) => State::Refused { response: Some(gate.refuse(refused, request)) },
+            Err(refused) => State::Refused { response: Some(Box::new(gate.refuse(refused, request))) },
         }
     }
 }
