@@ -82,6 +82,8 @@ impl Cause {
         match self {
             Self::Timeout | Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
             Self::Refused(_) => StatusCode::SERVICE_UNAVAILABLE,
+            // That a proxy wants to know who we are is not for the client to answer.
+            Self::Status(StatusCode::PROXY_AUTHENTICATION_REQUIRED) => StatusCode::BAD_GATEWAY,
             Self::Status(status) if status.is_client_error() => status,
             _ => StatusCode::BAD_GATEWAY,
         }
@@ -165,7 +167,7 @@ mod tests {
     #[test]
     fn only_what_the_client_did_wrong_is_passed_on_as_its_own_status() {
         let of = |code| Cause::Status(StatusCode::from_u16(code).expect("a status")).gateway_status().as_u16();
-        assert_eq!((of(404), of(429), of(500), of(503), of(302)), (404, 429, 502, 502, 502));
+        assert_eq!((of(404), of(429), of(407), of(500), of(503), of(302)), (404, 429, 502, 502, 502, 502));
         assert_eq!(Cause::Refused(Refusal::new("breaker_open")).gateway_status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(Cause::Deadline.gateway_status(), StatusCode::GATEWAY_TIMEOUT);
     }

@@ -27,12 +27,35 @@
 //!     .route("/users/{id}", get_service(users));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Who asks
+//!
+//! The services behind believe what they are told of a request, so what a stranger may have written has to be replaced on
+//! the way. The proxy does so itself with `Via`, the forwarding fields and the request id. A tenant is written down by the
+//! layer that checked it, and then the proxy has to [keep](Proxy::keep) the field, an aggregate to
+//! [forward](Aggregate::forward) it:
+//!
+//! ```
+//! use axum::{Router, routing::get_service};
+//! use bartizan::tenant::{self, TenantLayer};
+//! use bartizan_gateway::{Proxy, client};
+//! use http::HeaderName;
+//!
+//! let tenant_id = HeaderName::from_static("x-tenant-id");
+//! let users = Proxy::new(client(), "http://127.0.0.1:7101")?.keep([tenant_id.clone()]);
+//! let app: Router = Router::new()
+//!     .route("/users/{id}", get_service(users))
+//!     .layer(TenantLayer::new(tenant::from_subdomain("example.com")).forward_as(tenant_id));
+//! # Ok::<(), bartizan_gateway::ProxyError>(())
+//! ```
 
 mod aggregate;
 mod cause;
 mod client;
+mod path;
 mod problem;
 mod proxy;
+mod request_id;
 mod serve;
 
 pub use self::{

@@ -1,27 +1,31 @@
 //! Serving an application, and an end that nobody notices.
 
 use axum::BoxError;
-use bartizan::PeerAddr;
+use bartizan::{PeerAddr, Problem, ResponseBody};
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
     convert::Infallible,
     fmt,
     future::{Future, pending},
-    io,
+    io, iter,
     net::SocketAddr,
     pin::pin,
+    sync::Arc,
     time::Duration,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{Notify, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
 use tower_service::Service;
+
+/// How long a connection without a request has when the server drains: what its client sent may be on the way to us.
+const FIRST_REQUEST: Duration = Duration::from_millis(500);
 
 /// An address that can't be listened on. It prints as one line that says what to do.
 #[derive(Debug)]
@@ -40,8 +44,12 @@ pub async fn bind(addr: SocketAddr) -> Result<TcpListener, BindError> {
 
 /// Serves `app` (an axum router, or any service) over HTTP/1.1, with [`PeerAddr`] in each request.
 ///
-/// It serves until [`until`](Serve::until) says stop; then no connection is accepted any more, idle ones are closed,
-/// and the requests that are being answered are given the time of [`drain`](Serve::drain) to finish.
+/// A request that does not name one host is answered with 400 (RFC 9112 §3.2) and never seen by `app`. An upgrade, such
+/// as to a WebSocket, is for `app` to take; from then on the connection is its own, and no drain waits for it.
+///
+/// It serves until [`until`](Serve::until) says stop; then whoever has connected so far is still answered, no connection
+/// is accepted any more, those without a request are closed, and the requests that are being answered are given the
+/// time of [`drain`](Serve::drain) to finish.
 ///
 /// ```no_run
 /// use axum::Router;
@@ -143,7 +151,9 @@ impl<A, F> Serve<A, F> {
                 }
             }
         }
-        drop(listener);
+        for (stream, peer) in connected_already(listener) {
+            connections.spawn(connection(stream, peer, app.clone(), draining.subscribe()));
+        }
         draining.send_replace(());
 
         while connections.try_join_next().is_some() {}
@@ -163,23 +173,68 @@ where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let _ = stream.set_nodelay(true);
+    let asked = Arc::new(Notify::new());
+    let asks = Arc::clone(&asked);
     let service = service_fn(move |mut request: Request<Incoming>| {
+        asks.notify_one();
         request.extensions_mut().insert(PeerAddr(peer));
-        tower::ServiceExt::oneshot(app.clone(), request)
+        let app = app.clone();
+        async move {
+            if !names_one_host(&request) {
+                return Ok(no_host(&request).map(ResponseBody::own));
+            }
+            let answer = tower::ServiceExt::oneshot(app, request).await?;
+            Ok::<_, Infallible>(answer.map(ResponseBody::<B>::inner))
+        }
     });
     // The timer gives a client thirty seconds for the head of a request.
-    let served = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
-    let mut served = pin!(served);
+    let http = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
+    let mut served = pin!(http.with_upgrades());
     let ended = tokio::select! {
         ended = &mut served => ended,
-        _ = draining.changed() => {
-            served.as_mut().graceful_shutdown();
-            served.await
-        }
+        _ = draining.changed() => tokio::select! {
+            ended = &mut served => ended,
+            heard = timeout(FIRST_REQUEST, asked.notified()) => match heard {
+                Ok(()) => {
+                    served.as_mut().graceful_shutdown();
+                    served.await
+                }
+                Err(_) => return,
+            },
+        },
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "a connection broke");
     }
+}
+
+/// Those whom the kernel has let in on our behalf, and would show the door with the listener. No more than its queue
+/// holds, so that a crowd can't keep us here.
+fn connected_already(listener: TcpListener) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
+    // Tokio's own `accept` knows of them only once it has waited.
+    let listener = listener.into_std().ok();
+    let waiting = iter::from_fn(move || listener.as_ref()?.accept().ok()).take(1024);
+    waiting.filter_map(|(stream, peer)| {
+        stream.set_nonblocking(true).ok()?;
+        Some((TcpStream::from_std(stream).ok()?, peer))
+    })
+}
+
+/// RFC 9112 §3.2: in HTTP/1.1 a request names its host, once. With two, nobody can tell which site is meant.
+fn names_one_host<B>(request: &Request<B>) -> bool {
+    match request.headers().get_all(header::HOST).iter().count() {
+        0 => request.version() < Version::HTTP_11,
+        hosts => hosts == 1,
+    }
+}
+
+#[cold]
+fn no_host<B>(request: &Request<B>) -> Response<Bytes> {
+    let problem = Problem::new(StatusCode::BAD_REQUEST).detail("a request names its host, and once");
+    let mut response = problem.to_response(request.headers());
+    // Whoever sends this may mean something else by what follows, too.
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// A client that left while it was accepted is no reason to wait. Anything else most likely means that there are no

@@ -5,6 +5,7 @@ mod support;
 use axum::{Router, routing::get_service};
 use bartizan::access_log::{AccessLogLayer, Format};
 use bartizan_gateway::{Aggregate, Proxy, Source, client};
+use bytes::Bytes;
 use std::{
     io,
     net::SocketAddr,
@@ -12,7 +13,7 @@ use std::{
     time::Duration,
 };
 use support::*;
-use tokio::time::sleep;
+use tokio::{io::AsyncWriteExt, time::sleep};
 
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -80,6 +81,32 @@ async fn a_proxy_tells_how_the_service_failed() {
     for (addr, error_type, flag) in failures().await {
         let proxy = Proxy::new(client(), &format!("http://{addr}")).unwrap().head_within(limit(error_type));
         assert_says(&logged(Router::new().fallback_service(proxy)).await, error_type, flag);
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_the_client_breaks_off_is_not_the_services_fault() {
+    let upload = Router::new().fallback(|body: Bytes| async move { body });
+    let proxy = Proxy::new(client(), &format!("http://{}", service(upload).await)).unwrap();
+    for (sent, flag) in [
+        ("content-length: 100\r\n\r\nhello", Some("DC")),
+        ("transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n", Some("DC")),
+        ("transfer-encoding: chunked\r\n\r\nZZ\r\nboo\r\n", None),
+    ] {
+        let lines = Lines::default();
+        let log = AccessLogLayer::new().write_to(lines.clone(), Format::Text);
+        let addr = service(Router::new().fallback_service(proxy.clone()).layer(log)).await;
+        let mut stream = connect_and_send(addr, &format!("POST / HTTP/1.1\r\nhost: h\r\n{sent}")).await;
+        // Half a close: what was sent arrives, and so does that no more follows.
+        stream.shutdown().await.unwrap();
+        rest(&mut stream).await;
+        let line = lines.one().await;
+        assert!(line.contains("status=400"), "{line}");
+        assert!(!line.contains("UR") && !line.contains("connection_reset"), "{line}");
+        match flag {
+            Some(flag) => assert!(line.contains(&format!("flags={flag}")), "{line}"),
+            None => assert!(!line.contains("flags="), "{line}"),
+        }
     }
 }
 

@@ -3,11 +3,15 @@
 mod support;
 
 use axum::{Router, body::Body, extract::Request, middleware::map_request, routing::get_service};
-use bartizan::{Deadline, TrustedProxies};
+use bartizan::{
+    Deadline, TrustedProxies,
+    request_id::RequestIdLayer,
+    tenant::{self, TenantLayer},
+};
 use bartizan_gateway::{Client, Forwarding, Proxy, client};
 use bytes::Bytes;
 use futures_util::stream;
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use http_body_util::Limited;
 use std::{
     convert::Infallible,
@@ -100,6 +104,82 @@ async fn host_and_the_word_of_a_trusted_proxy_are_kept_when_told_to() {
 }
 
 #[tokio::test]
+async fn no_client_takes_away_what_is_said_of_it_by_naming_it_in_connection() {
+    let trusted = TrustedProxies::new(["127.0.0.1"]).unwrap();
+    let sent = "GET / HTTP/1.1\nhost: h\nconnection: x-tenant-id, x-forwarded-for, via, traceparent, x-mine\n\
+                x-tenant-id: acme\nx-forwarded-for: 203.0.113.7\nvia: 1.1 front\ntraceparent: t\nx-mine: 1\n";
+    let head = arriving(|proxy| proxy.trusted(trusted).keep([HeaderName::from_static("x-tenant-id")]), sent).await;
+    for there in ["x-tenant-id: acme", "x-forwarded-for: 203.0.113.7, 127.0.0.1", "via: 1.1 front", "traceparent: t"] {
+        assert!(head.contains(there), "{there}: {head}");
+    }
+    assert!(!head.contains("x-mine"), "{head}");
+}
+
+#[tokio::test]
+async fn the_scheme_is_said_by_who_serves_and_not_by_the_request_line() {
+    let sent = "GET https://shop.example/x HTTP/1.1\nhost: shop.example\n";
+    let head = arriving(|proxy| proxy, sent).await;
+    assert!(head.contains("x-forwarded-proto: http\r\n"), "{head}");
+    let sent = "GET / HTTP/1.1\nhost: shop.example\n";
+    let head = arriving(|proxy| proxy.scheme(http::uri::Scheme::HTTPS), sent).await;
+    assert!(head.contains("x-forwarded-proto: https\r\n"), "{head}");
+}
+
+#[tokio::test]
+async fn the_service_behind_learns_our_request_id_and_no_strangers() {
+    let (addr, mut seen) = recorder().await;
+    let ids = RequestIdLayer::new().header(HeaderName::from_static("x-correlation-id"));
+    let app = service(Router::new().fallback_service(to(addr)).layer(ids)).await;
+    let request = "GET / HTTP/1.1\r\nhost: h\r\nx-request-id: stranger\r\nconnection: close\r\n\r\n";
+    let answer = rest(&mut connect_and_send(app, request).await).await;
+    let id = answer.lines().find_map(|line| line.strip_prefix("x-correlation-id: ")).expect("an id");
+    let head = seen.recv().await.unwrap();
+    assert!(head.contains(&format!("x-request-id: {id}\r\n")) && !head.contains("stranger"), "{head}");
+}
+
+#[tokio::test]
+async fn the_service_behind_learns_the_tenant_that_was_checked() {
+    let tenant_id = HeaderName::from_static("x-tenant-id");
+    let (addr, mut seen) = recorder().await;
+    let tenants = TenantLayer::new(tenant::from_subdomain("example.com")).forward_as(tenant_id.clone());
+    let app = service(Router::new().fallback_service(to(addr).keep([tenant_id])).layer(tenants)).await;
+    let request = "GET / HTTP/1.1\r\nhost: acme.example.com\r\nx-tenant-id: globex\r\n\
+                   connection: close, x-tenant-id\r\n\r\n";
+    rest(&mut connect_and_send(app, request).await).await;
+    let head = seen.recv().await.unwrap();
+    assert!(head.contains("x-tenant-id: acme\r\n") && !head.contains("globex"), "{head}");
+}
+
+#[tokio::test]
+async fn a_body_in_an_unknown_transfer_coding_goes_no_further() {
+    let proxy = through(dead().await).await;
+    let request =
+        "POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: gzip, chunked\r\nconnection: close\r\n\r\n0\r\n\r\n";
+    let answer = rest(&mut connect_and_send(proxy, request).await).await;
+    assert!(answer.starts_with("HTTP/1.1 501 "), "{answer}");
+
+    let gzip = "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    let answer = get(through(answers(gzip).await).await, "/").await;
+    assert_eq!((answer.status, &answer.json()["code"]), (StatusCode::BAD_GATEWAY, &serde_json::json!("protocol")));
+}
+
+#[tokio::test]
+async fn a_body_that_is_malformed_is_a_400() {
+    let echo = service(Router::new().fallback(|body: Bytes| async move { body })).await;
+    let request =
+        "POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\nZZ\r\nboo\r\n0\r\n\r\n";
+    let answer = rest(&mut connect_and_send(through(echo).await, request).await).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_question_to_the_server_itself_is_no_path_of_the_service() {
+    let request = "OPTIONS * HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";
+    let answer = rest(&mut connect_and_send(through(dead().await).await, request).await).await;
+    assert!(answer.starts_with("HTTP/1.1 501 "), "{answer}");
+}
+
+#[tokio::test]
 async fn the_path_goes_after_that_of_the_service() {
     let (addr, mut seen) = recorder().await;
     let proxy = Proxy::new(client(), &format!("http://{addr}/internal/")).unwrap();
@@ -115,7 +195,16 @@ async fn the_path_goes_after_that_of_the_service() {
 async fn no_path_leads_out_of_that_of_the_service() {
     let proxy = Proxy::new(client(), "http://127.0.0.1:1/internal").unwrap();
     let app = service(Router::new().nest_service("/reports", proxy)).await;
-    for path in ["/reports/../admin", "/reports/a/%2e%2E/%2e./admin", "/reports/."] {
+    for path in [
+        "/reports/../admin",
+        "/reports/a/%2e%2E/%2e./admin",
+        "/reports/.",
+        "/reports/..%2fadmin",
+        "/reports/..;/admin",
+        "/reports/.%2e;x=1/admin",
+        "/reports/..%5cadmin",
+        "/reports/..\\admin",
+    ] {
         let request = format!("GET {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n");
         let answer = rest(&mut connect_and_send(app, &request).await).await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{path}: {answer}");

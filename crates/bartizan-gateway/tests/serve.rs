@@ -2,13 +2,15 @@
 
 mod support;
 
-use axum::{Extension, Router, routing::get as on_get};
+use axum::{Extension, Router, extract::Request, routing::get as on_get};
 use bartizan::PeerAddr;
 use bartizan_gateway::{Drained, bind, serve};
 use http::StatusCode;
+use hyper_util::rt::TokioIo;
 use std::{net::SocketAddr, time::Duration};
 use support::*;
 use tokio::{
+    io::AsyncWriteExt,
     sync::{mpsc, oneshot},
     task::JoinHandle,
     time::timeout,
@@ -100,6 +102,71 @@ async fn connections_that_end_while_it_serves_are_not_counted() {
     server.stop.send(()).unwrap();
     let drained = timeout(PATIENCE, server.running).await.unwrap().unwrap();
     assert!(drained.finished <= 1 && drained.left == 0, "{drained:?}");
+}
+
+#[tokio::test]
+async fn whoever_has_connected_before_the_stop_is_answered() {
+    let listener = bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    // Nobody has accepted it yet: the kernel holds both the connection and the request.
+    let mut waiting = connect_and_send(addr, "GET / HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    let app: Router = Router::new().route("/", on_get(|| async { "ok" }));
+    let drained = serve(listener, app).until(async {}).drain(PATIENCE).run().await;
+    assert_eq!(drained, Drained { left: 0, finished: 1 });
+    let answer = rest(&mut waiting).await;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("ok"), "{answer}");
+}
+
+#[tokio::test]
+async fn half_a_head_does_not_hold_the_drain() {
+    let server = server(PATIENCE).await;
+    let mut first = connect_and_send(server.addr, "GET / HTTP/1.1\r\nhos").await;
+    let mut second = connect_and_send(server.addr, "GET /peer HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    head(&mut second).await;
+    second.write_all(b"GET / HTTP/1.1\r\nhos").await.unwrap();
+    server.stop.send(()).unwrap();
+    let drained = timeout(PATIENCE, server.running).await.unwrap().unwrap();
+    assert_eq!(drained, Drained { left: 0, finished: 2 });
+    assert_eq!(rest(&mut first).await + &rest(&mut second).await, "127.0.0.1");
+}
+
+#[tokio::test]
+async fn a_request_names_one_host_or_is_answered_with_400() {
+    let server = server(PATIENCE).await;
+    let kept = "connection: close\r\n";
+    for (request, status) in [
+        (format!("GET /peer HTTP/1.1\r\n{kept}\r\n"), 400),
+        (format!("GET /peer HTTP/1.1\r\nhost: a\r\nhost: a\r\n{kept}\r\n"), 400),
+        (format!("GET /peer HTTP/1.0\r\nhost: a\r\nhost: b\r\n{kept}\r\n"), 400),
+        (format!("GET /peer HTTP/1.1\r\nhost:\r\n{kept}\r\n"), 200),
+        (format!("GET /peer HTTP/1.0\r\n{kept}\r\n"), 200),
+        // The connection ends with the first of them.
+        ("GET /peer HTTP/1.1\r\n\r\nGET /peer HTTP/1.1\r\nhost: h\r\n\r\n".to_owned(), 400),
+    ] {
+        let answer = rest(&mut connect_and_send(server.addr, &request).await).await;
+        assert_eq!(answer.matches("HTTP/1.").count(), 1, "{answer}");
+        assert!(answer.contains(&format!(" {status} ")), "{request}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_upgraded_connection_is_the_applications() {
+    let echo = on_get(|mut request: Request| async move {
+        let upgrade = hyper::upgrade::on(&mut request);
+        tokio::spawn(async move {
+            let (mut read, mut write) = tokio::io::split(TokioIo::new(upgrade.await.expect("upgraded")));
+            let _ = tokio::io::copy(&mut read, &mut write).await;
+            let _ = write.shutdown().await;
+        });
+        (StatusCode::SWITCHING_PROTOCOLS, [("connection", "upgrade"), ("upgrade", "echo")])
+    });
+    let addr = service(Router::new().route("/", echo)).await;
+    let request = "GET / HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
+    let mut stream = connect_and_send(addr, request).await;
+    assert!(head(&mut stream).await.starts_with("HTTP/1.1 101 "));
+    stream.write_all(b"hello").await.unwrap();
+    stream.shutdown().await.unwrap();
+    assert_eq!(rest(&mut stream).await, "hello");
 }
 
 #[tokio::test]

@@ -38,6 +38,10 @@ pub(crate) fn app(upstreams: &Upstreams) -> Result<Router, Box<dyn Error>> {
     let per_tenant = Policy::new("tenant", GENEROUS)
         .plan_by(|_, head| (Tenant::of(&head.extensions)?.id() == "globex").then_some(SMALL));
 
+    let tenants = TenantLayer::new(tenant::from_header("x-tenant-id"))
+        .known(TenantSet::new(["acme", "globex"])?)
+        .forward_as(X_TENANT_ID);
+
     let proxy = |url| Ok::<_, Box<dyn Error>>(Proxy::new(upstreams.clone(), url)?.keep([X_TENANT_ID]));
     let for_tenants = Router::new()
         .route("/dashboard/web/{user}", get_service(dashboard::web(upstreams)?))
@@ -46,7 +50,7 @@ pub(crate) fn app(upstreams: &Upstreams) -> Result<Router, Box<dyn Error>> {
         .nest("/reports", Router::new().route("/orders.json", get_service(proxy("http://orders")?)))
         .layer(
             ServiceBuilder::new()
-                .layer(TenantLayer::new(tenant::from_header("x-tenant-id")).known(TenantSet::new(["acme", "globex"])?))
+                .layer(tenants)
                 .layer(RateLimitLayer::new(per_tenant).key_by(Tenant::key).fields(Fields::draft().when(When::Always)))
                 .layer(from_fn(with_deadline)),
         );

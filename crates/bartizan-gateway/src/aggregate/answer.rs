@@ -8,7 +8,7 @@ use super::{
 use crate::{Cause, problem::problem};
 use bartizan::{Flag, Member, Notes};
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, request};
 use std::fmt::Write;
 
 /// Whether all sources answered, for clients that look at heads only: a boolean of RFC 9651, `?1` or `?0`.
@@ -22,6 +22,7 @@ pub(super) fn merged(
     asked: &[Asked<'_>],
     meta: &Meta,
     cache_control: Option<&HeaderValue>,
+    depends_on: &[HeaderName],
     head: &request::Parts,
 ) -> Response<Bytes> {
     let mut document = String::from("{");
@@ -58,6 +59,10 @@ pub(super) fn merged(
     let mut response = Response::new(Bytes::from(document));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    // RFC 9110 §12.5.5: what the sources were told of the client, another client tells them differently.
+    for name in depends_on {
+        headers.append(header::VARY, HeaderValue::from(name.clone()));
+    }
     if !matches!(meta, Meta::Off) {
         headers.insert(COMPLETE, HeaderValue::from_static(if complete { "?1" } else { "?0" }));
     }
@@ -89,16 +94,17 @@ pub(super) fn failed(
         .member("sources", &Sources(asked));
 
     let waits = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
-    let retry_after = theirs.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-    let retry_after = waits.then(|| retry_after.unwrap_or(1_u64).max(1));
-    if let Some(seconds) = retry_after {
-        problem = problem.member("retry_after", &seconds);
+    let retry_after = waits.then(|| RetryAfter::of(theirs));
+    if let Some(RetryAfter::Seconds(seconds)) = &retry_after {
+        problem = problem.member("retry_after", seconds);
     }
     let mut response = problem.to_response(&head.headers);
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(seconds) = retry_after {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    match retry_after {
+        Some(RetryAfter::Seconds(seconds)) => _ = headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds)),
+        Some(RetryAfter::Date(date)) => _ = headers.insert(header::RETRY_AFTER, date),
+        None => {}
     }
     // RFC 9110 §15.5.2: a 401 comes with a challenge.
     if let (StatusCode::UNAUTHORIZED, Some(challenge)) = (status, theirs.get(header::WWW_AUTHENTICATE)) {
@@ -110,7 +116,28 @@ pub(super) fn failed(
 /// The answer to parameters that can't stand in a path.
 pub(super) fn unfit(head: &request::Parts) -> Response<Bytes> {
     let problem = problem(StatusCode::BAD_REQUEST, head);
-    problem.detail("a part of the path is empty, only dots, or not UTF-8").to_response(&head.headers)
+    problem
+        .detail("a part of the path is empty, leads out of its place with dots, or is not UTF-8")
+        .to_response(&head.headers)
+}
+
+/// When to come back (RFC 9110 §10.2.3).
+enum RetryAfter {
+    Seconds(u64),
+    /// Passed on as it was written.
+    Date(HeaderValue),
+}
+
+impl RetryAfter {
+    /// What these fields say of it; a second, if it can't be read.
+    fn of(headers: &HeaderMap) -> Self {
+        let Some(value) = headers.get(header::RETRY_AFTER) else { return Self::Seconds(1) };
+        if value.as_bytes().ends_with(b" GMT") {
+            return Self::Date(value.clone());
+        }
+        let seconds = value.to_str().ok().and_then(|seconds| seconds.parse().ok());
+        Self::Seconds(seconds.unwrap_or(1).max(1))
+    }
 }
 
 fn in_words(cause: Cause) -> String {

@@ -60,6 +60,8 @@ async fn answer<C: Upstream>(
     *request.uri_mut() = url;
     *request.headers_mut() = headers;
     request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    // What is compressed would have to be decompressed before it is shaped, and counted.
+    request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
 
     let response = client.oneshot(request).await.map_err(|error| Cause::of_send(&error.into()))?;
     let (head, body) = response.into_parts();

@@ -6,7 +6,11 @@ use super::{
     source::Source,
     template::{Template, Unfilled},
 };
-use crate::{Upstream, problem::problem};
+use crate::{
+    Upstream,
+    problem::problem,
+    request_id::{X_REQUEST_ID, send_request_id},
+};
 use axum::{
     RequestExt,
     body::Body,
@@ -42,11 +46,11 @@ use tower_service::Service;
 /// If an optional source fails, its part is missing, `complete` is `false`, and the answer, still a 200, says
 /// `Cache-Control: no-store`. As soon as a [`required`](Source::required) one fails, the others are given up and the
 /// answer is a problem (RFC 9457) with the same `sources`: 504 if it was too slow, 503 with `Retry-After` if a layer in
-/// front of it refused the call, its own status if that is a 4xx, otherwise 502. If the client goes away, all calls
-/// end with it.
+/// front of it refused the call, its own status if that is a 4xx (but for a 407, which is meant for us), otherwise 502.
+/// If the client goes away, all calls end with it.
 ///
 /// Of the request's header only the id and the trace (`x-request-id`, `traceparent`, `tracestate`) go to the sources;
-/// [`forward`](Self::forward) names others.
+/// [`forward`](Self::forward) names others. The id is that of the request's extensions, if there is one.
 ///
 /// An aggregate is a service for an axum route; its parameters fill the places in the sources' URLs:
 ///
@@ -67,9 +71,14 @@ pub struct Aggregate<C> {
     sources: Arc<[(Source, Template)]>,
     meta: Meta,
     within: Option<Duration>,
+    /// Beside [`ALWAYS_FORWARDED`].
     forward: Vec<HeaderName>,
     cache_control: Option<HeaderValue>,
 }
+
+/// What follows a request everywhere, and changes no answer.
+const ALWAYS_FORWARDED: [HeaderName; 3] =
+    [X_REQUEST_ID, HeaderName::from_static("traceparent"), HeaderName::from_static("tracestate")];
 
 /// Where an aggregate says how its sources went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,14 +115,8 @@ impl<C: Upstream> Aggregate<C> {
                 Ok((source, template))
             })
             .collect::<Result<Arc<[_]>, _>>()?;
-        let aggregate = Self {
-            client,
-            sources,
-            meta: Meta::Off,
-            within: None,
-            forward: ["x-request-id", "traceparent", "tracestate"].map(HeaderName::from_static).into(),
-            cache_control: None,
-        };
+        let aggregate =
+            Self { client, sources, meta: Meta::Off, within: None, forward: Vec::new(), cache_control: None };
         aggregate.meta(Meta::Member("_meta".to_owned()))
     }
 
@@ -134,11 +137,12 @@ impl<C: Upstream> Aggregate<C> {
         self
     }
 
-    /// Passes these fields of the request on to the sources as well.
+    /// Passes these fields of the request on to the sources as well. The answer names them in `Vary`, so that no cache
+    /// gives one client what was made for another.
     #[must_use]
     pub fn forward(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         for name in names {
-            if !self.forward.contains(&name) {
+            if !ALWAYS_FORWARDED.contains(&name) && !self.forward.contains(&name) {
                 self.forward.push(name);
             }
         }
@@ -146,6 +150,9 @@ impl<C: Upstream> Aggregate<C> {
     }
 
     /// The `Cache-Control` of a complete answer. None, if nothing is said; a partial one always says `no-store`.
+    ///
+    /// A cache outside sees what the client sent, and `Vary` tells it of that alone: where a layer of yours writes a field
+    /// that is [forwarded](Self::forward), from a cookie for instance, only `private` or `no-store` is safe.
     #[must_use]
     pub fn cache_control(mut self, value: HeaderValue) -> Self {
         self.cache_control = Some(value);
@@ -164,7 +171,7 @@ impl<C: Upstream> Aggregate<C> {
                 return problem(StatusCode::INTERNAL_SERVER_ERROR, head).to_response(&head.headers);
             }
         };
-        let headers = self.forwarded(&head.headers);
+        let headers = self.forwarded(head);
         let deadline = Deadline::of(&head.extensions).into_iter().chain(self.within.map(Deadline::after)).min();
 
         let mut calls: FuturesUnordered<_> = self
@@ -191,17 +198,18 @@ impl<C: Upstream> Aggregate<C> {
 
         match decided_by.map(|index| &asked[index]) {
             Some((source, Some(Outcome { result: Err(failure), .. }))) => answer::failed(&asked, source, failure, head),
-            _ => answer::merged(&asked, &self.meta, self.cache_control.as_ref(), head),
+            _ => answer::merged(&asked, &self.meta, self.cache_control.as_ref(), &self.forward, head),
         }
     }
 
-    fn forwarded(&self, headers: &HeaderMap) -> HeaderMap {
+    fn forwarded(&self, head: &request::Parts) -> HeaderMap {
         let mut forwarded = HeaderMap::new();
-        for name in &self.forward {
-            for value in headers.get_all(name) {
+        for name in ALWAYS_FORWARDED.iter().chain(&self.forward) {
+            for value in head.headers.get_all(name) {
                 forwarded.append(name, value.clone());
             }
         }
+        send_request_id(&mut forwarded, &head.extensions);
         forwarded
     }
 

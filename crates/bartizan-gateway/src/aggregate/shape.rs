@@ -72,7 +72,7 @@ impl Paths {
         self.0.iter().find(|(known, _)| known == name).map(|(_, paths)| paths)
     }
 
-    fn is_leaf(&self) -> bool {
+    pub(crate) fn is_leaf(&self) -> bool {
         self.0.is_empty()
     }
 }

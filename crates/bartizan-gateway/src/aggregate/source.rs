@@ -88,7 +88,7 @@ impl Source {
         self
     }
 
-    /// Keeps these fields and no others, in this order.
+    /// Keeps these fields and no others, in this order. There has to be one.
     ///
     /// `address.city` is a field of a field, or of each element if `address` holds an array.
     pub fn allow<P: AsRef<str>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
@@ -149,6 +149,9 @@ impl Source {
             }
         }
         if let Some(allow) = &self.shape.allow {
+            if allow.is_leaf() {
+                return Err("`allow` lists no field, so nothing of it would be left");
+            }
             let mut names: Vec<_> = allow.top().map(|name| self.renamed(name)).collect();
             names.sort_unstable();
             if names.windows(2).any(|pair| pair[0] == pair[1]) {

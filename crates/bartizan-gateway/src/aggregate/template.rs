@@ -1,5 +1,6 @@
 //! The URL of a source, with places for parameters.
 
+use crate::path::has_dot_segment;
 use http::Uri;
 use std::fmt::{self, Write};
 
@@ -32,7 +33,8 @@ pub(crate) struct TemplateError {
 pub(crate) enum Unfilled {
     /// The route has no such parameter: a mistake in the program.
     Missing(String),
-    /// A parameter is empty or would make a segment `.` or `..`, which no encoding protects: a mistake of the client.
+    /// A parameter is empty, or has or makes a segment `.` or `..`, which no encoding protects where a server decodes the
+    /// slash beside it: a mistake of the client.
     Unfit,
 }
 
@@ -103,7 +105,7 @@ impl Template {
             }
         }
         let path = url.split('?').next().unwrap_or_default();
-        if path.split('/').any(|segment| matches!(segment, "." | "..")) {
+        if has_dot_segment(path) {
             return Err(Unfilled::Unfit);
         }
         url.parse().map_err(|_| Unfilled::Unfit)
@@ -142,7 +144,7 @@ mod tests {
         let users = "http://h:1/users/{user}/x";
         for (value, segment) in [
             ("u1", "u1"),
-            ("../admin", "..%2Fadmin"),
+            ("..admin", "..admin"),
             ("a/b", "a%2Fb"),
             ("a?b=c", "a%3Fb%3Dc"),
             ("a#b", "a%23b"),
@@ -161,10 +163,14 @@ mod tests {
 
     #[test]
     fn what_no_encoding_protects_is_refused() {
-        for value in ["", ".", ".."] {
+        for value in ["", ".", "..", "../admin", "x/../../admin", r"..\admin", "a/.", "..;/admin", "..;x=1"] {
             assert_eq!(fill("http://h/users/{user}", value), Err(Unfilled::Unfit), "{value:?}");
         }
         assert_eq!(fill("http://h/{a}{a}/x", "."), Err(Unfilled::Unfit));
+        assert!(
+            fill("http://h/users/{user}", "%2e%2e/x").is_ok(),
+            "what is encoded twice is a name with a percent sign"
+        );
         assert!(fill("http://h/v.{a}", ".").is_ok());
         assert!(fill("http://h/?q={a}", "..").is_ok());
     }

@@ -1,8 +1,9 @@
 //! The fields of a message that an intermediary drops, rewrites or adds.
 
-use bartizan::{PeerAddr, RequestId, TrustedProxies};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, request};
-use std::{fmt::Write, net::IpAddr};
+use crate::request_id::X_REQUEST_ID;
+use bartizan::{PeerAddr, TrustedProxies};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, request, uri::Scheme};
+use std::{borrow::Cow, fmt::Write, net::IpAddr};
 
 /// How the service behind learns who the client is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,21 +25,20 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// Every field that says for whom somebody speaks. All of them are dropped unless the peer is trusted.
-const CLAIMS: [HeaderName; 8] = [
-    X_FORWARDED_FOR,
-    X_FORWARDED_PROTO,
-    X_FORWARDED_HOST,
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-forwarded-prefix"),
-    HeaderName::from_static("x-forwarded-server"),
-    HeaderName::from_static("x-real-ip"),
-    header::FORWARDED,
+/// The fields beside `X-Forwarded-*` in which one who speaks for another says so.
+const CLAIMS: [&str; 7] = [
+    "forwarded",
+    "x-real-ip",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-original-url",
+    "x-rewrite-url",
 ];
 
-/// Fields that belong to the whole way. A client that names one in `Connection` makes an invalid message
-/// (RFC 9110 §7.6.1), and must not be able to take away what stands there for the service behind.
-const END_TO_END: [HeaderName; 8] = [
+/// Fields that belong to the whole way, as [claims](is_claim) do. A client that names one in `Connection` makes an
+/// invalid message (RFC 9110 §7.6.1), and must not be able to take away what stands there for the service behind.
+const END_TO_END: [HeaderName; 12] = [
     header::HOST,
     header::AUTHORIZATION,
     header::COOKIE,
@@ -47,14 +47,18 @@ const END_TO_END: [HeaderName; 8] = [
     header::CONTENT_TYPE,
     header::CONTENT_ENCODING,
     header::CONTENT_RANGE,
+    header::VIA,
+    X_REQUEST_ID,
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
 ];
 
 /// RFC 9110 §7.6.1: drops the fields that are meant for this connection only, and those that `Connection` names.
-/// `Trailer` stays: the trailers that it announces go on.
-pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+/// `Trailer` stays: the trailers that it announces go on, and what is to be kept whatever `Connection` names.
+pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap, keep: &[HeaderName]) {
     let named: Vec<HeaderName> = members(headers, &header::CONNECTION).filter_map(|name| name.parse().ok()).collect();
     for name in named {
-        if !END_TO_END.contains(&name) {
+        if !END_TO_END.contains(&name) && !is_claim(&name) && !keep.contains(&name) {
             headers.remove(name);
         }
     }
@@ -79,12 +83,23 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
 
 /// Drops them from a request, but still asks for trailers if the client does: we pass them on, and the service may not
 /// send them unasked. RFC 9110 §10.1.4: `TE` is itself named in `Connection`.
-pub(super) fn strip_request(headers: &mut HeaderMap) {
+pub(super) fn strip_request(headers: &mut HeaderMap, keep: &[HeaderName]) {
     let takes_trailers = lists(headers, &header::TE, "trailers");
-    strip_hop_by_hop(headers);
+    strip_hop_by_hop(headers, keep);
     if takes_trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
+}
+
+/// RFC 9112 §6.1: the one transfer coding that we know is `chunked`, once. A body in another would go on as what it is
+/// not.
+pub(super) fn has_unknown_coding(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (lines.next(), lines.next()) {
+        (None, _) => false,
+        (Some(coding), None) => !coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => true,
     }
 }
 
@@ -106,12 +121,6 @@ pub(super) fn ends_here(head: &mut request::Parts) -> bool {
     forwards == 0
 }
 
-/// Whether a segment of the path is `.` or `..`, which would lead out of the place that was meant.
-pub(super) fn has_dot_segment(path: &str) -> bool {
-    let dots = |segment: &str| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
-    path.split('/').any(|segment| segment.len() <= "%2e%2e".len() && dots(segment))
-}
-
 /// RFC 9110 §7.6.3: an intermediary adds itself to `Via`, with the version in which it received the message.
 pub(super) fn add_via(headers: &mut HeaderMap, version: Version, pseudonym: &str) {
     let version = match version {
@@ -125,37 +134,51 @@ pub(super) fn add_via(headers: &mut HeaderMap, version: Version, pseudonym: &str
     }
 }
 
+/// Whether somebody says in this field for whom he speaks, or what he was asked for.
+fn is_claim(name: &HeaderName) -> bool {
+    // What hands fields on as variables (CGI, WSGI) makes one name of `x-real-ip` and `x_real_ip`.
+    let name = name.as_str();
+    let name = if name.contains('_') { Cow::Owned(name.replace('_', "-")) } else { Cow::Borrowed(name) };
+    name.starts_with("x-forwarded-") || CLAIMS.contains(&&*name)
+}
+
 /// Says for whom we speak: after what a trusted peer said, instead of what anybody else did.
-pub(super) fn add_forwarded(head: &mut request::Parts, how: Forwarding, proxies: &TrustedProxies) {
+pub(super) fn add_forwarded(
+    head: &mut request::Parts,
+    how: Forwarding,
+    scheme: &Scheme,
+    proxies: &TrustedProxies,
+    keep: &[HeaderName],
+) {
     let trusted = proxies.trusts_peer_of(head);
     let peer = head.extensions.get::<PeerAddr>().map(|peer| peer.0.ip().to_canonical());
     let host = host(head);
-    let scheme = HeaderValue::from_static(if head.uri.scheme_str() == Some("https") { "https" } else { "http" });
 
     let headers = &mut head.headers;
-    for name in CLAIMS {
-        // A trusted proxy passes the family that it does not write on as strangers sent it, so only ours is kept.
-        let ours = match how {
-            Forwarding::XForwarded => name != header::FORWARDED,
-            Forwarding::Forwarded => name == header::FORWARDED,
-            Forwarding::Off => false,
-        };
-        if !(trusted && ours) {
-            headers.remove(name);
-        }
+    // A trusted proxy passes the family that it does not write on as strangers sent it, so only ours is kept.
+    let ours = |name: &HeaderName| match how {
+        Forwarding::XForwarded => *name != header::FORWARDED && !name.as_str().contains('_'),
+        Forwarding::Forwarded => *name == header::FORWARDED,
+        Forwarding::Off => false,
+    };
+    let dropped = |name: &&HeaderName| is_claim(name) && !(trusted && ours(name)) && !keep.contains(name);
+    for name in headers.keys().filter(dropped).cloned().collect::<Vec<_>>() {
+        headers.remove(name);
     }
     match how {
         Forwarding::XForwarded => {
             if let Some(peer) = peer.and_then(|peer| HeaderValue::try_from(peer.to_string()).ok()) {
                 append_to_list(headers, X_FORWARDED_FOR, &peer);
             }
-            headers.entry(X_FORWARDED_PROTO).or_insert(scheme);
+            if let Ok(scheme) = HeaderValue::try_from(scheme.as_str()) {
+                headers.entry(X_FORWARDED_PROTO).or_insert(scheme);
+            }
             if let Some(host) = host {
                 headers.entry(X_FORWARDED_HOST).or_insert(host);
             }
         }
         Forwarding::Forwarded => {
-            if let Ok(element) = HeaderValue::try_from(forwarded_element(peer, host.as_ref(), &scheme)) {
+            if let Ok(element) = HeaderValue::try_from(forwarded_element(peer, host.as_ref(), scheme)) {
                 append_to_list(headers, header::FORWARDED, &element);
             }
         }
@@ -163,17 +186,8 @@ pub(super) fn add_forwarded(head: &mut request::Parts, how: Forwarding, proxies:
     }
 }
 
-/// What `Connection` may not have taken away: the id under which all of us log this request.
-pub(super) fn restore_request_id(head: &mut request::Parts) {
-    let name = HeaderName::from_static("x-request-id");
-    if let (Some(id), false) = (RequestId::of(&head.extensions), head.headers.contains_key(&name)) {
-        let id = id.as_header_value().clone();
-        head.headers.insert(name, id);
-    }
-}
-
 /// RFC 7239 §4, §6: an address of IPv6 stands in brackets and quotes, and so does whatever is no token.
-fn forwarded_element(peer: Option<IpAddr>, host: Option<&HeaderValue>, scheme: &HeaderValue) -> String {
+fn forwarded_element(peer: Option<IpAddr>, host: Option<&HeaderValue>, scheme: &Scheme) -> String {
     let mut element = match peer {
         Some(IpAddr::V4(addr)) => format!("for={addr}"),
         Some(IpAddr::V6(addr)) => format!("for=\"[{addr}]\""),
@@ -183,7 +197,7 @@ fn forwarded_element(peer: Option<IpAddr>, host: Option<&HeaderValue>, scheme: &
         let host = host.replace('\\', "\\\\").replace('"', "\\\"");
         let _ = write!(element, ";host=\"{host}\""); // a `String` takes every write
     }
-    let _ = write!(element, ";proto={}", scheme.to_str().unwrap_or("http"));
+    let _ = write!(element, ";proto={scheme}");
     element
 }
 
@@ -224,7 +238,8 @@ mod tests {
         head.headers = headers(fields);
         head.headers.insert(header::HOST, HeaderValue::from_static("shop.example:8080"));
         head.extensions.insert(PeerAddr(std::net::SocketAddr::new(peer.parse().unwrap(), 1)));
-        add_forwarded(&mut head, how, &TrustedProxies::new(["10.0.0.0/8"]).unwrap());
+        let trusted = TrustedProxies::new(["10.0.0.0/8"]).unwrap();
+        add_forwarded(&mut head, how, &Scheme::HTTP, &trusted, &[HeaderName::from_static("x-forwarded-user")]);
         head.headers
     }
 
@@ -243,29 +258,54 @@ mod tests {
             ("trailer", "x-sum"),
             ("etag", "\"1\""),
         ]);
-        strip_hop_by_hop(&mut map);
+        strip_hop_by_hop(&mut map, &[]);
         assert_eq!(map, headers(&[("trailer", "x-sum"), ("etag", "\"1\"")]));
     }
 
     #[test]
     fn connection_cannot_take_away_what_belongs_to_the_whole_way() {
-        let mut map = headers(&[("connection", "authorization, host"), ("authorization", "x"), ("host", "h")]);
-        strip_hop_by_hop(&mut map);
-        assert_eq!(map, headers(&[("authorization", "x"), ("host", "h")]));
+        let whole_way = [
+            ("authorization", "x"),
+            ("host", "h"),
+            ("forwarded", "for=203.0.113.7"),
+            ("x-forwarded-for", "203.0.113.7"),
+            ("x-real-ip", "203.0.113.7"),
+            ("via", "1.1 front"),
+            ("traceparent", "t"),
+            ("tracestate", "s"),
+            ("x-request-id", "r1"),
+            ("x-tenant-id", "acme"),
+        ];
+        let named: Vec<_> = whole_way.iter().map(|(name, _)| ("connection", *name)).collect();
+        let mut map = headers(&[&named[..], &whole_way[..]].concat());
+        strip_hop_by_hop(&mut map, &[HeaderName::from_static("x-tenant-id")]);
+        assert_eq!(map, headers(&whole_way));
     }
 
     #[test]
     fn te_passes_as_far_as_it_asks_for_trailers() {
         let mut map = headers(&[("te", "gzip;q=0.5, Trailers")]);
-        strip_request(&mut map);
+        strip_request(&mut map, &[]);
         assert_eq!(map, headers(&[("te", "trailers"), ("connection", "te")]));
     }
 
     #[test]
     fn a_length_beside_a_transfer_coding_is_dropped() {
         let mut map = headers(&[("transfer-encoding", "chunked"), ("content-length", "3")]);
-        strip_request(&mut map);
+        strip_request(&mut map, &[]);
         assert!(map.is_empty(), "{map:?}");
+    }
+
+    #[test]
+    fn chunked_is_the_only_transfer_coding_and_stands_there_once() {
+        for known in [&[][..], &["chunked"], &["Chunked"]] {
+            let lines: Vec<_> = known.iter().map(|coding| ("transfer-encoding", *coding)).collect();
+            assert!(!has_unknown_coding(&headers(&lines)), "{known:?}");
+        }
+        for unknown in [&["gzip, chunked"][..], &["gzip"], &["identity"], &["chunked, chunked"], &["gzip", "chunked"]] {
+            let lines: Vec<_> = unknown.iter().map(|coding| ("transfer-encoding", *coding)).collect();
+            assert!(has_unknown_coding(&headers(&lines)), "{unknown:?}");
+        }
     }
 
     #[test]
@@ -288,16 +328,6 @@ mod tests {
     }
 
     #[test]
-    fn dot_segments_are_seen_in_any_spelling() {
-        for path in ["/..", "/a/../b", "/a/./b", "/%2e%2E/b", "/.%2e", "/%2E"] {
-            assert!(has_dot_segment(path), "{path}");
-        }
-        for path in ["/", "/...", "/a..b", "/.well-known/x", "/%2e%2e%2e", "/..%2Fa"] {
-            assert!(!has_dot_segment(path), "{path}");
-        }
-    }
-
-    #[test]
     fn what_a_stranger_claims_is_replaced() {
         let claims = [
             ("x-forwarded-for", "6.6.6.6"),
@@ -305,14 +335,28 @@ mod tests {
             ("x-forwarded-host", "evil"),
             ("forwarded", "for=6.6.6.6"),
             ("x-real-ip", "6.6.6.6"),
+            ("x_forwarded_for", "6.6.6.6"),
+            ("x-forwarded-client-cert", "root"),
+            ("x-forwarded-scheme", "https"),
+            ("true-client-ip", "6.6.6.6"),
+            ("x-client-ip", "6.6.6.6"),
+            ("x-cluster-client-ip", "6.6.6.6"),
+            ("x-original-url", "/admin"),
+            ("x-rewrite-url", "/admin"),
         ];
         let map = forwarded(Forwarding::XForwarded, "203.0.113.7", &claims);
         assert_eq!(map["x-forwarded-for"], "203.0.113.7");
         assert_eq!(map["x-forwarded-proto"], "http");
         assert_eq!(map["x-forwarded-host"], "shop.example:8080");
-        assert!(!map.contains_key("forwarded") && !map.contains_key("x-real-ip"));
+        assert_eq!(map.len(), 4, "and the host: {map:?}");
         let map = forwarded(Forwarding::Off, "203.0.113.7", &claims);
         assert_eq!(map.len(), 1, "{map:?}");
+    }
+
+    #[test]
+    fn a_claim_that_is_to_be_kept_is_kept() {
+        let map = forwarded(Forwarding::Off, "203.0.113.7", &[("x-forwarded-user", "ada")]);
+        assert_eq!(map["x-forwarded-user"], "ada");
     }
 
     #[test]
@@ -322,6 +366,8 @@ mod tests {
         let map = forwarded(Forwarding::XForwarded, "::ffff:10.0.0.1", &claims);
         assert_eq!(map["x-forwarded-for"], "6.6.6.6, 203.0.113.7, 10.0.0.1");
         assert_eq!(map["x-forwarded-proto"], "https");
+        let map = forwarded(Forwarding::XForwarded, "10.0.0.1", &[("x_forwarded_for", "6.6.6.6")]);
+        assert!(!map.contains_key("x_forwarded_for"), "no proxy writes it so");
     }
 
     #[test]

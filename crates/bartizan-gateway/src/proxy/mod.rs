@@ -2,6 +2,7 @@
 
 mod fields;
 mod service;
+mod upload;
 
 pub use self::{
     fields::Forwarding,

@@ -1,39 +1,47 @@
 //! The proxy as a service.
 
-use super::fields::{
-    Forwarding, add_forwarded, add_via, ends_here, has_dot_segment, host, restore_request_id, strip_hop_by_hop,
-    strip_request,
+use super::{
+    fields::{
+        Forwarding, add_forwarded, add_via, ends_here, has_unknown_coding, host, strip_hop_by_hop, strip_request,
+    },
+    upload::Upload,
 };
-use crate::{Cause, Upstream, problem::problem};
+use crate::{Cause, Upstream, path::has_dot_segment, problem::problem, request_id::send_request_id};
 use axum::{BoxError, body::Body};
 use bartizan::{Deadline, End, Flag, Notes, ResponseBody, TrustedProxies, Watch};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either, select};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, header, request, uri};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri, Version, header, request, uri};
 use std::{
     convert::Infallible,
     fmt, mem,
     pin::pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::time::{Instant, sleep_until};
 use tower::ServiceExt;
 use tower_service::Service;
 
 /// A reverse proxy: sends each request on to one service and streams the answer back.
 ///
 /// Bodies and trailers stream both ways; nothing is held but the bytes that are on their way. The path and the query
-/// stay as the client wrote them, after the path of the service's own URL; a path with `.` or `..` in it, which might lead
-/// out of there, is refused with 400. What is meant for one connection only is
-/// dropped (RFC 9110 §7.6.1), `Via` is added, and what the client claims in `X-Forwarded-*` or `Forwarded` is replaced,
-/// or carried on if its peer is one of the [`trusted`](Self::trusted) proxies. Everything else (`Range`, `If-Match`,
-/// `Expect`, `HEAD` and so on) passes as it is. An `Upgrade` is not passed on, so the service answers as if it had not
-/// been asked for; `CONNECT` is refused with 501.
+/// stay as the client wrote them, after the path of the service's own URL; a path with `.` or `..` in it, in any of the
+/// spellings that some server resolves (`%2e`, `..%2f`, `..;`, `..\`), might lead out of there and is refused with 400.
+/// What is meant for one connection only is dropped (RFC 9110 §7.6.1), and with it what `Connection` names, except the
+/// forwarding fields, `Via`, the trace, the request id and what is to be [kept](Self::keep). `Via` is added. The
+/// `x-request-id` is that of the request's extensions, if there is one. Everything else (`Range`, `If-Match`, `Expect`,
+/// `HEAD` and so on) passes as it is. An `Upgrade` is not passed on, so the service answers as if it had not been asked
+/// for; `CONNECT`, `OPTIONS *` and transfer codings other than `chunked` are refused with 501.
+///
+/// What the client claims about itself is dropped: `Forwarded`, every field that begins with `X-Forwarded-`, `X-Real-IP`,
+/// `True-Client-IP`, `X-Client-IP`, `X-Cluster-Client-IP`, `X-Original-URL` and `X-Rewrite-URL`, with `_` for `-` too. What
+/// the proxy knows itself takes its place, see [`forwarding`](Self::forwarding). A [`trusted`](Self::trusted) proxy is
+/// carried on, in the family that is written: either `Forwarded` or the others, and never with a `_`.
 ///
 /// A service that can't be reached, or breaks off before the head of its answer, is a 502; one that is too slow a 504;
-/// both as `application/problem+json`. If it breaks off later, so does the answer.
+/// both as `application/problem+json`. If it breaks off later, so does the answer. An upload that the client breaks off
+/// is not the service's fault: it is logged as `DC`; one that is no valid body is a 400.
 ///
 /// ```
 /// use axum::{Router, routing::get_service};
@@ -52,7 +60,9 @@ pub struct Proxy<C> {
     to: Arc<Target>,
     head_within: Duration,
     keep_host: bool,
+    keep: Arc<[HeaderName]>,
     forwarding: Forwarding,
+    scheme: uri::Scheme,
     trusted: TrustedProxies,
     via: Arc<str>,
 }
@@ -73,7 +83,7 @@ pub struct ProxyError {
 
 /// Tells the access log when the service breaks off in the middle of its answer.
 #[derive(Debug)]
-pub struct UpstreamWatch(Option<Notes>);
+pub struct UpstreamWatch(Option<Notes>, Upload);
 
 // ===== impl Proxy =====
 
@@ -104,7 +114,9 @@ impl<C: Upstream> Proxy<C> {
             to: Arc::new(Target { scheme, authority, path }),
             head_within: Duration::from_secs(30),
             keep_host: false,
+            keep: Arc::default(),
             forwarding: Forwarding::default(),
+            scheme: uri::Scheme::HTTP,
             trusted: TrustedProxies::none(),
             via: "bartizan".into(),
         })
@@ -125,10 +137,27 @@ impl<C: Upstream> Proxy<C> {
         self
     }
 
+    /// Passes these fields on even if the client names them in `Connection`, or they look like claims of its own: those
+    /// in which a layer further out has written who asks. Whatever stands in them passes, so that layer must have
+    /// replaced, or checked, what the client sent.
+    #[must_use]
+    pub fn keep(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.keep = self.keep.iter().cloned().chain(names).collect();
+        self
+    }
+
     /// How the service learns who the client is. By `X-Forwarded-For`, `-Proto` and `-Host`, if nothing is said.
     #[must_use]
     pub fn forwarding(mut self, how: Forwarding) -> Self {
         self.forwarding = how;
+        self
+    }
+
+    /// The scheme by which clients reach this server: `https` where TLS ends. It is `http`, if neither this nor a trusted
+    /// proxy says otherwise; what a client writes in its request line is not believed.
+    #[must_use]
+    pub fn scheme(mut self, scheme: uri::Scheme) -> Self {
+        self.scheme = scheme;
         self
     }
 
@@ -156,17 +185,29 @@ impl<C: Upstream> Proxy<C> {
             Ok(outgoing) => outgoing,
             Err(status) => return own(problem(status, &head).to_response(&head.headers)),
         };
-        let progress = Progress::new();
-        *outgoing.body_mut() = Body::new(ResponseBody::inner(body).watched_by(progress.clone()));
+        let upload = Upload::new();
+        *outgoing.body_mut() = Body::new(ResponseBody::inner(body).watched_by(upload.clone()));
 
         let answer = pin!(self.client.clone().oneshot(outgoing));
-        let too_late = pin!(progress.stalls(self.head_within, Deadline::of(&head.extensions)));
+        let too_late = pin!(upload.clone().stalls(self.head_within, Deadline::of(&head.extensions)));
         let cause = match select(answer, too_late).await {
-            Either::Left((Ok(response), _)) if response.status().is_informational() => Cause::Protocol,
-            Either::Left((Ok(response), _)) => return self.incoming(response, &head),
+            Either::Left((Ok(response), _))
+                if response.status().is_informational() || has_unknown_coding(response.headers()) =>
+            {
+                Cause::Protocol
+            }
+            Either::Left((Ok(response), _)) => return self.incoming(response, &head, upload),
             Either::Left((Err(error), _)) => Cause::of_send(&error.into()),
             Either::Right((cause, _)) => cause,
         };
+        if upload.failed() && cause != Cause::TooLarge {
+            if let (Cause::ConnectionReset, Some(notes)) = (cause, Notes::of(&head.extensions)) {
+                notes.flag(Flag::ClientGone);
+            }
+            let problem =
+                problem(StatusCode::BAD_REQUEST, &head).detail("the body of the request is malformed or cut short");
+            return own(problem.to_response(&head.headers));
+        }
         cause.note(&head.extensions);
         let (status, detail) = match cause {
             // Before the head of an answer only the request can have been too large.
@@ -180,7 +221,12 @@ impl<C: Upstream> Proxy<C> {
 
     /// The head as the service behind gets it, without extensions. Of the header, `head` keeps what a problem asks for.
     fn outgoing(&self, head: &mut request::Parts) -> Result<Request<Body>, StatusCode> {
-        if head.method == Method::CONNECT || ends_here(head) {
+        // `*` asks the server itself (RFC 9112 §3.2.4), which is nobody behind us.
+        if head.method == Method::CONNECT
+            || head.uri.path() == "*"
+            || ends_here(head)
+            || has_unknown_coding(&head.headers)
+        {
             return Err(StatusCode::NOT_IMPLEMENTED);
         }
         // RFC 9112 §3.2: with two hosts, nobody can tell which site is meant.
@@ -200,9 +246,9 @@ impl<C: Upstream> Proxy<C> {
         for value in head.headers.get_all(header::ACCEPT) {
             accept.append(header::ACCEPT, value.clone());
         }
-        strip_request(&mut head.headers);
-        restore_request_id(head);
-        add_forwarded(head, self.forwarding, &self.trusted);
+        strip_request(&mut head.headers, &self.keep);
+        send_request_id(&mut head.headers, &head.extensions);
+        add_forwarded(head, self.forwarding, &self.scheme, &self.trusted, &self.keep);
         add_via(&mut head.headers, head.version, &self.via);
         match host(head).filter(|_| self.keep_host) {
             Some(host) => _ = head.headers.insert(header::HOST, host),
@@ -220,12 +266,13 @@ impl<C: Upstream> Proxy<C> {
         &self,
         response: Response<C::Body>,
         head: &request::Parts,
+        upload: Upload,
     ) -> Response<ResponseBody<C::Body, UpstreamWatch>> {
         let (mut theirs, body) = response.into_parts();
-        strip_hop_by_hop(&mut theirs.headers);
+        strip_hop_by_hop(&mut theirs.headers, &[]);
         add_via(&mut theirs.headers, theirs.version, &self.via);
         theirs.version = Version::HTTP_11;
-        let watch = UpstreamWatch(Notes::of(&head.extensions).cloned());
+        let watch = UpstreamWatch(Notes::of(&head.extensions).cloned(), upload);
         Response::from_parts(theirs, ResponseBody::inner(body).watched_by(watch))
     }
 }
@@ -260,57 +307,14 @@ impl<C> fmt::Debug for Proxy<C> {
     }
 }
 
-// ===== the time that a service has =====
-
-/// When the last byte of the request was taken.
-#[derive(Clone)]
-struct Progress(Arc<Mutex<Instant>>);
-
-impl Progress {
-    fn new() -> Self {
-        Self(Arc::new(Mutex::new(Instant::now())))
-    }
-
-    fn set(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-    }
-
-    fn get(&self) -> Instant {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Ends when there has been no progress for `limit`, or at the deadline, and says which.
-    async fn stalls(&self, limit: Duration, deadline: Option<Deadline>) -> Cause {
-        let deadline = deadline.map(Deadline::instant);
-        loop {
-            let stalled = self.get().checked_add(limit).unwrap_or_else(|| Deadline::after(limit).instant());
-            sleep_until(deadline.map_or(stalled, |deadline| deadline.min(stalled))).await;
-            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                return Cause::Deadline;
-            }
-            if self.get().checked_add(limit).is_some_and(|stalled| stalled <= Instant::now()) {
-                return Cause::Timeout;
-            }
-        }
-    }
-}
-
-impl Watch for Progress {
-    fn data(&mut self, _: usize) {
-        self.set();
-    }
-
-    fn end(self, _: End) {
-        self.set();
-    }
-}
-
 impl Watch for UpstreamWatch {
     fn end(self, end: End) {
-        if let (Some(notes), End::Failed) = (self.0, end) {
-            notes.flag(Flag::UpstreamReset);
-            notes.error_type(Cause::Body.as_str());
+        let (Self(Some(notes), upload), End::Failed) = (self, end) else { return };
+        if upload.failed() {
+            return notes.flag(Flag::ClientGone);
         }
+        notes.flag(Flag::UpstreamReset);
+        notes.error_type(Cause::Body.as_str());
     }
 }
 

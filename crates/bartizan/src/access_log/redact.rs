@@ -129,7 +129,7 @@ impl Redact {
                 Kind::Plain => true,
                 Kind::Separator => !may_begin(at + 1),
                 Kind::End => !may_end(at),
-                Kind::Dash => !may_begin(at + 1) && !is_final(at + 1) && !(at > 0 && is_final(at - 1)),
+                Kind::Dash => !(may_begin(at + 1) || is_final(at + 1) || at > 0 && is_final(at - 1)),
                 Kind::Inside => false,
             })
     }
