@@ -1,19 +1,13 @@
 //! `cargo xtask test`: every test, on a machine with nothing but a Rust toolchain.
 
 use crate::{
-    step::{Done, Failure, cargo, is_installed, output_of, run},
+    step::{Done, Failure, cargo, output_of, run},
     workspace::Workspace,
 };
 use std::{env, process::Command};
 
-/// What a test starts that a Rust toolchain does not bring, what for, and how to get it.
-const NEEDS: [(&str, &str, &str); 1] = [("kill", "to stop the demo", "apt-get install procps, or your system's way")];
-
 /// Runs the tests of the workspace, then those that explore every order of threads.
 pub(crate) fn all() -> Done {
-    if let Some((program, why, how)) = NEEDS.iter().find(|(program, ..)| !is_installed(program)) {
-        return Err(Failure::new(format!("a test needs `{program}` {why}, and it is missing; get it with: {how}")));
-    }
     run(
         "tests of the workspace, and doctests of README and docs",
         &mut cargo(["test", "--workspace", "--all-features", "--no-fail-fast"]),

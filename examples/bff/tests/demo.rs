@@ -74,7 +74,8 @@ impl Demo {
     /// Ctrl-C, and what it left on stderr.
     async fn interrupt(self) -> Output {
         let pid = self.child.id().expect("it runs").to_string();
-        Command::new("kill").args(["-INT", &pid]).status().await.expect("a signal");
+        // The shell's own `kill`: not every machine has one as a program.
+        Command::new("sh").args(["-c", "kill -INT \"$0\"", &pid]).status().await.expect("a signal");
         timeout(PATIENCE, self.child.wait_with_output()).await.expect("it ends").expect("it ended")
     }
 }
