@@ -44,7 +44,8 @@ struct Aligned<S>(Mutex<Set<S>>);
 
 #[derive(Debug, Default)]
 pub(crate) struct Set<S> {
-    /// By how much refunds have moved the times of this set, in all. Stamps are told in times that never moved.
+    /// By how much refunds have moved the times of this set, in all; it wraps round. Stamps are told in times that never
+    /// moved.
     moved: u64,
     /// Whose each slot is.
     hashes: [u64; SLOTS],
@@ -118,13 +119,13 @@ impl<S: State> Set<S> {
         let owner = if place.cell == OVERFLOW { Owner::Shared } else { Owner::One };
         let state = &mut self.states[place.cell];
         let stamp = state.add(quota, owner, cost, now);
-        (state, Stamp::new(stamp.saturating_add(self.moved)))
+        (state, Stamp::new(stamp.wrapping_add(self.moved)))
     }
 
     /// Gives back `amount` of what was taken here under `stamp`. Nothing, if the bucket has been full again since.
     pub(crate) fn refund(&mut self, place: Place, quota: &Quota, stamp: Stamp, amount: u64, now: u64) {
         if !place.is_free {
-            let stamp = stamp.get().saturating_sub(self.moved);
+            let stamp = stamp.get().wrapping_sub(self.moved);
             self.moved = self.moved.wrapping_add(self.states[place.cell].refund(quota, stamp, amount, now));
         }
     }
@@ -147,6 +148,10 @@ impl State for Arrival {
     }
 
     fn refund(&mut self, quota: &Quota, stamp: u64, amount: u64, now: u64) -> u64 {
+        // What was taken here ends no later than all that was. A stamp that says so is none of ours.
+        if stamp > self.0 {
+            return 0;
+        }
         let moved = gcra::refund(quota, stamp, amount, now);
         // Nothing has been taken after it, so no stamp that is still out there has moved.
         let was_last = stamp == self.0;

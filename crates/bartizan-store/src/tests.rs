@@ -329,6 +329,22 @@ fn what_was_taken_last_can_be_given_back_first() {
 }
 
 #[test]
+fn refunds_are_exact_however_much_has_been_given_back_in_all() {
+    let buckets = Buckets::for_keys(1);
+    let (quota, one) = (Quota::per_day(1).burst(30_000), Key::GLOBAL);
+    let asked = charge("p", &one, quota, 10_000);
+    // Each round moves times by 27 years; a count of nanoseconds in 64 bits comes round after some twenty.
+    for round in 0..60 {
+        let take = || buckets.step(&[asked], Step::Take, START).standings()[0].stamp();
+        let (first, second) = (take(), take());
+        buckets.settle(&asked, first, 0, START);
+        buckets.settle(&asked, second, 0, START);
+        let left = buckets.step(&[charge("p", &one, quota, 0)], Step::Look, START).standings()[0].available();
+        assert_eq!(left, 30_000, "round {round}");
+    }
+}
+
+#[test]
 fn a_refund_to_one_key_takes_none_from_its_neighbours() {
     let buckets = Buckets::for_keys(1);
     let (one, other) = (Key::new("one"), Key::new("other"));

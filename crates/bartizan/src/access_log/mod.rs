@@ -56,7 +56,8 @@
 //!
 //! Inside the request id, whose id it logs, and outside of everything that may refuse or panic: request id → access log
 //! → catch-panic → everything else. Inner layers and handlers tell it what they know through [`Notes`](crate::Notes).
-//! If catch-panic stands outside, a panic is logged with status 0 and the `error.type` `panic`.
+//! If catch-panic stands outside, a panic is logged with status 0 and the flag `DC`, as if the client had gone; if nobody
+//! catches it, with the `error.type` `panic`.
 //!
 //! # What it remembers
 //!
