@@ -57,11 +57,15 @@ impl Buckets {
     }
 
     /// Decides all charges in one step, which nobody else sees half done.
+    ///
+    /// Inlined as far as the usual step goes, so that what a caller does not look at need not be worked out for it.
+    #[inline(always)]
     pub(crate) fn step(&self, charges: &[Charge<'_>], step: Step, now: u64) -> Decision {
         match charges {
-            [charge] if is_affordable(charge) => self.step_one(charge, step, now),
-            _ if charges.iter().all(is_affordable) => self.step_all(charges, step, now),
-            _ => Decision::new(Verdict::TooCostly, charges.iter().map(|_| Standing::default())),
+            [charge] if charge.quota.algorithm() == Algorithm::Gcra && is_affordable(charge) => {
+                self.step_one(charge, step, now)
+            }
+            _ => self.step_all(charges, step, now),
         }
     }
 
@@ -74,28 +78,30 @@ impl Buckets {
         }
     }
 
+    /// The usual step: one charge, which is paced.
+    #[inline(always)]
     fn step_one(&self, charge: &Charge<'_>, step: Step, now: u64) -> Decision {
-        fn step_in<S: State>(set: &mut Set<S>, hash: u64, charge: &Charge<'_>, step: Step, now: u64) -> Decision {
-            let place = set.find(hash, now);
-            let wait = wait(set.state(place), charge, 0, now);
-            if wait > 0 {
-                let standing = Standing { wait, ..set.state(place).standing(&charge.quota, now) };
-                return Decision::one(Verdict::Refused(Duration::from_nanos(wait)), standing);
-            }
-            let standing = match step {
-                Step::Take => take_at(set, hash, place, charge, now),
-                Step::Look => set.state(place).standing(&charge.quota, now),
-            };
-            Decision::one(Verdict::Admitted, standing)
+        let hash = self.hash(charge);
+        let mut set = self.paced.lock(self.paced.index(hash));
+        let place = set.find(hash, now);
+        let state = set.state(place);
+        let wait = wait(state, charge, 0, now);
+        if wait > 0 {
+            let standing = Standing { wait, ..state.standing(&charge.quota, now) };
+            return Decision::one(Verdict::Refused(Duration::from_nanos(wait)), standing);
         }
-        let Place { set, hash } = self.place(charge);
-        match set {
-            SetNumber::Paced(index) => step_in(&mut self.paced.lock(index), hash, charge, step, now),
-            SetNumber::Windows(index) => step_in(&mut self.windows().lock(index), hash, charge, step, now),
-        }
+        let standing = match step {
+            Step::Take => take_at(&mut set, hash, place, charge, now),
+            Step::Look => state.standing(&charge.quota, now),
+        };
+        Decision::one(Verdict::Admitted, standing)
     }
 
+    #[inline(never)]
     fn step_all(&self, charges: &[Charge<'_>], step: Step, now: u64) -> Decision {
+        if !charges.iter().all(is_affordable) {
+            return Decision::new(Verdict::TooCostly, charges.iter().map(|_| Standing::default()));
+        }
         let places: SmallVec<[Place; 4]> = charges.iter().map(|charge| self.place(charge)).collect();
         let mut order: SmallVec<[SetNumber; 4]> = places.iter().map(|place| place.set).collect();
         order.sort_unstable();
@@ -127,13 +133,18 @@ impl Buckets {
     }
 
     fn place(&self, charge: &Charge<'_>) -> Place {
-        let hash = self.secret.hash(charge.key) ^ charge.policy.hash();
+        let hash = self.hash(charge);
         if charge.quota.algorithm() == Algorithm::Gcra {
             return Place { set: SetNumber::Paced(self.paced.index(hash)), hash };
         }
         // Windows of another length are another count. A pace can change while its bucket stays.
         let hash = hash.wrapping_add(charge.quota.period_ns().wrapping_mul(0x9e37_79b9_7f4a_7c15));
         Place { set: SetNumber::Windows(self.windows().index(hash)), hash }
+    }
+
+    #[inline]
+    fn hash(&self, charge: &Charge<'_>) -> u64 {
+        self.secret.hash(charge.key) ^ charge.policy.hash()
     }
 
     fn lock(&self, set: SetNumber) -> Locked<'_> {

@@ -40,7 +40,7 @@ pub(crate) fn standing(quota: &Quota, arrival: u64, now: u64) -> Standing {
     Standing { available: u32::try_from(left).unwrap_or(u32::MAX), next_in, full_in: owed, ..Standing::default() }
 }
 
-/// How far ahead of now the arrival time may lie: the whole burst.
+/// How far ahead of now the arrival time may lie: the whole burst, which a quota sees to be no more than a century.
 fn capacity(quota: &Quota) -> u64 {
-    quota.interval_ns().saturating_mul(u64::from(quota.burst_size()))
+    quota.interval_ns() * u64::from(quota.burst_size())
 }

@@ -155,7 +155,16 @@ impl fmt::Debug for Key {
 /// Whether a byte of a text stands for itself. `|` is left to [`Key::join`], `=` to addresses and digests, `%` to the
 /// escapes.
 fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !matches!(byte, b'|' | b'=' | b'%')
+    const PLAIN: [bool; 256] = {
+        let mut plain = [false; 256];
+        let mut byte = b'!';
+        while byte <= b'~' {
+            plain[byte as usize] = !matches!(byte, b'|' | b'=' | b'%');
+            byte += 1;
+        }
+        plain
+    };
+    PLAIN[usize::from(byte)]
 }
 
 fn escape<const N: usize>(bytes: &[u8], out: &mut SmallVec<[u8; N]>) {

@@ -68,8 +68,11 @@ impl Memory {
         self.0.buckets.bytes()
     }
 
+    #[inline]
     fn now(&self) -> u64 {
-        self.0.began_wall.saturating_add(nanos(self.0.began.elapsed()))
+        let elapsed = self.0.began.elapsed();
+        // Nobody waits for the five hundred years after which this would be too large.
+        self.0.began_wall + elapsed.as_secs() * 1_000_000_000 + u64::from(elapsed.subsec_nanos())
     }
 }
 
@@ -88,6 +91,7 @@ impl fmt::Debug for Memory {
 impl Throttle for Memory {
     type Deciding = Ready<Result<Decision, Unavailable>>;
 
+    #[inline(always)]
     fn decide(&self, charges: &[Charge<'_>]) -> Self::Deciding {
         ready(Ok(self.0.buckets.step(charges, Step::Take, self.now())))
     }

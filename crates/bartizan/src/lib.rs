@@ -12,14 +12,28 @@ pub mod bridge;
 
 #[cfg(feature = "access_log")]
 pub mod access_log;
+#[cfg(feature = "circuit_breaker")]
+pub mod circuit_breaker;
+#[cfg(feature = "concurrency_limit")]
+pub mod concurrency_limit;
+#[cfg(feature = "deadline")]
+pub mod deadline;
+#[cfg(feature = "fallback")]
+pub mod fallback;
+#[cfg(feature = "fault")]
+pub mod fault;
 #[cfg(feature = "rate_limit")]
 pub mod rate_limit;
 #[cfg(feature = "request_id")]
 pub mod request_id;
+#[cfg(feature = "retry")]
+pub mod retry;
 #[cfg(feature = "tenant")]
 pub mod tenant;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "timeout")]
+pub mod timeout;
 
 pub use crate::shared::{
     CidrError, Deadline, End, Flag, Member, Notes, PeerAddr, Problem, Refusal, RequestId, ResponseBody, TrustedProxies,

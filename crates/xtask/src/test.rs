@@ -19,16 +19,19 @@ pub(crate) fn all() -> Done {
 fn check_models() -> Done {
     let target = Workspace::read()?.target.join("loom");
     let flags = format!("{} --cfg bartizan_loom", env::var("RUSTFLAGS").unwrap_or_default());
-    let loom = |last: &[&str]| -> Command {
-        let mut command = cargo(["test", "--package", "bartizan-store", "--release", "--lib", "loom"]);
-        command.args(last).env("RUSTFLAGS", flags.trim()).env("CARGO_TARGET_DIR", &target);
-        command
-    };
-    run("model checks of the store, under loom", &mut loom(&[]))?;
-    // A filter that matches nothing is a success to cargo. It is none to us.
-    let listed = output_of(&mut loom(&["--", "--list"]))?;
-    if !listed.lines().any(|line| line.ends_with(": test")) {
-        return Err(Failure::new("no model check ran: bartizan-store has no test whose path contains `loom`"));
+    for (package, features) in [("bartizan-store", ""), ("bartizan", "circuit_breaker,concurrency_limit,retry")] {
+        let loom = |last: &[&str]| -> Command {
+            let what = ["test", "--package", package, "--features", features, "--release", "--lib", "loom"];
+            let mut command = cargo(what);
+            command.args(last).env("RUSTFLAGS", flags.trim()).env("CARGO_TARGET_DIR", &target);
+            command
+        };
+        run(&format!("model checks of {package}, under loom"), &mut loom(&[]))?;
+        // A filter that matches nothing is a success to cargo. It is none to us.
+        let listed = output_of(&mut loom(&["--", "--list"]))?;
+        if !listed.lines().any(|line| line.ends_with(": test")) {
+            return Err(Failure::new(format!("no model check ran: {package} has no test whose path contains `loom`")));
+        }
     }
     Ok(())
 }

@@ -43,9 +43,11 @@ impl Entry {
         record
     }
 
-    /// The span that the service runs in.
-    pub(super) fn span(&self) -> Option<&Span> {
-        self.0.span.as_ref()
+    /// Runs a part of the service in its span, if it has one.
+    #[inline]
+    pub(super) fn in_span<T>(&self, f: impl FnOnce() -> T) -> T {
+        let _entered = self.0.span.as_ref().map(Span::enter);
+        f()
     }
 
     /// Notes the head of the response.
@@ -73,11 +75,16 @@ impl Watch for Entry {
     fn end(self, end: End) {
         let ended = self.ended(end);
         let Self(mut record) = self;
+        let noted = record.notes.recycle();
+        let is_free = noted.is_some();
         if let Some(log) = record.log.take() {
-            let noted = record.notes.lock().clone();
+            let noted = noted.unwrap_or_else(|| record.notes.lock().clone());
             log.write(&Line::of(&log, &record, &noted, ended, Instant::now()));
         }
-        spare::give_back(record);
+        // Somebody who still holds the notes could write into those of another request.
+        if is_free {
+            spare::give_back(record);
+        }
     }
 }
 

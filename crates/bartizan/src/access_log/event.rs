@@ -1,7 +1,7 @@
 //! A line as one `tracing` event, and the span that a request runs in.
 
 use super::{
-    format::push_address,
+    format::{micros, push_address},
     level::Level,
     line::{Line, Names, known, push_flags},
     log::with_buffer,
@@ -100,5 +100,5 @@ pub(super) fn span<B>(request: &Request<B>) -> Span {
 /// Milliseconds with three decimals, like those of the other formats.
 #[allow(clippy::cast_precision_loss, reason = "exact for the next 285 years")]
 fn millis(time: std::time::Duration) -> f64 {
-    time.as_micros() as f64 / 1000.0
+    micros(time) as f64 / 1000.0
 }

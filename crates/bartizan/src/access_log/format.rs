@@ -50,9 +50,12 @@ impl Format {
 
 /// Appends what a JSON string of this text holds between its quotes. What is not UTF-8 becomes `U+FFFD`.
 pub(super) fn push_json_text(out: &mut Vec<u8>, text: &[u8]) {
-    if is_plain(text) {
-        return out.extend_from_slice(text);
-    }
+    if is_plain(text) { out.extend_from_slice(text) } else { push_escaped(out, text) }
+}
+
+// Kept out of the way, so that what is usual stays small.
+#[cold]
+fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {
     for_each_json_piece(&String::from_utf8_lossy(text), |piece| out.extend_from_slice(piece.as_bytes()));
 }
 
@@ -68,6 +71,7 @@ pub(super) fn push_number(out: &mut Vec<u8>, number: u64) {
     push_large(out, number);
 }
 
+#[cold]
 fn push_large(out: &mut Vec<u8>, number: u64) {
     let mut text = [0; 20];
     let mut at = text.len();
@@ -133,9 +137,23 @@ fn push_start<const N: usize>(out: &mut Vec<u8>, bytes: &[u8; N], len: usize) {
 
 /// Appends a time in milliseconds, with three decimals: `12.345`.
 pub(super) fn push_millis(out: &mut Vec<u8>, time: Duration) {
-    push_number(out, time.as_secs().saturating_mul(1000).saturating_add(time.subsec_millis().into()));
-    let [a, b, c] = three_digits(time.subsec_micros().into());
-    out.extend_from_slice(&[b'.', a, b, c]);
+    let micros = micros(time);
+    let millis = micros / 1000;
+    let (whole, len) = if millis < 1000 {
+        small(millis)
+    } else {
+        push_large(out, millis);
+        (*b".000", 0)
+    };
+    let mut text = [0; 8];
+    text[..4].copy_from_slice(&whole);
+    text[len + 1..len + 5].copy_from_slice(&digits(micros));
+    push_start(out, &text, len + 4);
+}
+
+/// All of it in microseconds, in 64 bits, which last for half a million years.
+pub(super) fn micros(time: Duration) -> u64 {
+    time.as_secs().saturating_mul(1_000_000).saturating_add(time.subsec_micros().into())
 }
 
 pub(super) fn push_address(out: &mut Vec<u8>, address: IpAddr) {

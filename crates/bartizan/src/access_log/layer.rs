@@ -22,7 +22,6 @@ use std::{
 };
 use tower_layer::Layer;
 use tower_service::Service;
-use tracing::Span;
 
 /// Logs each request when its last byte has left. See the [module](super).
 #[derive(Clone, Debug)]
@@ -239,9 +238,10 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let entry = Entry::open(&self.log, &mut request);
-        let entered = entry.as_ref().and_then(Entry::span).map(Span::enter);
-        let inner = self.inner.call(request);
-        drop(entered);
+        let inner = match &entry {
+            None => self.inner.call(request),
+            Some(entry) => entry.in_span(|| self.inner.call(request)),
+        };
         ResponseFuture { inner, entry }
     }
 }
@@ -257,26 +257,20 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let entered = this.entry.as_ref().and_then(Entry::span).map(Span::enter);
-        let result = ready!(this.inner.poll(cx));
-        drop(entered);
-        let mut entry = this.entry.take();
-        match result {
+        let Some(entry) = this.entry else {
+            return this.inner.poll(cx).map_ok(|response| response.map(ResponseBody::inner));
+        };
+        let result = ready!(entry.in_span(|| this.inner.poll(cx)));
+        let mut entry = this.entry.take().expect("it was there a line ago");
+        Poll::Ready(match result {
             Ok(response) => {
-                if let Some(entry) = &mut entry {
-                    entry.answered(&response);
-                }
-                Poll::Ready(Ok(response.map(|body| match entry {
-                    Some(entry) => ResponseBody::inner(body).watched_by(entry),
-                    None => ResponseBody::inner(body),
-                })))
+                entry.answered(&response);
+                Ok(response.map(|body| ResponseBody::inner(body).watched_by(entry)))
             }
             Err(error) => {
-                if let Some(entry) = entry {
-                    entry.end(End::Failed);
-                }
-                Poll::Ready(Err(error))
+                entry.end(End::Failed);
+                Err(error)
             }
-        }
+        })
     }
 }

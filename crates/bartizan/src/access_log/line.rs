@@ -239,7 +239,9 @@ fn flags(record: &Record, noted: &Noted, ended: Ended, route_is_missing: bool) -
     let mut flags = noted.flags;
     let mut set = |flag: Flag, on: bool| flags |= if on { flag as u16 } else { 0 };
     set(Flag::ClientGone, ended == Ended::ClientGone);
-    set(Flag::RateLimited, record.refusal.is_some_and(|refusal| refusal.error_type() == "rate_limited"));
+    let is_refused_as = |error_type| record.refusal.is_some_and(|refusal| refusal.error_type() == error_type);
+    set(Flag::RateLimited, is_refused_as("rate_limited"));
+    set(Flag::DeadlinePassed, is_refused_as("deadline"));
     set(Flag::NoRoute, route_is_missing && record.status == Some(StatusCode::NOT_FOUND));
     flags
 }

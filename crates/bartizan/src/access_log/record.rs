@@ -1,7 +1,7 @@
 //! What is known of one request, from its head to its end.
 
 use super::log::Log;
-use crate::shared::{Context, Notes, Refusal, is_plain, with_head};
+use crate::shared::{Context, Notes, Refusal, with_head};
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Version, header, request};
 use http_body::Body;
 use std::{net::IpAddr, sync::Arc, time::Duration};
@@ -154,10 +154,8 @@ impl Record {
         }
     }
 
-    /// Forgets everything but its room, for the next request. `None` if somebody still holds the notes and could
-    /// write into those of another request.
-    pub(super) fn recycle(&mut self) -> Option<()> {
-        self.notes.recycle()?;
+    /// Forgets everything but its room and the notes, for the next request.
+    pub(super) fn recycle(&mut self) {
         for text in [&mut self.user, &mut self.route, &mut self.path, &mut self.query, &mut self.referer] {
             text.clear();
             text.shrink_to(ROOM_TO_KEEP);
@@ -167,7 +165,6 @@ impl Record {
         self.span = None;
         (self.status, self.refusal, self.head_after) = (None, None, None);
         (self.bytes_out, self.sends) = (0, Sends::UntilTheEnd);
-        Some(())
     }
 }
 
@@ -187,7 +184,7 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 /// Appends a field as text, of which at most `longest` bytes; what is not UTF-8 becomes `U+FFFD`.
 fn copy_field(headers: &HeaderMap, name: &HeaderName, longest: usize, out: &mut Vec<u8>) {
     let Some(value) = headers.get(name) else { return };
-    if value.len() <= longest && is_plain(value.as_bytes()) {
+    if value.len() <= longest && value.as_bytes().is_ascii() {
         return out.extend_from_slice(value.as_bytes());
     }
     for chunk in value.as_bytes().utf8_chunks() {

@@ -85,6 +85,7 @@ impl Redact {
         }
     }
 
+    #[cold]
     fn query_by_names(&self, query: &str, out: &mut String) {
         let mut rest = query;
         while !rest.is_empty() {
@@ -124,14 +125,17 @@ impl Redact {
         let may_end = |at: usize| {
             at >= 2 && is_final(at - 1) && self.second_last & letter(query[at - 2]) != 0 || at == 1 && is_final(0)
         };
-        !may_begin(0)
-            && query.iter().enumerate().all(|(at, &byte)| match KINDS[usize::from(byte)] {
-                Kind::Plain => true,
-                Kind::Separator => !may_begin(at + 1),
-                Kind::End => !may_end(at),
-                Kind::Dash => !(may_begin(at + 1) || is_final(at + 1) || at > 0 && is_final(at - 1)),
-                Kind::Inside => false,
-            })
+        let is_harmless_at = |at: usize| match query[at] {
+            // Behind it a name begins.
+            b'&' | b';' => !may_begin(at + 1),
+            // In front of it a name ends.
+            b'=' => !may_end(at),
+            // It does not count, so what is next to it may be the first letter or the last.
+            b'-' | b'_' => !(may_begin(at + 1) || is_final(at + 1) || at > 0 && is_final(at - 1)),
+            // It stands for another byte, or a part of a name begins behind it.
+            _ => false,
+        };
+        !may_begin(0) && (0..query.len()).all(|at| !IS_MARK[usize::from(query[at])] || is_harmless_at(at))
     }
 
     /// Whether the value under this name is hidden. The name is read as a server reads it: with its escapes decoded, and
@@ -163,36 +167,16 @@ impl Redact {
     }
 }
 
-/// What a byte of a query does to the names in it.
-#[derive(Clone, Copy)]
-enum Kind {
-    Plain,
-    /// Behind it a name begins.
-    Separator,
-    /// In front of it a name ends.
-    End,
-    /// It does not count, so what is next to it may be the first letter or the last.
-    Dash,
-    /// It stands for another byte, or a part of a name begins behind it.
-    Inside,
-}
-
-/// As a table: every byte of every query is looked up.
+/// The bytes of a query that do something to the names in it, as a table: every byte of every query is looked up.
 #[allow(clippy::cast_possible_truncation, reason = "bytes count up to 255")]
-const KINDS: [Kind; 256] = {
-    let mut kinds = [Kind::Plain; 256];
+const IS_MARK: [bool; 256] = {
+    let mut marks = [false; 256];
     let mut byte = 0;
     while byte < 256 {
-        kinds[byte] = match byte as u8 {
-            b'&' | b';' => Kind::Separator,
-            b'=' => Kind::End,
-            b'-' | b'_' => Kind::Dash,
-            b'%' | b'[' | b']' | b'.' => Kind::Inside,
-            _ => Kind::Plain,
-        };
+        marks[byte] = matches!(byte as u8, b'&' | b';' | b'=' | b'-' | b'_' | b'%' | b'[' | b']' | b'.');
         byte += 1;
     }
-    kinds
+    marks
 };
 
 /// A bit for each letter, and a common one for some other bytes.

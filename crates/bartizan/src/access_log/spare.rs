@@ -18,11 +18,9 @@ pub(super) fn take() -> Box<Record> {
     spare.ok().flatten().unwrap_or_else(|| Box::new(Record::new()))
 }
 
-/// Keeps a record for later, if it can be emptied and is not one too many. A thread that is just ending keeps none.
+/// Keeps a record for later, unless it is one too many. A thread that is just ending keeps none.
 pub(super) fn give_back(mut record: Box<Record>) {
-    if record.recycle().is_none() {
-        return;
-    }
+    record.recycle();
     let _ = SPARE.try_with(|spare| {
         if let Ok(mut spare) = spare.try_borrow_mut()
             && spare.len() < MOST

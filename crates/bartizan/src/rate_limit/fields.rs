@@ -171,10 +171,11 @@ impl Told {
     pub(super) fn write(self, headers: &mut HeaderMap) {
         match self {
             Self::Draft11 { policy, limit } => {
-                for (name, value) in [(RATELIMIT_POLICY, policy), (RATELIMIT, limit)] {
-                    if let Some(value) = value {
-                        headers.append(name, value);
-                    }
+                if let Some(policy) = policy {
+                    headers.append(RATELIMIT_POLICY, policy);
+                }
+                if let Some(limit) = limit {
+                    headers.append(RATELIMIT, limit);
                 }
             }
             Self::Numbers { names, values } => {

@@ -1,17 +1,16 @@
 //! The response of a limited request.
 
 use super::{
+    body::LimitedBody,
     limiter::{Charged, Judged, Limiter, Pending},
-    settle::Settlement,
 };
-use crate::shared::ResponseBody;
 use bartizan_store::Throttle;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use std::{
-    fmt, mem,
+    fmt,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -36,12 +35,23 @@ pin_project! {
     where
         T: Throttle,
     {
-        /// The inner service is at work.
-        Calling { #[pin] future: F, charged: Charged<T> },
+        /// The inner service is at work, and nothing is left to do afterwards.
+        Calling { #[pin] future: F },
+        /// The inner service is at work. Boxed, so that those who leave nothing to do carry no room for it.
+        Charging { charging: Pin<Box<Charging<T, F>>> },
         /// Nothing is left but to hand this over.
         Refused { response: Option<Box<Response<Bytes>>> },
         /// The store has not answered yet, a plan is being looked up, or it is not this request's turn.
         Undecided { held: Option<Box<Held<S, T, B>>> },
+    }
+}
+
+pin_project! {
+    /// The inner service at work for a request that leaves something to do when its response comes.
+    struct Charging<T: Throttle, F> {
+        #[pin]
+        future: F,
+        charged: Option<Charged<T>>,
     }
 }
 
@@ -60,12 +70,17 @@ where
     S: Service<Request<B>>,
     T: Throttle,
 {
-    pub(super) fn calling(future: S::Future, charged: Charged<T>) -> Self {
-        Self { state: State::Calling { future, charged } }
+    #[inline]
+    pub(super) fn calling(future: S::Future) -> Self {
+        Self { state: State::Calling { future } }
     }
 
-    pub(super) fn refused(response: Response<Bytes>) -> Self {
-        Self { state: State::Refused { response: Some(Box::new(response)) } }
+    pub(super) fn charging(future: S::Future, charged: Charged<T>) -> Self {
+        Self { state: State::charging(future, charged) }
+    }
+
+    pub(super) fn refused(response: Box<Response<Bytes>>) -> Self {
+        Self { state: State::Refused { response: Some(response) } }
     }
 
     pub(super) fn undecided(pending: Pending<T>, service: S, request: Request<B>, limiter: Arc<Limiter<T>>) -> Self {
@@ -79,42 +94,91 @@ where
     T: Throttle + Clone,
     R: Body,
 {
-    type Output = Result<Response<ResponseBody<R, Settlement<T>>>, S::Error>;
+    type Output = Result<Response<LimitedBody<R, T>>, S::Error>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.as_mut().project().state.project() {
+            StateProj::Calling { future } => future.poll(cx).map_ok(|response| response.map(LimitedBody::inner)),
+            _ => self.poll_other(cx),
+        }
+    }
+}
+
+impl<S, T, B, R> ResponseFuture<S, T, B>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    T: Throttle + Clone,
+    R: Body,
+{
+    /// What few requests come to, apart from what most do, which so is short enough to be inlined.
+    #[inline(never)]
+    fn poll_other(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
+        let mut state = self.as_mut().project().state;
+        let next = match state.as_mut().project() {
+            StateProj::Calling { .. } => return self.poll(cx),
+            StateProj::Charging { charging } => return charging.as_mut().poll(cx),
+            StateProj::Refused { response } => {
+                let response = response.take().expect("polled after it was ready");
+                return Poll::Ready(Ok(response.map(LimitedBody::own)));
+            }
+            StateProj::Undecided { held } => {
+                let pending = &mut held.as_mut().expect("a decision is made once").pending;
+                let judged = ready!(pending.as_mut().poll(cx));
+                held.take().expect("it was there just now").proceed(judged)
+            }
+        };
+        state.set(next);
+        self.poll(cx)
+    }
+}
+
+impl<S, T, B, F> State<S, T, B, F>
+where
+    T: Throttle,
+{
+    fn charging(future: F, charged: Charged<T>) -> Self {
+        Self::Charging { charging: Box::pin(Charging { future, charged: Some(charged) }) }
+    }
+}
+
+impl<S, T, B> Held<S, T, B>
+where
+    S: Service<Request<B>>,
+    T: Throttle + Clone,
+{
+    fn proceed(self, judged: Judged<T>) -> State<S, T, B, S::Future> {
+        let Self { mut service, request, limiter, .. } = self;
+        match judged {
+            Judged::Pass => State::Calling { future: service.call(request) },
+            Judged::Charge(charged) => State::charging(service.call(request), charged),
+            Judged::Refuse(refused, told) => {
+                let (mut head, _) = request.into_parts();
+                State::Refused { response: Some(limiter.respond(&refused, told, &mut head)) }
+            }
+        }
+    }
+}
+
+impl<T, F, R, E> Future for Charging<T, F>
+where
+    T: Throttle + Clone,
+    F: Future<Output = Result<Response<R>, E>>,
+    R: Body,
+{
+    type Output = Result<Response<LimitedBody<R, T>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
-        loop {
-            let next = match state.as_mut().project() {
-                StateProj::Calling { future, charged } => {
-                    let answer = ready!(future.poll(cx));
-                    let charged = mem::take(charged);
-                    return Poll::Ready(match answer {
-                        Ok(response) => Ok(charged.respond(response)),
-                        Err(error) => {
-                            charged.fail();
-                            Err(error)
-                        }
-                    });
-                }
-                StateProj::Refused { response } => {
-                    let response = response.take().expect("polled after it was ready");
-                    return Poll::Ready(Ok(response.map(ResponseBody::own)));
-                }
-                StateProj::Undecided { held } => {
-                    let pending = &mut held.as_mut().expect("a decision is made once").pending;
-                    let judged = ready!(pending.as_mut().poll(cx));
-                    let Held { mut service, request, limiter, .. } = *held.take().expect("it was there just now");
-                    match judged {
-                        Judged::Pass(charged) => State::Calling { future: service.call(request), charged },
-                        Judged::Refuse(refused, told) => {
-                            let (mut head, _) = request.into_parts();
-                            State::Refused { response: Some(Box::new(limiter.respond(&refused, told, &mut head))) }
-                        }
-                    }
-                }
-            };
-            state.set(next);
-        }
+        let this = self.project();
+        let answer = ready!(this.future.poll(cx));
+        let charged = this.charged.take().expect("polled after it was ready");
+        Poll::Ready(match answer {
+            Ok(response) => Ok(charged.respond(response)),
+            Err(error) => {
+                charged.fail();
+                Err(error)
+            }
+        })
     }
 }
 

@@ -1,53 +1,141 @@
-//! By what to count: functions of the head, for [`key_by`](super::RateLimitLayer::key_by).
+//! By what to count, for [`key_by`](super::RateLimitLayer::key_by): what most services need, and any function of the
+//! head.
 //!
-//! A function answers `None` when the head lacks what it looks for. Nothing that an untrusted peer sends changes the
-//! key of [`client`]; a key from a header is worth what whoever writes that header is worth.
+//! A head may lack what is looked for, and then has no key. Nothing that an untrusted peer sends changes the key of
+//! [`client`]; a key from a header is worth what whoever writes that header is worth.
 
+use super::head::Head;
 use crate::shared::{Single, TrustedProxies, single};
 use bartizan_store::Key;
 use http::{HeaderName, request::Parts};
+use std::{fmt, sync::Arc};
+
+/// By what to count. Any `Fn(&Parts) -> Option<Key>` will do.
+///
+/// ```
+/// use bartizan::rate_limit::{Key, Quota, RateLimitLayer};
+/// use http::request::Parts;
+///
+/// let layer = RateLimitLayer::new(Quota::per_second(10)).key_by(|head: &Parts| Some(Key::new(head.uri.host()?)));
+/// # let _ = layer;
+/// ```
+#[derive(Clone)]
+pub struct KeyBy(Kind);
+
+/// What a request need not be taken apart for, and functions.
+#[derive(Clone)]
+enum Kind {
+    Client(TrustedProxies),
+    Header(HeaderName),
+    Method,
+    Path,
+    Global,
+    Both(Arc<[KeyBy; 2]>),
+    Fn(Arc<dyn Fn(&Parts) -> Option<Key> + Send + Sync>),
+}
 
 /// The client's address: an address of IPv4, or the /64 of one of IPv6.
-pub fn client(proxies: TrustedProxies) -> impl Fn(&Parts) -> Option<Key> + Send + Sync + 'static {
-    move |head| proxies.client(head).map(Key::ip)
+#[must_use]
+pub fn client(proxies: TrustedProxies) -> KeyBy {
+    KeyBy(Kind::Client(proxies))
 }
 
 /// The value of a header, if it is there and not empty. Requests that send it on several lines, so that nobody can tell
 /// which one is meant, share one bucket.
-pub fn header(name: HeaderName) -> impl Fn(&Parts) -> Option<Key> + Send + Sync + 'static {
-    move |head| match single(&head.headers, &name) {
+#[must_use]
+pub fn header(name: HeaderName) -> KeyBy {
+    KeyBy(Kind::Header(name))
+}
+
+/// The method.
+#[must_use]
+pub fn method() -> KeyBy {
+    KeyBy(Kind::Method)
+}
+
+/// The path. Where paths hold ids, count by the route instead: `key::of(matched_path)`.
+#[must_use]
+pub fn path() -> KeyBy {
+    KeyBy(Kind::Path)
+}
+
+/// Everybody in one bucket.
+#[must_use]
+pub fn global() -> KeyBy {
+    KeyBy(Kind::Global)
+}
+
+/// Any text that a function finds in the head.
+pub fn of<T: AsRef<[u8]>>(text: impl Fn(&Parts) -> Option<T> + Send + Sync + 'static) -> KeyBy {
+    (move |head: &Parts| text(head).map(Key::new)).into()
+}
+
+/// Two keys together, such as tenant and route; none if either is missing. Nest it for three.
+pub fn both(one: impl Into<KeyBy>, other: impl Into<KeyBy>) -> KeyBy {
+    KeyBy(Kind::Both(Arc::new([one.into(), other.into()])))
+}
+
+// ===== impl KeyBy =====
+
+impl KeyBy {
+    /// The key of the request with this head, if it has one; for functions of your own that fall back on it, say.
+    #[must_use]
+    pub fn read(&self, head: &Parts) -> Option<Key> {
+        self.read_in(&head.into())
+    }
+
+    #[inline]
+    pub(super) fn read_in(&self, head: &Head<'_>) -> Option<Key> {
+        match &self.0 {
+            Kind::Client(proxies) => head.client(proxies).map(Key::ip),
+            Kind::Header(name) => of_header(head, name),
+            Kind::Method => Some(Key::new(head.method.as_str())),
+            Kind::Path => Some(Key::new(head.uri.path())),
+            Kind::Global => Some(Key::GLOBAL),
+            Kind::Both(both) => of_both(head, both),
+            Kind::Fn(key) => key(head.whole()),
+        }
+    }
+
+    /// Whether it has a function that wants to see the whole head.
+    pub(super) fn wants_heads(&self) -> bool {
+        match &self.0 {
+            Kind::Client(proxies) => proxies.wants_heads(),
+            Kind::Both(both) => both.iter().any(Self::wants_heads),
+            Kind::Fn(_) => true,
+            Kind::Header(_) | Kind::Method | Kind::Path | Kind::Global => false,
+        }
+    }
+}
+
+impl<F: Fn(&Parts) -> Option<Key> + Send + Sync + 'static> From<F> for KeyBy {
+    fn from(key: F) -> Self {
+        Self(Kind::Fn(Arc::new(key)))
+    }
+}
+
+impl fmt::Debug for KeyBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Client(_) => f.write_str("client"),
+            Kind::Header(name) => write!(f, "header {name}"),
+            Kind::Method => f.write_str("method"),
+            Kind::Path => f.write_str("path"),
+            Kind::Global => f.write_str("global"),
+            Kind::Both(both) => write!(f, "{:?} and {:?}", both[0], both[1]),
+            Kind::Fn(_) => f.write_str("function"),
+        }
+    }
+}
+
+fn of_header(head: &Head<'_>, name: &HeaderName) -> Option<Key> {
+    match single(head.headers, name) {
         Single::One(value) if !value.is_empty() => Some(Key::new(value)),
         Single::One(_) | Single::Absent => None,
         Single::Several => Some(Key::GLOBAL),
     }
 }
 
-/// The method.
-pub fn method() -> impl Fn(&Parts) -> Option<Key> + Send + Sync + 'static {
-    |head| Some(Key::new(head.method.as_str()))
-}
-
-/// The path. Where paths hold ids, count by the route instead: `key::of(matched_path)`.
-pub fn path() -> impl Fn(&Parts) -> Option<Key> + Send + Sync + 'static {
-    |head| Some(Key::new(head.uri.path()))
-}
-
-/// Everybody in one bucket.
-pub fn global() -> impl Fn(&Parts) -> Option<Key> + Send + Sync + 'static {
-    |_| Some(Key::GLOBAL)
-}
-
-/// Any text that a function finds in the head.
-pub fn of<T: AsRef<[u8]>>(
-    text: impl Fn(&Parts) -> Option<T> + Send + Sync + 'static,
-) -> impl Fn(&Parts) -> Option<Key> + Send + Sync + 'static {
-    move |head| text(head).map(Key::new)
-}
-
-/// Two keys together, such as tenant and route; `None` if either is. Nest it for three.
-pub fn both(
-    one: impl Fn(&Parts) -> Option<Key> + Send + Sync + 'static,
-    other: impl Fn(&Parts) -> Option<Key> + Send + Sync + 'static,
-) -> impl Fn(&Parts) -> Option<Key> + Send + Sync + 'static {
-    move |head| Some(Key::join([one(head)?, other(head)?]))
+fn of_both(head: &Head<'_>, [one, other]: &[KeyBy; 2]) -> Option<Key> {
+    Some(Key::join([one.read_in(head)?, other.read_in(head)?]))
 }

@@ -1,22 +1,23 @@
 //! How the limiter plugs in.
 
 use super::{
+    body::LimitedBody,
     event::Event,
     fields::Fields,
     future::ResponseFuture,
-    key,
+    head::Head,
+    key::{self, KeyBy},
     limiter::{Asked, Judged, Limiter},
     policy::Policy,
     refusal::Refused,
     rules::{MissingKey, Patience, Rules},
-    settle::{Outcome, Settlement},
+    settle::Outcome,
 };
-use crate::shared::{OnRefusal, ResponseBody, TrustedProxies};
-use bartizan_store::{Key, Memory, Throttle};
+use crate::shared::{OnRefusal, TrustedProxies, with_head};
+use bartizan_store::{Memory, Throttle};
 use bytes::Bytes;
 use http::{Request, Response, request::Parts};
 use http_body::Body;
-use smallvec::smallvec;
 use std::{
     fmt, mem,
     sync::Arc,
@@ -46,8 +47,8 @@ impl RateLimitLayer {
     /// 100 000 clients at once (3.5 MiB). A [`Quota`](super::Quota) will do for a policy.
     pub fn new(policy: impl Into<Policy>) -> Self {
         let rules = Rules {
-            policies: smallvec![policy.into()],
-            key: Arc::new(key::client(TrustedProxies::none())),
+            policies: vec![policy.into()],
+            key: key::client(TrustedProxies::none()),
             cost: None,
             missing: MissingKey::Share,
             exempt: None,
@@ -86,10 +87,11 @@ impl<T: Throttle + Clone> RateLimitLayer<T> {
         self.with(|rules| rules.policies.push(policy))
     }
 
-    /// Whose bucket a request takes from: see [`key`]. By default the peer's, without believing any forwarding field.
+    /// Whose bucket a request takes from: one of [`key`], or a function `Fn(&Parts) -> Option<Key>`, for which requests
+    /// lend their heads. By default the peer's, without believing any forwarding field.
     #[must_use]
-    pub fn key_by(self, key: impl Fn(&Parts) -> Option<Key> + Send + Sync + 'static) -> Self {
-        self.with(|rules| rules.key = Arc::new(key))
+    pub fn key_by(self, key: impl Into<KeyBy>) -> Self {
+        self.with(|rules| rules.key = key.into())
     }
 
     /// How much a request takes; 1 by default. What costs more than a burst is refused with 403, as it can never pass.
@@ -196,7 +198,7 @@ where
     T: Throttle + Clone,
     R: Body,
 {
-    type Response = Response<ResponseBody<R, Settlement<T>>>;
+    type Response = Response<LimitedBody<R, T>>;
     type Error = S::Error;
     type Future = ResponseFuture<S, T, B>;
 
@@ -204,19 +206,22 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let (mut head, body) = request.into_parts();
-        match self.limiter.ask(&head) {
-            Asked::Judged(Judged::Pass(charged)) => {
-                ResponseFuture::calling(self.inner.call(Request::from_parts(head, body)), charged)
-            }
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let asked = if self.limiter.shape.wants_heads {
+            with_head(&mut request, |head| self.limiter.ask(&Head::from(&*head)))
+        } else {
+            self.limiter.ask(&Head::from(&request))
+        };
+        match asked {
+            Asked::Judged(Judged::Pass) => ResponseFuture::calling(self.inner.call(request)),
+            Asked::Judged(Judged::Charge(charged)) => ResponseFuture::charging(self.inner.call(request), charged),
             Asked::Judged(Judged::Refuse(refused, told)) => {
+                let (mut head, _) = request.into_parts();
                 ResponseFuture::refused(self.limiter.respond(&refused, told, &mut head))
             }
             Asked::Pending(pending) => {
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);
-                let request = Request::from_parts(head, body);
                 ResponseFuture::undecided(pending, ready, request, Arc::clone(&self.limiter))
             }
         }

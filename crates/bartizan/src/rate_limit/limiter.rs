@@ -1,15 +1,17 @@
 //! The limiter itself: asks the store, judges its answer.
 
 use super::{
+    body::LimitedBody,
     event::Event,
     fields::{Members, Told},
+    head::Head,
     policy::{Looking, Policy},
     queue::Lines,
     refusal::{Prepared, Reason, Refused, Violated},
-    rules::{Due, Dues, NoKey, Rules},
+    rules::{Due, Dues, NoKey, Rules, Shape},
     settle::Settlement,
 };
-use crate::shared::{Deadline, End, ResponseBody, Watch};
+use crate::shared::{Deadline, End, Watch};
 use bartizan_store::{Charge, Decision, Standing, Throttle, Unavailable, Verdict};
 use bytes::Bytes;
 use http::{Response, request::Parts};
@@ -29,6 +31,7 @@ pub(super) struct Limiter<T> {
     pub(super) rules: Rules,
     pub(super) store: T,
     pub(super) lines: Lines,
+    pub(super) shape: Shape,
     rendered: OnceLock<Rendered>,
 }
 
@@ -51,15 +54,16 @@ pub(super) enum Asked<T: Throttle> {
 pub(super) type Pending<T> = Pin<Box<dyn Future<Output = Judged<T>> + Send>>;
 
 /// What becomes of a request.
+#[allow(clippy::large_enum_variant, reason = "refusals are large, but must not allocate")]
 pub(super) enum Judged<T: Throttle> {
-    Pass(Charged<T>),
+    /// The usual: there is nothing left to do.
+    Pass,
+    Charge(Charged<T>),
     Refuse(Refused, Option<Told>),
 }
 
-/// What an admitted request leaves to do when its response comes: most often nothing, so that is kept small.
-pub(super) struct Charged<T: Throttle>(Option<Box<Rest<T>>>);
-
-struct Rest<T: Throttle> {
+/// What an admitted request leaves to do when its response comes.
+pub(super) struct Charged<T: Throttle> {
     told: Option<Told>,
     settlement: Option<Settlement<T>>,
 }
@@ -68,12 +72,14 @@ struct Rest<T: Throttle> {
 
 impl<T> Limiter<T> {
     pub(super) fn new(rules: Rules, store: T) -> Self {
-        Self { rules, store, lines: Lines::default(), rendered: OnceLock::new() }
+        let shape = rules.shape();
+        Self { rules, store, lines: Lines::default(), shape, rendered: OnceLock::new() }
     }
 
     /// Changes the rules, and what was rendered of them.
     pub(super) fn change(&mut self, change: impl FnOnce(&mut Rules)) {
         change(&mut self.rules);
+        self.shape = self.rules.shape();
         self.rendered = OnceLock::new();
     }
 
@@ -88,37 +94,36 @@ impl<T> Limiter<T> {
 impl<T: Throttle + Clone> Limiter<T> {
     /// Asks the store about a request with this head.
     #[inline]
-    pub(super) fn ask(self: &Arc<Self>, head: &Parts) -> Asked<T> {
-        if self.rules.exempt.as_ref().is_some_and(|exempt| exempt(head)) {
-            return Asked::Judged(self.exempt());
-        }
+    pub(super) fn ask(self: &Arc<Self>, head: &Head<'_>) -> Asked<T> {
         match &*self.rules.policies {
-            [policy] if !self.rules.is_patient() && !policy.is_looked_up() => self.ask_one(policy, head),
+            [policy] if self.shape.is_plain => self.ask_one(policy, head),
             _ => self.ask_all(head),
         }
     }
 
-    /// The way of most requests: one policy, a store that answers at once, and nothing to do afterwards.
+    /// The way of most requests: one policy that asks for no more than a key, and a store that answers at once.
     #[inline]
-    fn ask_one(self: &Arc<Self>, policy: &Policy, head: &Parts) -> Asked<T> {
-        let key = match self.rules.key(policy, head) {
-            Ok(Some(key)) => key,
-            Ok(None) => return Asked::Judged(self.exempt()),
-            Err(NoKey) => return Asked::Judged(self.refuse(Reason::NoKey, None, SmallVec::new(), None)),
+    fn ask_one(self: &Arc<Self>, policy: &Policy, head: &Head<'_>) -> Asked<T> {
+        let key = match self.rules.key_by(policy).read_in(head) {
+            Some(key) => key,
+            None => match self.rules.missing.key() {
+                Ok(Some(key)) => key,
+                Ok(None) => return Asked::Judged(self.exempt()),
+                Err(NoKey) => return Asked::Judged(self.refuse(Reason::NoKey, None, SmallVec::new(), None)),
+            },
         };
-        let (quota, cost) = (policy.quota(&key, head), self.rules.cost(policy, head));
-        let deciding = self.store.decide(&[Charge { policy: &policy.name, key: &key, quota, cost }]);
-        let due = || Due { policy: 0, key, quota, cost };
-        match decided(deciding) {
-            Ok(Ok(decision)) if decision.is_admitted() && self.rules.admits_silently() => {
-                Asked::Judged(Judged::Pass(Charged::NOTHING))
-            }
+        let due = || Due { policy: 0, key, quota: policy.quota, cost: 1 };
+        match decided(self.store.decide(&[Charge { policy: &policy.name, key: &key, quota: policy.quota, cost: 1 }])) {
+            Ok(Ok(decision)) if decision.is_admitted() && self.shape.admits_silently => Asked::Judged(Judged::Pass),
             Ok(decision) => Asked::Judged(self.judge(&[due()], decision)),
             Err(deciding) => Asked::Pending(Box::pin(Arc::clone(self).wait_for(smallvec![due()], deciding))),
         }
     }
 
-    fn ask_all(self: &Arc<Self>, head: &Parts) -> Asked<T> {
+    fn ask_all(self: &Arc<Self>, head: &Head<'_>) -> Asked<T> {
+        if self.rules.exempt.as_ref().is_some_and(|exempt| exempt(head.whole())) {
+            return Asked::Judged(self.exempt());
+        }
         let dues = match self.rules.dues(head) {
             Ok(dues) if dues.is_empty() => return Asked::Judged(self.exempt()),
             Ok(dues) => dues,
@@ -126,7 +131,7 @@ impl<T: Throttle + Clone> Limiter<T> {
         };
         if self.rules.is_patient() || self.rules.has_look_ups() {
             let look_ups = self.rules.look_ups(&dues, head);
-            let deadline = Deadline::of(&head.extensions);
+            let deadline = Deadline::of(head.extensions);
             return Asked::Pending(Box::pin(Arc::clone(self).take_time(dues, look_ups, deadline)));
         }
         let deciding = self.store.decide(&self.rules.charges(&dues));
@@ -174,7 +179,7 @@ impl<T: Throttle + Clone> Limiter<T> {
 
     fn exempt(&self) -> Judged<T> {
         self.rules.tell(&Event::Exempt);
-        Judged::Pass(Charged::NOTHING)
+        Judged::Pass
     }
 
     /// What becomes of a request that the store has decided about, or failed to.
@@ -185,7 +190,7 @@ impl<T: Throttle + Clone> Limiter<T> {
                 self.rules.tell(&Event::Unavailable(&error));
                 return match self.rules.refuse_when_unavailable {
                     true => self.refuse(Reason::Unavailable, Some(1), SmallVec::new(), None),
-                    false => Judged::Pass(Charged::NOTHING),
+                    false => Judged::Pass,
                 };
             }
         };
@@ -194,7 +199,10 @@ impl<T: Throttle + Clone> Limiter<T> {
                 self.rules.tell(&Event::Admitted(&decision));
                 let told = self.rules.fields.wanted(dues, decision.standings()).then(|| self.told(dues, &decision));
                 let settlement = self.rules.settles().then(|| Settlement::open(self, dues, &decision));
-                Judged::Pass(Charged::with(told.flatten(), settlement))
+                match (told.flatten(), settlement) {
+                    (None, None) => Judged::Pass,
+                    (told, settlement) => Judged::Charge(Charged { told, settlement }),
+                }
             }
             Verdict::Refused(wait) => {
                 let violates = |(_, standing): &(&Due, &Standing)| !standing.admits();
@@ -213,14 +221,14 @@ impl<T: Throttle + Clone> Limiter<T> {
         let refused = Refused { reason, retry_after, violated };
         if self.rules.shadow {
             self.rules.tell(&Event::WouldRefuse(&refused));
-            return Judged::Pass(Charged::NOTHING);
+            return Judged::Pass;
         }
         self.rules.tell(&Event::Refused(&refused));
         Judged::Refuse(refused, told)
     }
 
     /// The response to a refused request, of which nothing is left but its head.
-    pub(super) fn respond(&self, refused: &Refused, told: Option<Told>, head: &mut Parts) -> Response<Bytes> {
+    pub(super) fn respond(&self, refused: &Refused, told: Option<Told>, head: &mut Parts) -> Box<Response<Bytes>> {
         let mut response = refused.respond(&self.rules, &self.rendered().problems, head);
         if let Some(told) = told {
             told.write(response.headers_mut());
@@ -255,44 +263,22 @@ impl<T> fmt::Debug for Limiter<T> {
 // ===== impl Charged =====
 
 impl<T: Throttle> Charged<T> {
-    const NOTHING: Self = Self(None);
-
-    fn with(told: Option<Told>, settlement: Option<Settlement<T>>) -> Self {
-        Self((told.is_some() || settlement.is_some()).then(|| Box::new(Rest { told, settlement })))
-    }
-
     /// The service has failed.
     pub(super) fn fail(self) {
-        if let Some(settlement) = self.0.and_then(|rest| rest.settlement) {
+        if let Some(settlement) = self.settlement {
             settlement.end(End::Failed);
         }
     }
 
-    #[inline]
-    pub(super) fn respond<B: Body>(self, response: Response<B>) -> Response<ResponseBody<B, Settlement<T>>> {
-        match self.0 {
-            None => response.map(ResponseBody::inner),
-            Some(rest) => rest.respond(response),
-        }
-    }
-}
-
-impl<T: Throttle> Default for Charged<T> {
-    fn default() -> Self {
-        Self::NOTHING
-    }
-}
-
-impl<T: Throttle> Rest<T> {
     /// Adds the fields, and lets the settlement ride along with the body.
-    fn respond<B: Body>(self, mut response: Response<B>) -> Response<ResponseBody<B, Settlement<T>>> {
+    pub(super) fn respond<B: Body>(self, mut response: Response<B>) -> Response<LimitedBody<B, T>> {
         if let Some(told) = self.told {
             told.write(response.headers_mut());
         }
-        let Some(settlement) = self.settlement else { return response.map(ResponseBody::inner) };
+        let Some(settlement) = self.settlement else { return response.map(LimitedBody::inner) };
         let (head, body) = response.into_parts();
         let settlement = settlement.respond(head.clone());
-        Response::from_parts(head, ResponseBody::inner(body).watched_by(settlement))
+        Response::from_parts(head, LimitedBody::settled(body, settlement))
     }
 }
 

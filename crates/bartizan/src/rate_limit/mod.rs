@@ -72,9 +72,11 @@
 //! [draft-ietf-httpapi-ratelimit-headers-11]: https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/11/
 //! [`refuse_when_unavailable`]: RateLimitLayer::refuse_when_unavailable
 
+mod body;
 mod event;
 mod fields;
 mod future;
+mod head;
 pub mod key;
 mod layer;
 mod limiter;
@@ -89,12 +91,13 @@ mod turn;
 mod tests;
 
 pub use self::{
+    body::LimitedBody,
     event::Event,
     fields::{Fields, When},
     future::ResponseFuture,
     layer::{RateLimit, RateLimitLayer},
     policy::Policy,
     refusal::{Reason, Refused},
-    settle::{Outcome, Settlement},
+    settle::Outcome,
 };
 pub use bartizan_store::{Algorithm, Decision, Key, Memory, Quota, Scoped, Standing, Throttle, Unavailable};

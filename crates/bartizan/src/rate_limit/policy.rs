@@ -1,6 +1,6 @@
 //! A policy: a name, a quota, and whose it is.
 
-use super::settle::Outcome;
+use super::{head::Head, key::KeyBy, settle::Outcome};
 use bartizan_store::{Key, PolicyName, Quota};
 use http::request::Parts;
 use std::{borrow::Cow, fmt, future::Future, pin::Pin, sync::Arc};
@@ -33,7 +33,6 @@ pub(super) enum Plan {
 /// A quota that is being looked up.
 pub(super) type Looking = Pin<Box<dyn Future<Output = Option<Quota>> + Send>>;
 
-pub(super) type KeyBy = Arc<dyn Fn(&Parts) -> Option<Key> + Send + Sync>;
 pub(super) type CostBy = Arc<dyn Fn(&Parts) -> u32 + Send + Sync>;
 pub(super) type SettleBy = Arc<dyn Fn(&Outcome<'_>) -> u32 + Send + Sync>;
 
@@ -61,8 +60,8 @@ impl Policy {
 
     /// Whose bucket a request takes from. By default it is as the [layer](super::RateLimitLayer::key_by) says.
     #[must_use]
-    pub fn key_by(mut self, key: impl Fn(&Parts) -> Option<Key> + Send + Sync + 'static) -> Self {
-        self.key = Some(Arc::new(key));
+    pub fn key_by(mut self, key: impl Into<KeyBy>) -> Self {
+        self.key = Some(key.into());
         self
     }
 
@@ -112,10 +111,10 @@ impl Policy {
 
     /// The quota of this key, as far as it is known without looking it up.
     #[inline]
-    pub(super) fn quota(&self, key: &Key, head: &Parts) -> Quota {
+    pub(super) fn quota(&self, key: &Key, head: &Head<'_>) -> Quota {
         match &self.plan {
             Plan::Fixed | Plan::Looked(_) => self.quota,
-            Plan::Known(plan) => plan(key, head).unwrap_or(self.quota),
+            Plan::Known(plan) => plan(key, head.whole()).unwrap_or(self.quota),
         }
     }
 

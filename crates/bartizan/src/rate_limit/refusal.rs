@@ -61,15 +61,18 @@ impl Refused {
         self.violated.iter().map(PolicyName::as_str)
     }
 
-    /// The response: the user's, gRPC's, or a problem; with `Retry-After`, and marked as a refusal.
-    pub(super) fn respond(&self, rules: &Rules, prepared: &Prepared, head: &mut Parts) -> Response<Bytes> {
-        let mut response = match &rules.on_refusal {
+    /// The response: the user's, gRPC's, or a problem; with `Retry-After`, and marked as a refusal. Boxed at once, as it is
+    /// large, and has a way to go.
+    pub(super) fn respond(&self, rules: &Rules, prepared: &Prepared, head: &mut Parts) -> Box<Response<Bytes>> {
+        let mut response = Box::new(match &rules.on_refusal {
             Some(on_refusal) => on_refusal.answer(self, head),
             None if is_grpc(head) => self.grpc(),
             None => self.problem(rules, prepared, head),
-        };
-        if let Some(seconds) = self.retry_after {
-            response.headers_mut().entry(header::RETRY_AFTER).or_insert_with(|| seconds_value(seconds));
+        });
+        if let Some(seconds) = self.retry_after
+            && (rules.on_refusal.is_none() || !response.headers().contains_key(header::RETRY_AFTER))
+        {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds_value(seconds));
         }
         response.extensions_mut().insert(Refusal::new(self.reason.error_type()));
         response

@@ -3,7 +3,9 @@
 use super::{
     event::Event,
     fields::Fields,
-    policy::{CostBy, KeyBy, Looking, Plan, Policy, SettleBy},
+    head::Head,
+    key::KeyBy,
+    policy::{CostBy, Looking, Plan, Policy, SettleBy},
     queue::Bucket,
     refusal::Refused,
 };
@@ -17,7 +19,7 @@ use tokio::time::Instant;
 /// All that the user said, shared by every clone of the layer.
 #[derive(Clone)]
 pub(super) struct Rules {
-    pub(super) policies: SmallVec<[Policy; 1]>,
+    pub(super) policies: Vec<Policy>,
     pub(super) key: KeyBy,
     pub(super) cost: Option<CostBy>,
     pub(super) missing: MissingKey,
@@ -31,6 +33,17 @@ pub(super) struct Rules {
     pub(super) observe: Option<Arc<dyn Fn(&Event<'_>) + Send + Sync>>,
 }
 
+/// What the rules come to, worked out once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    /// A function wants to see whole heads of requests.
+    pub(super) wants_heads: bool,
+    /// There is one policy, which asks for no more than a key, and nobody waits.
+    pub(super) is_plain: bool,
+    /// An admitted request leaves nothing to do: no field, no settling, nobody to tell.
+    pub(super) admits_silently: bool,
+}
+
 /// What becomes of a request that has no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MissingKey {
@@ -40,6 +53,17 @@ pub(super) enum MissingKey {
     Skip,
     /// It is refused.
     Refuse,
+}
+
+impl MissingKey {
+    /// The key of a request that has none.
+    pub(super) fn key(self) -> Result<Option<Key>, NoKey> {
+        match self {
+            Self::Share => Ok(Some(Key::GLOBAL)),
+            Self::Skip => Ok(None),
+            Self::Refuse => Err(NoKey),
+        }
+    }
 }
 
 /// How long a request may wait for its turn, behind how many others.
@@ -81,7 +105,7 @@ impl Due {
 
 impl Rules {
     /// What a request with this head is charged, quotas that have to be looked up aside.
-    pub(super) fn dues(&self, head: &Parts) -> Result<Dues, NoKey> {
+    pub(super) fn dues(&self, head: &Head<'_>) -> Result<Dues, NoKey> {
         let mut dues = Dues::new();
         for (index, policy) in self.policies.iter().enumerate() {
             if let Some(key) = self.key(policy, head)? {
@@ -93,25 +117,30 @@ impl Rules {
     }
 
     /// Whose bucket of this policy it takes from; nobody's if the policy does not apply.
-    #[inline]
-    pub(super) fn key(&self, policy: &Policy, head: &Parts) -> Result<Option<Key>, NoKey> {
-        match (policy.key.as_ref().unwrap_or(&self.key)(head), self.missing) {
-            (Some(key), _) => Ok(Some(key)),
-            (None, MissingKey::Share) => Ok(Some(Key::GLOBAL)),
-            (None, MissingKey::Skip) => Ok(None),
-            (None, MissingKey::Refuse) => Err(NoKey),
-        }
+    pub(super) fn key(&self, policy: &Policy, head: &Head<'_>) -> Result<Option<Key>, NoKey> {
+        self.key_by(policy).read_in(head).map_or_else(|| self.missing.key(), |key| Ok(Some(key)))
+    }
+
+    /// By what this policy counts.
+    pub(super) fn key_by<'a>(&'a self, policy: &'a Policy) -> &'a KeyBy {
+        policy.key.as_ref().unwrap_or(&self.key)
     }
 
     /// How much of it.
     #[inline]
-    pub(super) fn cost(&self, policy: &Policy, head: &Parts) -> u32 {
-        policy.cost.as_ref().or(self.cost.as_ref()).map_or(1, |cost| cost(head))
+    pub(super) fn cost(&self, policy: &Policy, head: &Head<'_>) -> u32 {
+        policy.cost.as_ref().or(self.cost.as_ref()).map_or(1, |cost| cost(head.whole()))
     }
 
-    /// Whether an admitted request leaves nothing to do: no field, no settling, nobody to tell.
-    pub(super) fn admits_silently(&self) -> bool {
-        !self.settles() && self.observe.is_none() && !self.fields.go_with_admitted()
+    pub(super) fn shape(&self) -> Shape {
+        let is_simple = |policy: &Policy| matches!(policy.plan, Plan::Fixed) && policy.cost.is_none();
+        let asks_for_keys_alone = self.exempt.is_none() && self.cost.is_none() && self.policies.iter().all(is_simple);
+        let mut keys = self.policies.iter().map(|policy| self.key_by(policy));
+        Shape {
+            wants_heads: !asks_for_keys_alone || keys.any(KeyBy::wants_heads),
+            is_plain: asks_for_keys_alone && !self.is_patient() && self.policies.len() == 1,
+            admits_silently: !self.settles() && self.observe.is_none() && !self.fields.go_with_admitted(),
+        }
     }
 
     /// Whether requests wait for their turn. In shadow mode nothing is done to them, so they do not.
@@ -131,9 +160,9 @@ impl Rules {
     }
 
     /// The look-ups that are needed before these charges are complete.
-    pub(super) fn look_ups(&self, dues: &Dues, head: &Parts) -> Vec<(usize, Looking)> {
+    pub(super) fn look_ups(&self, dues: &Dues, head: &Head<'_>) -> Vec<(usize, Looking)> {
         let look_up = |(index, due): (usize, &Due)| match &self.policies[due.policy].plan {
-            Plan::Looked(plan) => Some((index, plan(&due.key, head))),
+            Plan::Looked(plan) => Some((index, plan(&due.key, head.whole()))),
             Plan::Fixed | Plan::Known(_) => None,
         };
         dues.iter().enumerate().filter_map(look_up).collect()

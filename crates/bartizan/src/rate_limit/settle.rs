@@ -19,7 +19,7 @@ pub struct Outcome<'a> {
 }
 
 /// The open charge of a request, settled when the response's body ends, or when the request is given up.
-pub struct Settlement<T: Throttle>(Box<Open<T>>);
+pub(super) struct Settlement<T: Throttle>(Box<Open<T>>);
 
 /// What is settled when it is dropped.
 struct Open<T: Throttle> {

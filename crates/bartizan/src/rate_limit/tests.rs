@@ -3,9 +3,9 @@
 mod waiting;
 
 use super::*;
-use crate::shared::{Deadline, PeerAddr, Refusal, ResponseBody, TrustedProxies};
+use crate::shared::{Deadline, PeerAddr, Refusal, TrustedProxies};
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, Empty, Full};
 use proptest::prelude::*;
 use std::{
@@ -20,7 +20,7 @@ use std::{
 use tokio::time::{Instant, advance, timeout};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
-type Answered<T = Memory> = Response<ResponseBody<Full<Bytes>, Settlement<T>>>;
+type Answered<T = Memory> = Response<LimitedBody<Full<Bytes>, T>>;
 
 /// Two at once, one more each second.
 const TWO: Quota = Quota::per_second(1).burst(2);
@@ -196,6 +196,46 @@ async fn keys_compose() {
     };
     for (from, path, status) in [("a", "/x", 200), ("a", "/y", 200), ("b", "/x", 200), ("a", "/x", 429)] {
         assert_eq!(ask(&layer, of(from, path)).await.status(), status, "{from} {path}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_of_ones_own_may_fall_back_on_a_ready_made_one() {
+    let (user, client) = (key::header(header::FROM), key::client(TrustedProxies::none()));
+    let layer = RateLimitLayer::new(Quota::per_second(1))
+        .key_by(move |head: &Parts| user.read(head).or_else(|| client.read(head)));
+    for (request, status) in [
+        (request_with("from", "a"), 200),
+        (request_with("from", "b"), 200),
+        (request("192.0.2.1"), 200),
+        (request_with("from", "a"), 429),
+        (request("192.0.2.1"), 429),
+    ] {
+        assert_eq!(ask(&layer, request).await.status(), status);
+    }
+}
+
+/// A key is read where the request stands, a function is lent its head: the service must not see a difference.
+#[tokio::test]
+async fn the_service_gets_the_request_as_it_came_whatever_has_been_read_of_it() {
+    let layers = [
+        RateLimitLayer::new(TWO),
+        RateLimitLayer::new(TWO).key_by(|head: &Parts| Some(Key::new(head.uri.path()))),
+        RateLimitLayer::new(TWO).cost_by(|_| 1).exempt(|head| head.method == http::Method::OPTIONS),
+    ];
+    for layer in layers {
+        let service = layer.layer(service_fn(|request: Request<Empty<Bytes>>| async move {
+            let peer = request.extensions().get::<PeerAddr>().map(|peer| peer.0.to_string());
+            let seen =
+                format!("{} {} {:?} {:?}", request.method(), request.uri(), request.version(), request.headers());
+            Ok::<_, Infallible>(Response::new(Full::from(format!("{seen} {peer:?}"))))
+        }));
+        let mut request = request_with("from", "a");
+        *request.uri_mut() = "/orders?page=2".parse().expect("a path");
+        *request.method_mut() = http::Method::PUT;
+        *request.version_mut() = http::Version::HTTP_2;
+        let response = service.oneshot(request).await.expect("infallible");
+        assert_eq!(body(response).await, r#"PUT /orders?page=2 HTTP/2.0 {"from": "a"} Some("192.0.2.1:1")"#,);
     }
 }
 

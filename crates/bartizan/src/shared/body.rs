@@ -1,6 +1,7 @@
 //! The response body of every layer: the inner body untouched, or the layer's own answer.
 
 use bytes::{Buf, Bytes};
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use std::{
@@ -47,6 +48,11 @@ pub trait Watch {
     /// A data frame of `bytes` bytes is about to be handed over.
     fn data(&mut self, bytes: usize) {
         let _ = bytes;
+    }
+
+    /// The trailers are about to be handed over.
+    fn trailers(&mut self, trailers: &HeaderMap) {
+        let _ = trailers;
     }
 
     /// The body has ended. Called exactly once.
@@ -128,9 +134,7 @@ where
         };
         match &frame {
             Some(Ok(frame)) => {
-                if let Some(data) = frame.data_ref() {
-                    this.watched.data(data.remaining());
-                }
+                this.watched.frame(frame);
                 // A server asks `is_end_stream` and may never poll for the `None` that would follow.
                 let over = match &*this.kind {
                     Kind::Inner { body } => body.is_end_stream(),
@@ -167,9 +171,12 @@ impl Watch for Unwatched {
 }
 
 impl<W: Watch> Watched<W> {
-    fn data(&mut self, bytes: usize) {
-        if let Some(watch) = &mut self.0 {
-            watch.data(bytes);
+    fn frame(&mut self, frame: &Frame<impl Buf>) {
+        let Some(watch) = &mut self.0 else { return };
+        if let Some(data) = frame.data_ref() {
+            watch.data(data.remaining());
+        } else if let Some(trailers) = frame.trailers_ref() {
+            watch.trailers(trailers);
         }
     }
 

@@ -96,6 +96,7 @@ impl TrustedProxies {
 
     /// The same without a whole head, unless [`peer_by`](Self::peer_by) has a function that wants one.
     #[allow(dead_code, reason = "a build with few layers has no user for it")]
+    #[inline]
     pub(crate) fn client_in(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
         debug_assert!(!self.wants_heads(), "the function has not been asked");
         self.client_behind(peer_in(extensions), headers)
@@ -107,6 +108,7 @@ impl TrustedProxies {
         self.peer.is_some()
     }
 
+    #[inline]
     fn client_behind(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
         let Some(peer) = peer else {
             warn_that_no_peer_is_known();
@@ -190,6 +192,7 @@ impl std::error::Error for CidrError {}
 
 // ===== reading addresses =====
 
+#[inline]
 fn peer_in(extensions: &Extensions) -> Option<IpAddr> {
     Some(extensions.get::<PeerAddr>()?.0.ip().to_canonical())
 }

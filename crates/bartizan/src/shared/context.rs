@@ -1,7 +1,10 @@
 //! What the layers of one request tell each other: its id, and what the inner ones want logged.
 
 use http::{Extensions, HeaderValue};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 /// The one extension that several layers write. One, so that a request pays for one allocation.
 #[derive(Clone, Debug, Default)]
@@ -154,11 +157,9 @@ impl Notes {
         self.lock().flags |= flag as u16;
     }
 
-    /// Empties the notes for another request; `None` if somebody else still holds them.
-    pub(crate) fn recycle(&mut self) -> Option<()> {
-        let noted = Arc::get_mut(&mut self.0)?.get_mut().unwrap_or_else(PoisonError::into_inner);
-        *noted = Noted::default();
-        Some(())
+    /// Empties the notes for another request, and tells what was in them; `None` if somebody else still holds them.
+    pub(crate) fn recycle(&mut self) -> Option<Noted> {
+        Arc::get_mut(&mut self.0).map(|noted| mem::take(noted.get_mut().unwrap_or_else(PoisonError::into_inner)))
     }
 
     /// What has been noted so far. Held for a few lines; nothing is left half-written in it, so a panic does no harm.

@@ -33,7 +33,8 @@ impl Deadline {
 
     /// Sets this deadline on a request, unless an earlier one stands there.
     pub fn tighten(self, extensions: &mut Extensions) {
-        extensions.insert(Self::of(extensions).map_or(self, |earlier| earlier.min(self)));
+        let stands = extensions.get_or_insert(self);
+        *stands = self.min(*stands);
     }
 
     /// The instant itself, for `tokio::time::timeout_at`.

@@ -66,30 +66,35 @@ pub(crate) fn accepts_json(headers: &HeaderMap) -> bool {
             return true;
         }
         for range in line.as_bytes().split(|&byte| byte == b',') {
-            let mut parts = range.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
-            let specific = parts.next().map_or(0, specificity);
+            let Some((specific, parameters)) = described_by(range) else { continue };
             if specific > decided_by {
-                (decided_by, accepts) = (specific, Some(!parts.any(is_q_zero)));
+                (decided_by, accepts) = (specific, Some(!parameters.split(|&byte| byte == b';').any(is_q_zero)));
             }
         }
     }
     accepts.unwrap_or(true)
 }
 
-/// How closely a media range describes a JSON problem; 0 if it does not.
-fn specificity(range: &[u8]) -> u8 {
-    match range.len() {
-        3 if range == b"*/*" => 1,
-        13 if range.eq_ignore_ascii_case(b"application/*") => 2,
-        16 if range.eq_ignore_ascii_case(b"application/json") => 3,
-        24 if range.eq_ignore_ascii_case(b"application/problem+json") => 4,
-        _ => 0,
-    }
+/// How closely a media range describes a JSON problem, if it does, and its parameters.
+fn described_by(range: &[u8]) -> Option<(u8, &[u8])> {
+    let range = range.trim_ascii_start();
+    let (specific, media): (u8, &[u8]) = match range {
+        [b'*', ..] => (1, b"*/*"),
+        [b'a' | b'A', ..] => match range.get(12)? {
+            b'*' => (2, b"application/*"),
+            b'j' | b'J' => (3, b"application/json"),
+            _ => (4, b"application/problem+json"),
+        },
+        _ => return None,
+    };
+    let (range, parameters) = range.split_at_checked(media.len())?;
+    let ends = matches!(parameters.trim_ascii_start().first(), None | Some(b';'));
+    (ends && range.eq_ignore_ascii_case(media)).then_some((specific, parameters))
 }
 
 /// Whether a parameter is the weight 0, which has up to three decimal places.
 fn is_q_zero(parameter: &[u8]) -> bool {
-    matches!(parameter, [b'q' | b'Q', b'=', b'0', places @ ..] if places.iter().all(|byte| matches!(byte, b'.' | b'0')))
+    matches!(parameter.trim_ascii(), [b'q' | b'Q', b'=', b'0', places @ ..] if places.iter().all(|byte| matches!(byte, b'.' | b'0')))
 }
 
 #[cfg(test)]

@@ -53,11 +53,7 @@ fn escape(text: &mut [u8; 6], unit: u16) -> &str {
 #[inline]
 pub(crate) fn is_plain(bytes: &[u8]) -> bool {
     if let Some(last) = bytes.last_chunk::<16>() {
-        return bytes
-            .as_chunks::<16>()
-            .0
-            .iter()
-            .fold(is_plain_block(last), |plain, block| plain & is_plain_block(block));
+        return bytes.as_chunks::<16>().0.iter().all(is_plain_block) && is_plain_block(last);
     }
     if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
         return is_plain_block(first) & is_plain_block(last);
@@ -67,11 +63,7 @@ pub(crate) fn is_plain(bytes: &[u8]) -> bool {
 
 #[inline(always)]
 fn is_plain_block<const N: usize>(block: &[u8; N]) -> bool {
-    let mut odd = false;
-    for &byte in block {
-        odd |= !is_plain_byte(byte);
-    }
-    !odd
+    block.iter().fold(0, |odd, &byte| odd | u8::from(!is_plain_byte(byte))) == 0
 }
 
 fn is_plain_byte(byte: u8) -> bool {

@@ -7,10 +7,14 @@ mod client;
 mod clock;
 mod context;
 mod deadline;
+mod grpc;
 mod head;
 mod json;
 mod problem;
 mod refusal;
+mod retry_after;
+#[allow(unused_imports, reason = "a build with few layers leaves some of these without a user")]
+pub(crate) mod sync;
 
 pub use self::{
     body::{End, ResponseBody, Unwatched, Watch},
@@ -25,8 +29,10 @@ pub use self::{
 pub(crate) use self::{
     clock::wall_now,
     context::{Context, Noted},
+    grpc::{GrpcStatus, is_grpc},
     head::{Single, accepts_json, seconds_value, single, with_head},
     json::{for_each_json_piece, is_plain, write_json_str},
     problem::PreparedProblem,
-    refusal::OnRefusal,
+    refusal::{OnRefusal, PreparedRefusal},
+    retry_after::retry_after,
 };

@@ -1,7 +1,8 @@
 //! A refusal is a response that a layer made itself.
 
+use super::{GrpcStatus, PreparedProblem, Problem, is_grpc, seconds_value};
 use bytes::Bytes;
-use http::{Response, request};
+use http::{Request, Response, header, request};
 use std::{fmt, sync::Arc};
 
 /// The mark on a response that one of our layers made instead of calling the service.
@@ -11,6 +12,14 @@ use std::{fmt, sync::Arc};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
     error_type: &'static str,
+}
+
+/// What a layer answers when it refuses for one reason, rendered once: a problem document, or the status of gRPC.
+#[derive(Clone, Debug)]
+pub(crate) struct PreparedRefusal {
+    refusal: Refusal,
+    problem: PreparedProblem,
+    grpc: (GrpcStatus, &'static str),
 }
 
 /// What a user put in the place of a layer's own refusal.
@@ -36,6 +45,42 @@ impl Refusal {
     }
 }
 
+// ===== impl PreparedRefusal =====
+
+impl PreparedRefusal {
+    /// `problem` gets the member `code`, which is the error type; a client of gRPC gets `status` and `message` instead.
+    pub(crate) fn new(refusal: Refusal, problem: Problem, status: GrpcStatus, message: &'static str) -> Self {
+        Self { refusal, problem: problem.member("code", refusal.error_type()).into(), grpc: (status, message) }
+    }
+
+    /// The answer to the request with this head, which is taken apart; with `Retry-After` in seconds, if a retry makes
+    /// sense.
+    pub(crate) fn respond(&self, head: &mut request::Parts, retry_after: Option<u64>) -> Response<Bytes> {
+        let (status, message) = self.grpc;
+        let response = if is_grpc(&head.headers) {
+            status.trailers_only(message, retry_after)
+        } else {
+            self.problem.respond(head)
+        };
+        self.mark(response, retry_after)
+    }
+
+    /// The answer to a request whose head has gone to the service already.
+    pub(crate) fn respond_late(&self) -> Response<Bytes> {
+        let (mut head, ()) = Request::new(()).into_parts();
+        self.respond(&mut head, None)
+    }
+
+    /// Makes what a user answers instead a refusal all the same: with the mark, and `Retry-After` where it has none.
+    pub(crate) fn mark(&self, mut response: Response<Bytes>, retry_after: Option<u64>) -> Response<Bytes> {
+        if let Some(seconds) = retry_after {
+            response.headers_mut().entry(header::RETRY_AFTER).or_insert_with(|| seconds_value(seconds));
+        }
+        response.extensions_mut().insert(self.refusal);
+        response
+    }
+}
+
 // ===== impl OnRefusal =====
 
 impl<R> OnRefusal<R> {
@@ -57,5 +102,36 @@ impl<R> Clone for OnRefusal<R> {
 impl<R> fmt::Debug for OnRefusal<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("OnRefusal")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{HeaderValue, StatusCode};
+
+    fn refusal() -> PreparedRefusal {
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE);
+        PreparedRefusal::new(Refusal::new("closed"), problem, GrpcStatus::UNAVAILABLE, "closed for today")
+    }
+
+    #[test]
+    fn a_refusal_is_a_problem_that_tells_when_to_come_back_and_bears_the_mark() {
+        let (mut head, ()) = Request::new(()).into_parts();
+        let response = refusal().respond(&mut head, Some(3));
+        assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (503, &HeaderValue::from(3)));
+        assert_eq!(response.extensions().get(), Some(&Refusal::new("closed")));
+        let body: serde_json::Value = serde_json::from_slice(response.body()).expect("JSON");
+        assert_eq!(body["code"], "closed");
+    }
+
+    #[test]
+    fn a_client_of_grpc_is_refused_in_its_own_words() {
+        let (mut head, ()) = Request::new(()).into_parts();
+        head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc+proto"));
+        let response = refusal().respond(&mut head, Some(3));
+        assert_eq!((response.status().as_u16(), &response.headers()["grpc-status"]), (200, &HeaderValue::from(14)));
+        assert_eq!(response.headers()["grpc-retry-pushback-ms"], "3000");
+        assert_eq!(response.extensions().get(), Some(&Refusal::new("closed")));
     }
 }

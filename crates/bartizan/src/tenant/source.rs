@@ -2,7 +2,7 @@
 
 use super::{id::is_valid, refused::Refused};
 use crate::shared::{Single, single};
-use http::{Extensions, HeaderMap, HeaderName, Request, Uri, header, request::Parts, uri::PathAndQuery};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, Uri, header, request::Parts, uri::PathAndQuery};
 use std::{any::Any, borrow::Cow, fmt, sync::Arc};
 
 /// One or more places where a request may name its tenant.
@@ -138,6 +138,13 @@ impl Source {
     /// Whether a function wants to see the whole head.
     pub(super) fn wants_heads(&self) -> bool {
         self.places.iter().any(|place| matches!(place, Place::Fn(_)))
+    }
+
+    /// The field that alone names the tenant, as in most services, if it came once.
+    #[inline]
+    pub(super) fn only_field<'a>(&self, headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
+        let [Place::Header(name)] = &*self.places else { return None };
+        if let Single::One(value) = single(headers, name) { Some(value) } else { None }
     }
 
     /// What the request names.

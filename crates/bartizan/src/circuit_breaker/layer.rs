@@ -1,0 +1,249 @@
+//! How the breaker plugs in.
+
+use super::{
+    breaker::Breaker,
+    core::{Asked, Core, Handle},
+    event::Event,
+    future::ResponseFuture,
+    gate::{Waiting, opened},
+    machine::Nanos,
+    outcome::{AllFail, Classify, ClassifyError, Outcome},
+    permit::Permit,
+    refusal::{Answer, ERROR_TYPE, Refused},
+};
+use crate::shared::{Flag, Notes, OnRefusal, ResponseBody, with_head};
+use bartizan_store::Key;
+use bytes::Bytes;
+use http::{Request, Response, request, response};
+use http_body::Body;
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+use tower_layer::Layer;
+use tower_service::Service;
+
+/// Refuses to call a service that fails. See the [module](crate::circuit_breaker) for an example.
+#[derive(Clone)]
+pub struct CircuitBreakerLayer<C = AllFail> {
+    rules: Arc<Rules<C>>,
+}
+
+/// The service of [`CircuitBreakerLayer`].
+pub struct CircuitBreaker<S, C = AllFail> {
+    inner: S,
+    rules: Arc<Rules<C>>,
+    waiting: Option<Waiting>,
+}
+
+/// What all clones of a layer share; aligned for the same reason as [`Core`].
+#[derive(Clone)]
+#[repr(align(128))]
+pub(super) struct Rules<C> {
+    breaker: Breaker,
+    gate: bool,
+    key: Option<Arc<KeyBy>>,
+    classify: Option<Arc<Classify>>,
+    errors: C,
+    /// Whether somebody else than we tells what an answer or an error says.
+    custom: bool,
+    answer: Answer,
+}
+
+type KeyBy = dyn Fn(&request::Parts) -> Option<Key> + Send + Sync;
+
+// ===== impl CircuitBreakerLayer =====
+
+impl CircuitBreakerLayer {
+    /// Asks `breaker` before each call, and tells it how the call went.
+    ///
+    /// 5xx are failures, but for 501 and 505, which say nothing; 429 is a soft one; so are their counterparts in gRPC.
+    /// Any error of the service is a failure, a body that breaks is one, and so is a timeout of ours further in. All
+    /// else that our own layers refuse further in says nothing.
+    #[must_use]
+    pub fn new(breaker: Breaker) -> Self {
+        let rules = Rules {
+            breaker,
+            gate: false,
+            key: None,
+            classify: None,
+            errors: AllFail,
+            custom: false,
+            answer: Answer::new(),
+        };
+        Self { rules: Arc::new(rules) }
+    }
+}
+
+impl<C: Clone> CircuitBreakerLayer<C> {
+    /// A breaker for each key, such as a host, a route or a tenant. Requests without one share the breaker itself. See
+    /// [`Breaker::keys_at_most`].
+    #[must_use]
+    pub fn key_by(self, key: impl Fn(&request::Parts) -> Option<Key> + Send + Sync + 'static) -> Self {
+        self.with(|rules| rules.key = Some(Arc::new(key)))
+    }
+
+    /// Is not ready while the breaker is open, instead of refusing: for the endpoints of a balancer, which then takes
+    /// another one. There is no ramp, and with [`key_by`](Self::key_by) it is the breaker itself that counts.
+    ///
+    /// Nothing is reserved by being ready: a call that comes too late for a probe is refused all the same.
+    #[must_use]
+    pub fn gate(self) -> Self {
+        self.with(|rules| rules.gate = true)
+    }
+
+    /// What the head of a response says about the service, instead of [`Outcome::of_status`].
+    ///
+    /// Trailers of gRPC still count, as do bodies that break. The function isn't asked about what our own layers refuse.
+    #[must_use]
+    pub fn classify(self, classify: impl Fn(&response::Parts) -> Outcome + Send + Sync + 'static) -> Self {
+        self.with(|rules| {
+            rules.classify = Some(Arc::new(classify));
+            rules.custom = true;
+        })
+    }
+
+    /// What an error of the service says about it: a function of the error. By default [all are failures](AllFail).
+    #[must_use]
+    pub fn classify_error<D>(self, errors: D) -> CircuitBreakerLayer<D> {
+        let Rules { breaker, gate, key, classify, answer, .. } = Arc::unwrap_or_clone(self.rules);
+        CircuitBreakerLayer { rules: Arc::new(Rules { breaker, gate, key, classify, errors, custom: true, answer }) }
+    }
+
+    /// Replaces what a refused client gets. `Retry-After` is still added, if yours has none.
+    #[must_use]
+    pub fn on_refusal(
+        self,
+        answer: impl Fn(&Refused, &request::Parts) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        self.with(|rules| rules.answer.instead = Some(OnRefusal::new(answer)))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Rules<C>)) -> Self {
+        change(Arc::make_mut(&mut self.rules));
+        self
+    }
+}
+
+impl<S, C> Layer<S> for CircuitBreakerLayer<C> {
+    type Service = CircuitBreaker<S, C>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        CircuitBreaker { inner, rules: Arc::clone(&self.rules), waiting: None }
+    }
+}
+
+impl<C> fmt::Debug for CircuitBreakerLayer<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CircuitBreakerLayer").field("breaker", &self.rules.breaker).finish_non_exhaustive()
+    }
+}
+
+// ===== impl CircuitBreaker =====
+
+impl<S, C, B, R> Service<Request<B>> for CircuitBreaker<S, C>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    C: ClassifyError<S::Error>,
+    R: Body,
+{
+    type Response = Response<ResponseBody<R, Permit>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, C>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        if self.rules.gate {
+            ready!(self.poll_gate(cx));
+        }
+        self.inner.poll_ready(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let rules = &self.rules;
+        let of_key = rules.handle_of(&mut request);
+        let handle = of_key.as_ref().unwrap_or_else(|| rules.breaker.handle());
+        let permit = match handle.ask(rules.gate) {
+            Asked::Pass(permit) => Some(permit),
+            Asked::PassUncounted => None,
+            Asked::Refuse(after) => return ResponseFuture::refused(rules.refuse(&handle.0, after, request)),
+            Asked::WouldRefuse(after) => {
+                would_refuse(&handle.0, after);
+                None
+            }
+        };
+        let custom = rules.custom.then(|| Arc::clone(&self.rules));
+        ResponseFuture::calling(self.inner.call(request), permit, custom)
+    }
+}
+
+impl<S, C> CircuitBreaker<S, C> {
+    /// Ready when a call would pass. Whoever waits is woken then.
+    fn poll_gate(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if let Some(waiting) = &mut self.waiting {
+                ready!(waiting.as_mut().poll(cx));
+                self.waiting = None;
+            }
+            let core = &self.rules.breaker.core;
+            if core.would_pass().is_ok() {
+                return Poll::Ready(());
+            }
+            self.waiting = Some(Box::pin(opened(Arc::clone(core))));
+        }
+    }
+}
+
+impl<S: Clone, C> Clone for CircuitBreaker<S, C> {
+    #[inline]
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), rules: Arc::clone(&self.rules), waiting: None }
+    }
+}
+
+impl<S: fmt::Debug, C> fmt::Debug for CircuitBreaker<S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let breaker = &self.rules.breaker;
+        f.debug_struct("CircuitBreaker").field("inner", &self.inner).field("breaker", breaker).finish_non_exhaustive()
+    }
+}
+
+// ===== impl Rules =====
+
+impl<C> Rules<C> {
+    /// The breaker of the request's key; `None` if it has none.
+    #[inline]
+    fn handle_of<B>(&self, request: &mut Request<B>) -> Option<Arc<Handle>> {
+        let key = self.key.as_ref()?;
+        with_head(request, |head| key(head)).map(|key| self.breaker.handle_of(key))
+    }
+
+    #[inline(never)]
+    fn refuse<B>(&self, core: &Core, after: Nanos, request: Request<B>) -> Response<Bytes> {
+        let refused = Refused { key: core.key, state: core.state(), after };
+        core.count_refused();
+        core.tell(&Event::Refused(&refused));
+        let (mut head, _) = request.into_parts();
+        if let Some(notes) = Notes::of(&head.extensions) {
+            notes.flag(Flag::UpstreamOverflow);
+            notes.error_type(ERROR_TYPE);
+        }
+        self.answer.respond(&refused, &mut head)
+    }
+
+    pub(super) fn classify(&self) -> Option<&Classify> {
+        self.classify.as_deref()
+    }
+
+    pub(super) fn errors(&self) -> &C {
+        &self.errors
+    }
+}
+
+#[inline(never)]
+fn would_refuse(core: &Core, after: Nanos) {
+    core.count_refused();
+    core.tell(&Event::WouldRefuse(&Refused { key: core.key, state: core.state(), after }));
+}

@@ -1,0 +1,145 @@
+//! Every interleaving of two threads over one breaker.
+
+use super::{
+    breaker::State,
+    core::{Asked, Core, Handle},
+    outcome::Outcome,
+    permit::Permit,
+    policy::BreakerPolicy,
+    window::{Mark, Tally, Window},
+};
+use loom::thread;
+use std::{sync::Arc, time::Duration};
+
+const LONG: Duration = Duration::from_secs(60 * 60);
+const FAILURE: Mark = Mark { failed: 100, slow: false };
+const SUCCESS: Mark = Mark { failed: 0, slow: false };
+
+fn core(policy: BreakerPolicy) -> Arc<Core> {
+    Arc::new(Core::new(policy.open_for(LONG, LONG), 1, None, None))
+}
+
+fn pass(core: &Arc<Core>) -> Option<Permit> {
+    match Handle::new(core).ask(false) {
+        Asked::Pass(permit) => Some(permit),
+        Asked::PassUncounted | Asked::Refuse(_) | Asked::WouldRefuse(_) => None,
+    }
+}
+
+fn both<T: Send + 'static>(
+    one: impl FnOnce() -> T + Send + 'static,
+    other: impl FnOnce() -> T + Send + 'static,
+) -> (T, T) {
+    let racer = thread::spawn(one);
+    let here = other();
+    (racer.join().expect("no panic"), here)
+}
+
+#[test]
+fn two_failures_at_once_open_it_once() {
+    for policy in [BreakerPolicy::consecutive_failures(2), BreakerPolicy::failure_rate(1.0).over(2)] {
+        for policy in [policy, policy.of_last(2)] {
+            loom::model(move || {
+                let core = core(policy);
+                let [one, other] = [pass(&core), pass(&core)].map(|permit| permit.expect("it is closed"));
+                both(move || one.settle(Outcome::Failure, None), move || other.settle(Outcome::Failure, None));
+                assert_eq!((core.state(), core.snapshot().opened), (State::Open, 1));
+            });
+        }
+    }
+}
+
+#[test]
+fn a_success_beside_a_failure_is_counted() {
+    loom::model(|| {
+        let core = core(BreakerPolicy::consecutive_failures(2));
+        let [one, other] = [pass(&core), pass(&core)].map(|permit| permit.expect("it is closed"));
+        both(move || one.settle(Outcome::Failure, None), move || other.settle(Outcome::Success, None));
+        let snapshot = core.snapshot();
+        assert_eq!((snapshot.state, snapshot.calls, snapshot.failed), (State::Closed, 2, 100));
+        assert!(snapshot.consecutive <= 1);
+    });
+}
+
+#[test]
+fn a_failure_beside_a_reset_is_of_one_side_of_it() {
+    loom::model(|| {
+        let core = core(BreakerPolicy::failure_rate(1.0).over(1));
+        let permit = pass(&core).expect("it is closed");
+        let resets = Arc::clone(&core);
+        both(move || permit.settle(Outcome::Failure, None), move || resets.force(super::breaker::Mode::Normal));
+        let snapshot = core.snapshot();
+        assert_eq!((snapshot.state, snapshot.calls, snapshot.failed), (State::Closed, 0, 0));
+        assert_eq!((snapshot.opened, snapshot.consecutive), (0, 0));
+    });
+}
+
+#[test]
+fn one_place_for_a_probe_is_given_once() {
+    loom::model(|| {
+        let core = core(BreakerPolicy::new().probes(1, 1));
+        let open = super::breaker::Snapshot { state: State::Open, ..core.snapshot() };
+        core.restore(&open);
+        let other = Arc::clone(&core);
+        let (one, other) = both(move || pass(&other), move || pass(&core));
+        assert!(one.is_some() != other.is_some());
+        drop((one, other));
+    });
+}
+
+#[test]
+fn of_two_that_fail_in_two_lanes_one_sees_both() {
+    loom::model(|| {
+        let window = Arc::new(Window::new(&BreakerPolicy::new(), 2));
+        let [one, other] = [(0, Arc::clone(&window)), (1, window)].map(|(lane, window)| {
+            move || {
+                window.add(1, lane, FAILURE, || 0);
+                window.tally(1, 0).failed
+            }
+        });
+        let (one, other) = both(one, other);
+        assert!(one == 200 || other == 200, "{one} and {other}");
+    });
+}
+
+/// The one counts itself into a window of one call, the other pushes it out.
+#[test]
+fn what_is_pushed_out_of_a_ring_is_taken_out_of_its_sums() {
+    loom::model(|| {
+        let window = Arc::new(Window::new(&BreakerPolicy::new().of_last(1), 1));
+        let other = Arc::clone(&window);
+        both(move || other.add(1, 0, FAILURE, || 0), move || window.add(1, 0, SUCCESS, || 0));
+    });
+    loom::model(|| {
+        let window = Arc::new(Window::new(&BreakerPolicy::new().of_last(1), 1));
+        let [one, other] = [Arc::clone(&window), Arc::clone(&window)];
+        both(move || one.add(1, 0, FAILURE, || 0), move || other.add(1, 0, FAILURE, || 0));
+        assert_eq!(window.tally(1, 0), Tally { calls: 1, failed: 100, slow: 0 });
+        window.add(1, 0, SUCCESS, || 0);
+        assert_eq!(window.tally(1, 0), Tally { calls: 1, failed: 0, slow: 0 });
+    });
+}
+
+#[test]
+fn an_earlier_epoch_leaves_nothing_in_a_later_one() {
+    for policy in [BreakerPolicy::new(), BreakerPolicy::new().of_last(2)] {
+        loom::model(move || {
+            let window = Arc::new(Window::new(&policy, 1));
+            let [one, other] = [Arc::clone(&window), Arc::clone(&window)];
+            both(move || one.add(1, 0, FAILURE, || 0), move || other.add(2, 0, FAILURE, || 0));
+            assert_eq!(window.tally(2, 0), Tally { calls: 1, failed: 100, slow: 0 });
+        });
+    }
+}
+
+/// A thread that was late meets a slice that has come round.
+#[test]
+fn a_slice_that_comes_round_keeps_what_is_new() {
+    loom::model(|| {
+        let window = Arc::new(Window::new(&BreakerPolicy::new().within(Duration::from_secs(10)), 1));
+        let [one, other] = [Arc::clone(&window), Arc::clone(&window)];
+        let later = 10_000_000_000;
+        both(move || one.add(1, 0, FAILURE, || 0), move || other.add(1, 0, FAILURE, move || later));
+        assert_eq!(window.tally(1, later), Tally { calls: 1, failed: 100, slow: 0 });
+    });
+}

@@ -1,0 +1,442 @@
+//! The breaker beside one that remembers every call in a list and thinks it all over each time.
+
+use super::*;
+use crate::circuit_breaker::{
+    core::{Asked, Core, Handle},
+    policy::{Rate, Span},
+};
+use std::iter;
+
+/// What a caller does.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Ask,
+    /// One of the calls that are under way ends so.
+    End(usize, Outcome, Option<u64>),
+    Drop(usize),
+    /// In tenths of a second.
+    Wait(u64),
+    Reset,
+    Force(Mode),
+}
+
+struct Model {
+    policy: BreakerPolicy,
+    now: Duration,
+    epoch: u32,
+    mode: Mode,
+    is: Is,
+    /// All calls of this epoch.
+    seen: Vec<Seen>,
+    opened: u32,
+    lasted: Duration,
+}
+
+enum Is {
+    Closed { since: Duration, asked_in_ramp: Option<Vec<Duration>> },
+    Open { until: Duration },
+    HalfOpen { until: Duration, out: usize, went_well: Vec<bool> },
+}
+
+#[derive(Clone, Copy)]
+struct Seen {
+    at: Duration,
+    outcome: Outcome,
+    slow: bool,
+}
+
+/// What a permit of the model knows.
+#[derive(Clone, Copy)]
+struct Call {
+    epoch: u32,
+    probe: bool,
+    started: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Pass,
+    Uncounted,
+    Refuse(Duration),
+}
+
+impl Model {
+    fn new(policy: BreakerPolicy) -> Self {
+        let is = Is::Closed { since: Duration::ZERO, asked_in_ramp: None };
+        let (now, lasted) = (Duration::ZERO, Duration::ZERO);
+        Self { policy, now, epoch: 0, mode: Mode::Normal, is, seen: Vec::new(), opened: 0, lasted }
+    }
+
+    fn becomes(&mut self, is: Is) {
+        self.is = is;
+        self.epoch += 1;
+        self.seen.clear();
+    }
+
+    fn force(&mut self, mode: Mode) {
+        self.mode = mode;
+        self.opened = 0;
+        self.becomes(Is::Closed { since: self.now, asked_in_ramp: None });
+    }
+
+    fn open(&mut self, at_least: Duration) {
+        let times = 2_u32.saturating_pow(self.opened);
+        let time = self.policy.open.saturating_mul(times).min(self.policy.longest);
+        self.lasted = time.max(at_least.min(self.policy.longest_retry_after));
+        self.opened += 1;
+        self.becomes(Is::Open { until: self.now + self.lasted });
+    }
+
+    fn close(&mut self) {
+        let asked_in_ramp = (!self.policy.ramp.is_zero()).then(Vec::new);
+        self.becomes(Is::Closed { since: self.now, asked_in_ramp });
+    }
+
+    fn half_open(&mut self) {
+        let until = self.now + self.lasted * self.policy.half_open_factor;
+        let is = Is::HalfOpen { until, out: 0, went_well: Vec::new() };
+        if matches!(self.is, Is::HalfOpen { .. }) { self.is = is } else { self.becomes(is) }
+    }
+
+    fn time_passes(&mut self) {
+        match &mut self.is {
+            Is::Closed { since, asked_in_ramp } if self.now >= *since + self.policy.ramp => *asked_in_ramp = None,
+            Is::Open { until } if self.now >= *until => self.half_open(),
+            Is::HalfOpen { until, out, went_well } if self.now >= *until => {
+                let (some, all) = (went_well.contains(&true), !went_well.contains(&false));
+                match (went_well.is_empty() && *out == 0, some && all) {
+                    (true, _) => self.half_open(),
+                    (_, true) => self.close(),
+                    (_, false) => self.open(Duration::ZERO),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn ask(&mut self) -> (Answer, Option<Call>) {
+        match self.mode {
+            Mode::ForcedOpen => return (Answer::Refuse(self.policy.open), None),
+            Mode::Disabled => return (Answer::Uncounted, None),
+            Mode::ForcedClosed | Mode::Normal | Mode::Shadow => {}
+        }
+        self.time_passes();
+        let second = Duration::from_secs(1);
+        let refused = match &mut self.is {
+            Is::Closed { asked_in_ramp: None, .. } => None,
+            Is::Closed { since, asked_in_ramp: Some(asked) } => {
+                let elapsed = self.now - *since;
+                asked.push(elapsed);
+                (!passes_ramp(asked, self.policy.ramp)).then_some(second)
+            }
+            Is::Open { until } => Some(*until - self.now),
+            Is::HalfOpen { out, went_well, .. } if *out + went_well.len() < self.policy.probes as usize => {
+                *out += 1;
+                None
+            }
+            Is::HalfOpen { .. } => Some(second),
+        };
+        let probe = matches!(self.is, Is::HalfOpen { .. });
+        match refused {
+            None => (Answer::Pass, Some(Call { epoch: self.epoch, probe, started: self.now })),
+            Some(_) if self.mode == Mode::Shadow => (Answer::Uncounted, None),
+            Some(after) => (Answer::Refuse(after), None),
+        }
+    }
+
+    fn end(&mut self, call: Call, outcome: Outcome, retry_after: Option<Duration>) {
+        if call.epoch != self.epoch {
+            return;
+        }
+        let slow = self.policy.slow.is_some_and(|slow| self.now - call.started >= slow.threshold);
+        if let Is::HalfOpen { out, went_well, .. } = &mut self.is {
+            assert!(call.probe);
+            *out -= 1;
+            if outcome != Outcome::Ignored {
+                went_well.push(outcome == Outcome::Success && !slow);
+            }
+            let (well, all) = (went_well.iter().filter(|well| **well).count(), went_well.len());
+            let (must, of) = (self.policy.good_probes as usize, self.policy.probes as usize);
+            if well >= must {
+                self.close();
+            } else if all - well > of - must {
+                self.open(retry_after.unwrap_or_default());
+            } else {
+                self.time_passes();
+            }
+            return;
+        }
+        if outcome == Outcome::Ignored {
+            return;
+        }
+        self.seen.push(Seen { at: self.now, outcome, slow });
+        if self.mode != Mode::ForcedClosed && (outcome != Outcome::Success || slow) && self.trips(retry_after) {
+            if let Is::Closed { since, .. } = self.is
+                && self.now >= since + self.policy.ramp
+            {
+                self.opened = 0;
+            }
+            self.open(retry_after.unwrap_or_default());
+        }
+    }
+
+    fn window(&self) -> Vec<Seen> {
+        match self.policy.window {
+            Span::Calls(calls) => self.seen.iter().rev().take(calls as usize).copied().collect(),
+            Span::Time(time) => {
+                let slice = |at: Duration| at.as_nanos() / (time.as_nanos() / 10);
+                self.seen.iter().filter(|seen| slice(self.now) - slice(seen.at) < 10).copied().collect()
+            }
+        }
+    }
+
+    fn series(&self) -> usize {
+        let hard = self.seen.iter().rev().filter(|seen| !matches!(seen.outcome, Outcome::SoftFailure(_)));
+        hard.take_while(|seen| seen.outcome == Outcome::Failure).count()
+    }
+
+    fn trips(&self, retry_after: Option<Duration>) -> bool {
+        let window = self.window();
+        let share = |rate: Rate, part: f64| part >= f64::from(rate.0) / 1e6 * window.len() as f64 - 1e-9;
+        let failed = window.iter().map(|seen| match seen.outcome {
+            Outcome::Failure => 1.0,
+            Outcome::SoftFailure(weight) => f64::from(weight.get()) / 100.0,
+            Outcome::Success | Outcome::Ignored => 0.0,
+        });
+        let failed: f64 = failed.sum();
+        let slow = window.iter().filter(|seen| seen.slow).count() as f64;
+        let enough = match self.policy.window {
+            Span::Calls(calls) => self.policy.minimum.min(calls),
+            Span::Time(_) => self.policy.minimum,
+        };
+        let enough = window.len() >= enough as usize;
+        self.policy.consecutive.is_some_and(|most| self.series() >= most as usize)
+            || enough && self.policy.failures.is_some_and(|rate| share(rate, failed))
+            || enough && self.policy.slow.is_some_and(|most| share(most.rate, slow))
+            || retry_after.is_some() && self.series() >= 2
+    }
+
+    fn state(&self) -> State {
+        match (self.mode, &self.is) {
+            (Mode::ForcedOpen, _) => State::Open,
+            (Mode::ForcedClosed | Mode::Disabled, _) | (_, Is::Closed { .. }) => State::Closed,
+            (_, Is::Open { .. }) => State::Open,
+            (_, Is::HalfOpen { .. }) => State::HalfOpen,
+        }
+    }
+}
+
+/// Whether the last of those who asked passes: the first five in each second do, and of the others as many as the share
+/// allows that rises from a tenth to all.
+fn passes_ramp(asked: &[Duration], ramp: Duration) -> bool {
+    let mut saved = 0;
+    let mut passes = true;
+    for (index, elapsed) in asked.iter().enumerate() {
+        passes = asked[..index].iter().filter(|other| other.as_secs() == elapsed.as_secs()).count() < 5;
+        if !passes {
+            saved += 6553 + 58_983 * elapsed.as_nanos() / ramp.as_nanos();
+            passes = saved >= 65_536;
+            saved -= if passes { 65_536 } else { 0 };
+        }
+    }
+    passes
+}
+
+fn outcomes() -> impl Strategy<Value = Outcome> {
+    prop_oneof![
+        4 => Just(Outcome::Success),
+        4 => Just(Outcome::Failure),
+        1 => Just(Outcome::SoftFailure(Weight::WHOLE)),
+        1 => Just(Outcome::SoftFailure(Weight::percent(30))),
+        1 => Just(Outcome::Ignored),
+    ]
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let end = (any::<usize>(), outcomes(), prop::option::weighted(0.1, 1..100_u64));
+    prop_oneof![
+        8 => Just(Step::Ask),
+        8 => end.prop_map(|(which, outcome, retry_after)| Step::End(which, outcome, retry_after)),
+        1 => any::<usize>().prop_map(Step::Drop),
+        2 => (1..10_u64).prop_map(Step::Wait),
+        1 => (10..200_u64).prop_map(Step::Wait),
+    ]
+}
+
+fn forcing_steps() -> impl Strategy<Value = Step> {
+    const MODES: [Mode; 5] = [Mode::Normal, Mode::ForcedOpen, Mode::ForcedClosed, Mode::Disabled, Mode::Shadow];
+    prop_oneof![
+        30 => steps(),
+        1 => Just(Step::Reset),
+        2 => prop::sample::select(&MODES[..]).prop_map(Step::Force),
+    ]
+}
+
+fn policies() -> impl Strategy<Value = BreakerPolicy> {
+    let seconds = Duration::from_secs;
+    let window = prop_oneof![
+        Just(BreakerPolicy::new().within(seconds(10))),
+        Just(BreakerPolicy::new().within(seconds(1))),
+        (1..12_u32).prop_map(|calls| BreakerPolicy::new().of_last(calls)),
+    ];
+    let rates = (prop::option::of(1..=5_u32), prop::option::of(1..=10_u32), prop::option::of(1..=10_u32), 1..8_u32);
+    let rest = (1..4_u32, 1..4_u32, 1..3_u32, prop_oneof![Just(0), Just(2), Just(10)]);
+    (window, rates, rest).prop_map(move |(policy, (series, failures, slow, minimum), (probes, good, times, ramp))| {
+        let mut policy = policy.over(minimum).jitter(0.0).half_open_at_most(times).ramp(seconds(ramp));
+        policy = policy.probes(probes.max(good), good).open_for(seconds(2), seconds(9)).heed_retry_after(seconds(20));
+        policy.consecutive = series;
+        policy.failures = failures.map(|tenths| Rate(tenths * 100_000));
+        match slow {
+            Some(tenths) => policy.or_slow_calls(f64::from(tenths) / 10.0, Duration::from_millis(500)),
+            None => policy,
+        }
+    })
+}
+
+/// Takes both through the same, and compares all that can be seen.
+async fn follow(policy: BreakerPolicy, steps: Vec<Step>) -> (Arc<Core>, Vec<Permit>) {
+    let (core, mut model) = (Arc::new(Core::new(policy, 1, None, None)), Model::new(policy));
+    let mut under_way: Vec<(Permit, Call)> = Vec::new();
+    for (index, step) in steps.into_iter().enumerate() {
+        match step {
+            Step::Ask => {
+                let (expected, call) = model.ask();
+                let (answer, permit) = match Handle::new(&core).ask(false) {
+                    Asked::Pass(permit) => (Answer::Pass, Some(permit)),
+                    Asked::PassUncounted | Asked::WouldRefuse(_) => (Answer::Uncounted, None),
+                    Asked::Refuse(after) => (Answer::Refuse(Duration::from_nanos(after)), None),
+                };
+                assert_eq!(answer, expected, "step {index}");
+                under_way.extend(iter::zip(permit, call));
+            }
+            Step::End(which, outcome, retry_after) if !under_way.is_empty() => {
+                let (permit, call) = under_way.swap_remove(which % under_way.len());
+                let retry_after = retry_after.map(|tenths| Duration::from_millis(100 * tenths));
+                permit.settle(outcome, retry_after);
+                model.end(call, outcome, retry_after);
+            }
+            Step::Drop(which) if !under_way.is_empty() => {
+                let (permit, call) = under_way.swap_remove(which % under_way.len());
+                drop(permit);
+                let slow = policy.slow.is_some_and(|slow| model.now - call.started >= slow.threshold);
+                model.end(call, if slow { Outcome::Failure } else { Outcome::Ignored }, None);
+            }
+            Step::End(..) | Step::Drop(_) => {}
+            Step::Wait(tenths) => {
+                let time = Duration::from_millis(100 * tenths);
+                advance(time).await;
+                model.now += time;
+            }
+            Step::Reset => {
+                core.force(Mode::Normal);
+                model.force(Mode::Normal);
+            }
+            Step::Force(mode) => {
+                core.force(mode);
+                model.force(mode);
+            }
+        }
+        assert_eq!(core.state(), model.state(), "step {index}");
+        let snapshot = core.snapshot();
+        assert_eq!(snapshot.calls, model.window().len() as u64, "step {index}");
+        assert_eq!(snapshot.consecutive as usize, model.series(), "step {index}");
+        assert_eq!(snapshot.opened, model.opened, "step {index}");
+    }
+    (core, under_way.into_iter().map(|(permit, _)| permit).collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn it_does_what_a_list_of_all_calls_would_have_it_do(
+        policy in policies(),
+        steps in prop::collection::vec(steps(), 1..200),
+    ) {
+        on_paused_time(follow(policy, steps));
+    }
+
+    #[test]
+    fn whatever_is_forced_takes_effect_in_any_state(
+        policy in policies(),
+        steps in prop::collection::vec(forcing_steps(), 1..200),
+    ) {
+        on_paused_time(follow(policy, steps));
+    }
+
+    /// From any state, with calls under way that never end, it closes once the service is well and somebody calls.
+    #[test]
+    fn it_never_stays_open_in_front_of_a_service_that_is_well(
+        policy in policies(),
+        steps in prop::collection::vec(steps(), 1..100),
+        pause in 1..30_u64,
+    ) {
+        on_paused_time(async {
+            let (core, hung) = follow(policy, steps).await;
+            let pause = Duration::from_millis(100 * pause);
+            let longest = Duration::from_secs(20 + 2 * 20 + 9 + 2 * 9) + pause * 10;
+            let began = Instant::now();
+            while core.state() != State::Closed {
+                assert!(began.elapsed() <= longest, "still {:?} after {longest:?}", core.state());
+                if let Asked::Pass(permit) = Handle::new(&core).ask(false) {
+                    permit.settle(Outcome::Success, None);
+                }
+                advance(pause).await;
+            }
+            drop(hung);
+        });
+    }
+
+    #[test]
+    fn it_is_open_for_as_long_as_the_policy_says(failures in 1..40_u32, share in 0..100_u32) {
+        on_paused_time(async {
+            let jitter = f64::from(share) / 100.0;
+            let policy = BreakerPolicy::consecutive_failures(1).jitter(jitter).probes(1, 1).half_open_at_most(1_000);
+            let core = Arc::new(Core::new(policy, 1, None, None));
+            for time in 0..failures {
+                let Asked::Pass(permit) = Handle::new(&core).ask(false) else { panic!("it is closed, or half-open") };
+                permit.settle(Outcome::Failure, None);
+                let expected = (5.0 * 2_f64.powi(i32::try_from(time).unwrap())).min(60.0);
+                let remaining = core.snapshot().remaining;
+                let spread = expected * jitter + 1e-6;
+                prop_assert!((remaining.as_secs_f64() - expected).abs() <= spread, "{remaining:?} for {expected}");
+                advance(remaining).await;
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn the_ramp_admits_ever_more_and_never_less(rate in 1..200_u64) {
+        on_paused_time(async {
+            let core = Arc::new(Core::new(BreakerPolicy::new().probes(1, 1), 1, None, None));
+            core.restore(&Snapshot { state: State::Open, ..core.snapshot() });
+            let mut admitted = Vec::new();
+            // The first call is the probe.
+            let ask = || match Handle::new(&core).ask(false) {
+                Asked::Pass(permit) => { permit.settle(Outcome::Success, None); true }
+                _ => false,
+            };
+            prop_assert!(ask());
+            for _ in 0..12 {
+                let mut in_this_second = 0_u64;
+                for _ in 0..rate {
+                    in_this_second += u64::from(ask());
+                    advance(Duration::from_nanos(1_000_000_000 / rate)).await;
+                }
+                admitted.push(in_this_second);
+            }
+            prop_assert!(admitted.windows(2).all(|pair| pair[1] + 2 >= pair[0]), "{admitted:?}");
+            prop_assert_eq!(admitted[11], rate);
+            prop_assert!(admitted[0] >= rate.min(5), "{:?}", admitted);
+            // Of what is not free, a tenth to a fifth passes in the first second.
+            prop_assert!(admitted[0] <= 5 + rate / 5 + 1, "{:?}", admitted);
+            Ok(())
+        })?;
+    }
+}
+
+fn on_paused_time<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime").block_on(test)
+}

@@ -1,0 +1,27 @@
+//! What a limit tells whoever watches it, and whom it refuses.
+
+use std::time::Duration;
+
+/// What a limit did, for [`ConcurrencyLimitLayer::observe`](super::ConcurrencyLimitLayer::observe).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A request has its permit.
+    Admitted,
+    /// A request waited this long for a permit; what became of it follows.
+    Waited(Duration),
+    /// A request was refused.
+    Refused(Refused),
+}
+
+/// Why a request was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Refused {
+    /// There is no permit, and no line to wait in.
+    Full,
+    /// There is no permit, and no place in the line.
+    LineFull,
+    /// No permit came in time.
+    WaitedTooLong,
+}

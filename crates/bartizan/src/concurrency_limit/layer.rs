@@ -1,0 +1,266 @@
+//! How the limit plugs in.
+
+use super::{
+    event::{Event, Refused},
+    future::ResponseFuture,
+    gate::{Gate, Joined, Permit, Ticket},
+    limit::ConcurrencyLimit,
+};
+use crate::shared::{
+    Deadline, GrpcStatus, OnRefusal, PreparedRefusal, Problem, Refusal, ResponseBody, sync::Arc as GateArc, with_head,
+};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, request::Parts};
+use http_body::Body;
+use std::{
+    fmt,
+    hash::Hash,
+    mem,
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tokio::time::{Duration, Instant};
+use tower_layer::Layer;
+use tower_service::Service;
+
+/// Limits how many requests are in flight. See the [module](super).
+#[derive(Clone)]
+pub struct ConcurrencyLimitLayer {
+    door: Arc<Door>,
+}
+
+/// The service that [`ConcurrencyLimitLayer`] makes.
+#[derive(Clone, Debug)]
+pub struct ConcurrencyLimited<S> {
+    inner: S,
+    door: Arc<Door>,
+}
+
+/// What the clones of a layer share.
+#[derive(Clone)]
+pub(super) struct Door {
+    limit: ConcurrencyLimit,
+    /// Whether the usual request passes without a look at its head.
+    is_plain: bool,
+    key: Option<Arc<dyn Fn(&ConcurrencyLimit, &Parts) -> Option<u64> + Send + Sync>>,
+    exempt: Option<Arc<dyn Fn(&Parts) -> bool + Send + Sync>>,
+    patience: Option<Patience>,
+    /// In seconds.
+    retry_after: u64,
+    refusal: PreparedRefusal,
+    on_refusal: Option<OnRefusal<Refused>>,
+    observer: Option<Arc<dyn Fn(&Event) + Send + Sync>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    longest: Duration,
+    line: usize,
+}
+
+/// What becomes of a request.
+enum Decision {
+    Call(Option<Permit>),
+    Wait(Ticket, Instant),
+    Refuse(Refused),
+}
+
+// ===== impl ConcurrencyLimitLayer =====
+
+impl ConcurrencyLimitLayer {
+    /// Lets as many be in flight as `limit` says: a [`ConcurrencyLimit`], or the number for one that nobody else holds.
+    /// Nobody waits; `Retry-After` is one second.
+    pub fn new(limit: impl Into<ConcurrencyLimit>) -> Self {
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE)
+            .detail("Too many requests are being answered at the moment. Send this one again later.");
+        let refusal = Refusal::new("overloaded");
+        let refusal = PreparedRefusal::new(refusal, problem, GrpcStatus::UNAVAILABLE, "too many requests in flight");
+        let door = Door {
+            limit: limit.into(),
+            is_plain: true,
+            key: None,
+            exempt: None,
+            patience: None,
+            retry_after: 1,
+            refusal,
+            on_refusal: None,
+            observer: None,
+        };
+        Self { door: Arc::new(door) }
+    }
+
+    /// Limits each key by itself: a tenant, a route, an upstream. Requests without a key share one limit.
+    #[must_use]
+    pub fn key_by<K: Hash>(self, key: impl Fn(&Parts) -> Option<K> + Send + Sync + 'static) -> Self {
+        self.door.limit.tell_apart();
+        self.with(|door| {
+            door.key = Some(Arc::new(move |limit, head| key(head).map(|key| limit.fingerprint(&key))));
+        })
+    }
+
+    /// Lets a request wait for a permit, at most `longest` and not past its [`Deadline`](crate::Deadline), instead of
+    /// refusing it.
+    ///
+    /// `line` is how many may wait at once, or for each key; further ones are refused. They enter in the order in which
+    /// they came, and nobody who comes later overtakes them.
+    #[must_use]
+    pub fn wait_up_to(self, longest: Duration, line: usize) -> Self {
+        self.with(|door| door.patience = Some(Patience { longest, line }).filter(|patience| patience.line > 0))
+    }
+
+    /// Lets the requests for which this is true pass, and does not count them: health checks, most of all.
+    #[must_use]
+    pub fn exempt(self, exempt: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
+        self.with(|door| door.exempt = Some(Arc::new(exempt)))
+    }
+
+    /// When a refused client shall come back: rounded up to whole seconds, and one at least. By default one.
+    #[must_use]
+    pub fn retry_after(self, time: Duration) -> Self {
+        let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+        self.with(|door| door.retry_after = seconds.max(1))
+    }
+
+    /// Replaces what a refused client gets. `Retry-After`, if yours has none, is still added.
+    #[must_use]
+    pub fn on_refusal(self, answer: impl Fn(&Refused, &Parts) -> Response<Bytes> + Send + Sync + 'static) -> Self {
+        self.with(|door| door.on_refusal = Some(OnRefusal::new(answer)))
+    }
+
+    /// Tells `observe` what the limit does. Called in the middle of the request: be quick.
+    #[must_use]
+    pub fn observe(self, observe: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.with(|door| door.observer = Some(Arc::new(observe)))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Door)) -> Self {
+        let door = Arc::make_mut(&mut self.door);
+        change(door);
+        door.is_plain = door.key.is_none() && door.exempt.is_none();
+        self
+    }
+}
+
+impl<S> Layer<S> for ConcurrencyLimitLayer {
+    type Service = ConcurrencyLimited<S>;
+
+    fn layer(&self, inner: S) -> ConcurrencyLimited<S> {
+        ConcurrencyLimited { inner, door: Arc::clone(&self.door) }
+    }
+}
+
+impl fmt::Debug for ConcurrencyLimitLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConcurrencyLimitLayer").field("door", &self.door).finish()
+    }
+}
+
+// ===== impl ConcurrencyLimited =====
+
+impl<S, B, R> Service<Request<B>> for ConcurrencyLimited<S>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone,
+    R: Body,
+{
+    type Response = Response<ResponseBody<R, Permit>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, B>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        match self.door.decide(&mut request) {
+            Decision::Call(permit) => ResponseFuture::calling(self.inner.call(request), permit),
+            Decision::Refuse(refused) => ResponseFuture::refused(self.door.refuse(refused, request)),
+            Decision::Wait(ticket, until) => {
+                let clone = self.inner.clone();
+                let ready = mem::replace(&mut self.inner, clone);
+                ResponseFuture::waiting(ticket, until, ready, request, Arc::clone(&self.door))
+            }
+        }
+    }
+}
+
+// ===== impl Door =====
+
+impl Door {
+    #[inline]
+    fn decide<B>(&self, request: &mut Request<B>) -> Decision {
+        if !self.is_plain {
+            return self.decide_by_head(request);
+        }
+        match Gate::enter(self.limit.gate()) {
+            Some(permit) => self.admit(permit),
+            None => self.wait_or_refuse(self.limit.gate(), request),
+        }
+    }
+
+    fn decide_by_head<B>(&self, request: &mut Request<B>) -> Decision {
+        let (is_exempt, key) = with_head(request, |head| {
+            let is_exempt = self.exempt.as_ref().is_some_and(|exempt| exempt(head));
+            let key = self.key.as_ref().filter(|_| !is_exempt);
+            (is_exempt, key.and_then(|key| key(&self.limit, head)))
+        });
+        if is_exempt {
+            return Decision::Call(None);
+        }
+        let gate = key.map_or_else(|| GateArc::clone(self.limit.gate()), |key| self.limit.gate_of(key));
+        match Gate::enter(&gate) {
+            Some(permit) => self.admit(permit),
+            None => self.wait_or_refuse(&gate, request),
+        }
+    }
+
+    #[cold]
+    fn wait_or_refuse<B>(&self, gate: &GateArc<Gate>, request: &Request<B>) -> Decision {
+        let Some(Patience { longest, line }) = self.patience else { return Decision::Refuse(Refused::Full) };
+        let now = Instant::now();
+        let latest = Deadline::after(longest);
+        let until = Deadline::of(request.extensions()).map_or(latest, |deadline| deadline.min(latest)).instant();
+        if until <= now {
+            return Decision::Refuse(Refused::WaitedTooLong);
+        }
+        match Gate::enter_or_join(gate, line) {
+            Joined::Entered(permit) => self.admit(permit),
+            Joined::Waiting(ticket) => Decision::Wait(ticket, until),
+            Joined::LineFull => Decision::Refuse(Refused::LineFull),
+        }
+    }
+
+    #[inline]
+    fn admit(&self, permit: Permit) -> Decision {
+        self.tell(Event::Admitted);
+        Decision::Call(Some(permit))
+    }
+
+    #[cold]
+    pub(super) fn refuse<B>(&self, refused: Refused, request: Request<B>) -> Response<Bytes> {
+        self.tell(Event::Refused(refused));
+        let (mut head, _) = request.into_parts();
+        let retry_after = Some(self.retry_after);
+        match &self.on_refusal {
+            None => self.refusal.respond(&mut head, retry_after),
+            Some(answer) => self.refusal.mark(answer.answer(&refused, &head), retry_after),
+        }
+    }
+
+    #[inline]
+    pub(super) fn tell(&self, event: Event) {
+        if let Some(observer) = &self.observer {
+            observer(&event);
+        }
+    }
+}
+
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Door")
+            .field("limit", &self.limit)
+            .field("is_keyed", &self.key.is_some())
+            .field("patience", &self.patience)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,248 @@
+//! What keeps retries from becoming the greater part of the traffic.
+
+use super::{
+    backoff::nanos,
+    ledger::{Grant, Ledger, SLOTS},
+};
+use crate::shared::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+use std::{fmt, time::Duration};
+use tokio::time::Instant;
+
+/// How much may be sent again to one destination: a handle, to be shared by all that send there.
+///
+/// A service that is down fails every request, and three attempts for each are three times the traffic just when it can
+/// bear least. So each request that comes back is a *deposit* of a fifth of a retry, and each retry a *withdrawal*;
+/// and of what is waiting for an answer at one time, no more than a fifth is a retry. What is refused on this side, by
+/// a layer of ours, counts for nothing.
+///
+/// One budget for each destination, or one that is down takes the retries of all. Its clones are the same budget.
+///
+/// ```
+/// use bartizan::retry::{Budget, RetryLayer, RetryPolicy};
+///
+/// let users = Budget::new().share(0.1);
+/// let reads = RetryLayer::new(RetryPolicy::attempts(3)).budget(users.clone());
+/// let writes = RetryLayer::new(RetryPolicy::attempts(2)).budget(users);
+/// ```
+#[derive(Clone)]
+pub struct Budget {
+    account: Arc<Account>,
+}
+
+struct Account {
+    window: Duration,
+    per_second: u32,
+    ledger: Ledger,
+    crowd: Crowd,
+    born: Instant,
+}
+
+/// Who waits for an answer: requests in the upper half of a word, retries of them in the lower.
+#[derive(Debug)]
+pub(super) struct Crowd {
+    share: Grant,
+    at_once: AtomicU64,
+}
+
+/// A retry that was granted. Its place among those in flight is given back when this is dropped.
+#[derive(Debug)]
+#[must_use = "the place in flight is given back when this is dropped"]
+pub struct Withdrawal {
+    account: Arc<Account>,
+    counted: u64,
+}
+
+// ===== impl Budget =====
+
+impl Budget {
+    /// Grants retries for 20 % of the requests of the last 10 s and 10 in each second besides, and at most 3 at once, or
+    /// 20 % of what is in flight if that is more. (The first two are tower's figures, the others Envoy's.)
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with(Grant::new(0.2, 0), 10, Duration::from_secs(10), Grant::new(0.2, 3))
+    }
+
+    /// Grants retries for this share of the requests, from 0 to 1.
+    ///
+    /// # Panics
+    /// If it is no such share.
+    #[must_use]
+    pub fn share(self, share: f64) -> Self {
+        let account = &*self.account;
+        Self::with(Grant::new(share, 0), account.per_second, account.window, account.crowd.share)
+    }
+
+    /// Grants so many retries in each second besides, so that a client with little traffic can try again at all.
+    #[must_use]
+    pub fn reserve_per_second(self, retries: u32) -> Self {
+        let account = &*self.account;
+        Self::with(account.ledger.grant(), retries, account.window, account.crowd.share)
+    }
+
+    /// The window over which requests and retries are compared. It moves by a tenth of itself.
+    ///
+    /// # Panics
+    /// If it is shorter than 10 ms.
+    #[must_use]
+    pub fn over(self, window: Duration) -> Self {
+        assert!(window >= Duration::from_millis(10), "a window of {window:?} is too short to count anything in it");
+        let account = &*self.account;
+        Self::with(account.ledger.grant(), account.per_second, window, account.crowd.share)
+    }
+
+    /// Lets at most this share of what is in flight be retries, or `at_least` of them if that is more.
+    ///
+    /// # Panics
+    /// If `share` is none from 0 to 1.
+    #[must_use]
+    pub fn in_flight(self, share: f64, at_least: u32) -> Self {
+        let account = &*self.account;
+        Self::with(account.ledger.grant(), account.per_second, account.window, Grant::new(share, at_least))
+    }
+
+    fn with(share: Grant, per_second: u32, window: Duration, crowd: Grant) -> Self {
+        let reserve = u128::from(per_second) * window.as_millis() / 1000;
+        let reserve = u32::try_from(reserve).unwrap_or(u32::MAX);
+        let ledger = Ledger::new(Grant { reserve, ..share });
+        let account = Account { window, per_second, ledger, crowd: Crowd::new(crowd), born: Instant::now() };
+        Self { account: Arc::new(account) }
+    }
+
+    /// Counts a request that has come back from the destination, whatever came of it.
+    #[inline]
+    pub fn deposit(&self) {
+        self.account.ledger.deposit(self.account.slot());
+    }
+
+    /// Asks for a retry; `None` if it is not granted.
+    #[must_use]
+    pub fn withdraw(&self) -> Option<Withdrawal> {
+        if !self.account.crowd.join() {
+            return None;
+        }
+        // Its place is given back when it is dropped, granted or not.
+        let mut withdrawal = Withdrawal { account: Arc::clone(&self.account), counted: 0 };
+        withdrawal.counted = self.account.ledger.withdraw(self.account.slot())?;
+        Some(withdrawal)
+    }
+
+    /// A request begins to wait for its answer. It must [`leave`](Self::leave).
+    #[inline]
+    pub(super) fn enter(&self) {
+        self.account.crowd.enter();
+    }
+
+    #[inline]
+    pub(super) fn leave(&self) {
+        self.account.crowd.leave();
+    }
+
+    /// How many requests wait for an answer, and how many retries of them.
+    #[must_use]
+    pub fn waiting(&self) -> (u32, u32) {
+        self.account.crowd.at_once()
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Budget")
+            .field("grant", &self.account.ledger.grant())
+            .field("window", &self.account.window)
+            .field("in_flight", &self.account.crowd.share)
+            .finish_non_exhaustive()
+    }
+}
+
+// ===== impl Account =====
+
+impl Account {
+    fn slot(&self) -> u64 {
+        // A tenth of the window is a millisecond at least.
+        let slot = nanos(self.window) / SLOTS;
+        nanos(self.born.elapsed()) / slot
+    }
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Account")
+    }
+}
+
+// ===== impl Crowd =====
+
+impl Crowd {
+    const REQUEST: u64 = 1 << 32;
+
+    pub(super) fn new(share: Grant) -> Self {
+        Self { share, at_once: AtomicU64::new(0) }
+    }
+
+    #[inline]
+    pub(super) fn enter(&self) {
+        self.at_once.fetch_add(Self::REQUEST, Ordering::AcqRel);
+    }
+
+    #[inline]
+    pub(super) fn leave(&self) {
+        self.at_once.fetch_sub(Self::REQUEST, Ordering::AcqRel);
+    }
+
+    /// A retry joins, if there are few enough.
+    pub(super) fn join(&self) -> bool {
+        let mut seen = self.at_once.load(Ordering::Acquire);
+        loop {
+            if !self.allows(seen) {
+                return false;
+            }
+            match self.at_once.compare_exchange(seen, seen + 1, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return true,
+                Err(other) => seen = other,
+            }
+        }
+    }
+
+    pub(super) fn part(&self) {
+        self.at_once.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Either the share of the requests in flight, or the least number, whichever is more.
+    fn allows(&self, at_once: u64) -> bool {
+        let (requests, retries) = halves(at_once);
+        retries < self.share.reserve || Grant { reserve: 0, ..self.share }.allows(requests, retries)
+    }
+
+    pub(super) fn at_once(&self) -> (u32, u32) {
+        halves(self.at_once.load(Ordering::Acquire))
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+fn halves(word: u64) -> (u32, u32) {
+    ((word >> 32) as u32, word as u32)
+}
+
+// ===== impl Withdrawal =====
+
+impl Withdrawal {
+    /// Gives it back whole: nothing was sent for it.
+    pub fn refund(self) {
+        self.account.ledger.refund(self.counted);
+    }
+}
+
+impl Drop for Withdrawal {
+    fn drop(&mut self) {
+        self.account.crowd.part();
+    }
+}

@@ -1,0 +1,224 @@
+//! The course of one request over its attempts.
+
+use super::{
+    attempt::Attempt,
+    decision::{Failed, Standing, decide},
+    event::{Event, GaveUp, Reason},
+    failure::Failure,
+    layer::Rules,
+    outcome::Outcome,
+    policy::RetryPolicy,
+    record::Record,
+    replay::{Replay, RequestBody},
+    spare,
+};
+use crate::shared::{Deadline, is_grpc};
+use http::{Method, Request, header, response};
+use http_body::Body;
+use std::{
+    ops::{Deref, DerefMut},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// What has to be known of a request for as long as there may be another attempt.
+pub(super) struct Course<S, B, E> {
+    pub(super) service: S,
+    replay: Replay<B>,
+    /// What the last attempt has left: what there is to return if none can be made after it.
+    pub(super) last: Option<Box<Result<response::Parts, E>>>,
+    record: Lent,
+}
+
+/// A record that goes back to the spare ones.
+struct Lent(Option<Box<Record>>);
+
+// ===== impl Course =====
+
+impl<S, B: Body, E> Course<S, B, E> {
+    /// The first attempt, and the course that begins with it. `service` is for the others.
+    #[inline]
+    pub(super) fn begin<C>(
+        request: Request<B>,
+        given: Option<Box<RetryPolicy>>,
+        may_repeat: bool,
+        rules: &Rules<C>,
+        service: S,
+    ) -> (Request<RequestBody<B>>, Self) {
+        let mut record = spare::take();
+        record.head.copy(&request);
+        let most = given.as_deref().unwrap_or(&rules.policy).replay;
+        (record.given, record.may_repeat) = (given, may_repeat);
+        let (parts, body) = request.into_parts();
+        let (prior, deadline) = record.head.prior();
+        record.prior = prior.unwrap_or(Attempt::FIRST);
+        record.deadline = deadline;
+        record.began = deadline.map(|_| Instant::now());
+        record.is_grpc = parts.method == Method::POST && is_grpc(&parts.headers);
+        let (body, replay) = Replay::new(body, most, &rules.memory);
+        let mut request = Request::from_parts(parts, body);
+        if record.prior.is_retry() {
+            record.prior.tell(request.headers_mut(), &rules.field);
+        }
+        (request, Self { service, replay, last: None, record: Lent(Some(record)) })
+    }
+
+    pub(super) fn policy<'a, C>(&'a self, rules: &'a Rules<C>) -> &'a RetryPolicy {
+        self.record.given.as_deref().unwrap_or(&rules.policy)
+    }
+
+    /// Whether it makes sense to look closer at an answer.
+    pub(super) fn may_go_on<C>(&self, rules: &Rules<C>) -> bool {
+        self.record.may_repeat && self.record.attempt < self.attempts(rules) && self.replay.can_repeat_after_answer()
+    }
+
+    /// What follows from the outcome of an attempt: another one after a pause, or none.
+    pub(super) fn go_on<C>(&mut self, rules: &Rules<C>, outcome: &Outcome, is_answer: bool) -> Option<Duration> {
+        let withdrawal = self.record.withdrawal.take();
+        match outcome {
+            Outcome::Answered | Outcome::Unsaid => {
+                self.answered(rules);
+                None
+            }
+            Outcome::Refused(reason) => {
+                if let Some(withdrawal) = withdrawal {
+                    withdrawal.refund();
+                }
+                if self.record.attempt > 1 {
+                    self.gave_up(rules, *reason, GaveUp::Refused);
+                }
+                None
+            }
+            Outcome::Failed(failed) => {
+                drop(withdrawal);
+                match self.decide(rules, failed, is_answer) {
+                    Ok(pause) => {
+                        let (attempt, reason) = (self.record.attempt, failed.reason);
+                        rules.tell(&Event::Retried { attempt, reason, pause });
+                        (self.record.pause, self.record.reason) = (pause, reason);
+                        Some(pause)
+                    }
+                    Err(why) => {
+                        self.gave_up(rules, failed.reason, why);
+                        None
+                    }
+                }
+            }
+        }
+    }
+
+    fn answered<C>(&self, rules: &Rules<C>) {
+        if let Some(began) = self.record.began {
+            rules.pace.learn(began.elapsed());
+        }
+        if self.record.attempt > 1 {
+            rules.tell(&Event::Recovered { attempts: self.record.attempt });
+        }
+    }
+
+    fn decide<C>(&mut self, rules: &Rules<C>, failed: &Failed, is_answer: bool) -> Result<Duration, GaveUp> {
+        let standing = Standing {
+            attempt: self.record.attempt,
+            attempts: self.attempts(rules),
+            repeatable: self.record.may_repeat,
+            replayable: if is_answer { self.replay.can_repeat_after_answer() } else { self.replay.can_repeat() },
+            left: self.record.deadline.map(Deadline::remaining),
+            expected: rules.pace.expected(),
+            last_pause: self.record.pause,
+            dice: rand::random(),
+        };
+        let pause = decide(self.policy(rules), failed, &standing)?;
+        if failed.failure == Failure::Unprocessed && !self.record.had_free {
+            self.record.had_free = true;
+            return Ok(pause);
+        }
+        self.record.withdrawal = Some(rules.budget.withdraw().ok_or(GaveUp::Budget)?);
+        Ok(pause)
+    }
+
+    fn attempts<C>(&self, rules: &Rules<C>) -> u32 {
+        let policy = self.policy(rules);
+        if self.record.prior.is_retry() { policy.attempts_of_a_retry() } else { policy.attempts }
+    }
+
+    fn gave_up<C>(&self, rules: &Rules<C>, reason: Reason, why: GaveUp) {
+        rules.tell(&Event::GaveUp { attempts: self.record.attempt, reason, why });
+    }
+
+    pub(super) fn is_grpc(&self) -> bool {
+        self.record.is_grpc
+    }
+
+    pub(super) fn is_first(&self) -> bool {
+        self.record.attempt == 1
+    }
+
+    /// When the request's time is over.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.record.deadline.map(Deadline::instant)
+    }
+
+    /// The next attempt. What is left of those before is given up.
+    pub(super) fn next<C>(&mut self, rules: &Rules<C>) -> Request<RequestBody<B>> {
+        self.record.attempt += 1;
+        self.last = None;
+        self.record.began = self.record.deadline.map(|_| Instant::now());
+        let is_last = self.record.attempt >= self.attempts(rules);
+        self.replay.abandon();
+        let body = self.replay.read();
+        let head = &mut self.record.head;
+        let mut request = if is_last { head.take(body) } else { head.clone().take(body) };
+        let attempt = Attempt::new(self.record.attempt).max(self.record.prior);
+        attempt.tell(request.headers_mut(), &rules.field);
+        request.extensions_mut().insert(attempt);
+        request
+    }
+
+    /// No attempt can be made any more: the head of the last answer, without its body, which is gone; or the last error.
+    pub(super) fn settle_for_last<C>(&mut self, rules: &Rules<C>) -> Result<response::Parts, E> {
+        self.unready();
+        self.gave_up(rules, self.record.reason, GaveUp::Deadline);
+        let mut last = *self.last.take().expect("an attempt has failed before this one");
+        if let Ok(head) = &mut last {
+            for field in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONTENT_ENCODING, header::TRAILER]
+            {
+                head.headers.remove(field);
+            }
+        }
+        last
+    }
+
+    /// The service cannot be called: nothing was sent for what was withdrawn.
+    pub(super) fn unready(&mut self) {
+        if let Some(withdrawal) = self.record.withdrawal.take() {
+            withdrawal.refund();
+        }
+    }
+}
+
+// ===== impl Lent =====
+
+impl Deref for Lent {
+    type Target = Record;
+
+    #[inline]
+    fn deref(&self) -> &Record {
+        self.0.as_ref().expect("it is lent until the end")
+    }
+}
+
+impl DerefMut for Lent {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Record {
+        self.0.as_mut().expect("it is lent until the end")
+    }
+}
+
+impl Drop for Lent {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(record) = self.0.take() {
+            spare::give_back(record);
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! How the retry plugs in.
+
+use super::{
+    attempt::X_RETRY_ATTEMPT,
+    body::ResponseBody,
+    budget::Budget,
+    course::Course,
+    event::Event,
+    failure::{Causes, Classify, Failure, can_fail},
+    future::ResponseFuture,
+    pace::Pace,
+    policy::{IDEMPOTENCY_KEY, RetryPolicy, has_key, is_idempotent},
+    replay::{ReplayMemory, RequestBody},
+};
+use http::{HeaderName, HeaderValue, Request, Response};
+use http_body::Body;
+use std::{
+    error, fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tower_layer::Layer;
+use tower_service::Service;
+
+/// Sends requests again when that is safe and likely to help. See the [module](crate::retry) for an example.
+#[derive(Clone)]
+pub struct RetryLayer<C = Causes> {
+    rules: Arc<Rules<C>>,
+}
+
+/// The service of [`RetryLayer`].
+#[derive(Clone, Debug)]
+pub struct Retry<S, C = Causes> {
+    inner: S,
+    rules: Arc<Rules<C>>,
+}
+
+/// All that the user said, and what was learned: shared by every clone of the layer.
+#[derive(Clone)]
+pub(super) struct Rules<C> {
+    pub(super) policy: RetryPolicy,
+    pub(super) budget: Budget,
+    pub(super) memory: ReplayMemory,
+    pub(super) classify: C,
+    pub(super) field: HeaderName,
+    pub(super) pace: Arc<Pace>,
+    keys: bool,
+    observe: Option<Arc<dyn Fn(&Event) + Send + Sync>>,
+}
+
+// ===== impl RetryLayer =====
+
+impl RetryLayer {
+    /// Sends requests again as `policy` has it, with a [`Budget`] of its own: that is one for each destination, if there
+    /// is a layer for each. See [`RetryPolicy::attempts`] and [`Budget::new`] for the figures.
+    #[must_use]
+    pub fn new(policy: RetryPolicy) -> Self {
+        let rules = Rules {
+            policy,
+            budget: Budget::new(),
+            memory: ReplayMemory::of_process(),
+            classify: Causes::new(),
+            field: X_RETRY_ATTEMPT,
+            pace: Arc::default(),
+            keys: false,
+            observe: None,
+        };
+        Self { rules: Arc::new(rules) }
+    }
+}
+
+impl<C: Clone> RetryLayer<C> {
+    /// Draws on this budget, which several layers that send to the same destination should share.
+    #[must_use]
+    pub fn budget(self, budget: Budget) -> Self {
+        self.with(|rules| rules.budget = budget)
+    }
+
+    /// Keeps bodies in this memory. By default in the one of the process, 64 MiB.
+    #[must_use]
+    pub fn memory(self, memory: ReplayMemory) -> Self {
+        self.with(|rules| rules.memory = memory)
+    }
+
+    /// What errors say about a request, for a service whose errors [`Causes`] cannot see into. See [`Classify`].
+    #[must_use]
+    pub fn errors_by<E, F>(self, classify: F) -> RetryLayer<F>
+    where
+        F: Fn(&E) -> Failure + Clone,
+    {
+        self.classify(classify)
+    }
+
+    /// The same for [`Causes`] that know more, or a type of your own.
+    #[must_use]
+    pub fn classify<D>(self, classify: D) -> RetryLayer<D> {
+        let Rules { policy, budget, memory, classify: _, field, pace, keys, observe } = (*self.rules).clone();
+        RetryLayer { rules: Arc::new(Rules { policy, budget, memory, classify, field, pace, keys, observe }) }
+    }
+
+    /// Gives each POST and PATCH without an `Idempotency-Key` one of its own, the same for all attempts, which makes it
+    /// one that may be sent twice. For a destination that knows the field (draft-ietf-httpapi-idempotency-key-header).
+    #[must_use]
+    pub fn idempotency_keys(self) -> Self {
+        self.with(|rules| rules.keys = true)
+    }
+
+    /// In which field the next hop is told which attempt a retry is: `x-retry-attempt` by default. See
+    /// [`Attempt`](super::Attempt).
+    #[must_use]
+    pub fn attempt_field(self, field: HeaderName) -> Self {
+        self.with(|rules| rules.field = field)
+    }
+
+    /// Tells `observe` what happens to requests that fail. Called in the middle of the request: be quick.
+    #[must_use]
+    pub fn observe(self, observe: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.with(|rules| rules.observe = Some(Arc::new(observe)))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Rules<C>)) -> Self {
+        change(Arc::make_mut(&mut self.rules));
+        self
+    }
+}
+
+impl<S, C> Layer<S> for RetryLayer<C> {
+    type Service = Retry<S, C>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Retry { inner, rules: Arc::clone(&self.rules) }
+    }
+}
+
+impl<C> fmt::Debug for RetryLayer<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RetryLayer").field("policy", &self.rules.policy).finish_non_exhaustive()
+    }
+}
+
+// ===== impl Retry =====
+
+impl<S, C, B, R> Service<Request<B>> for Retry<S, C>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>, Error: 'static> + Clone,
+    C: Classify<S::Error>,
+    B: Body<Error: Into<Box<dyn error::Error + Send + Sync>>>,
+    R: Body,
+{
+    type Response = Response<ResponseBody<R>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, C, B, R>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let rules = Arc::clone(&self.rules);
+        let given: Option<Box<RetryPolicy>> = match request.extensions().is_empty() {
+            true => None,
+            false => request.extensions().get().copied().map(Box::new),
+        };
+        if self.rules.keys {
+            give_key(&mut request);
+        }
+        let policy = given.as_deref().unwrap_or(&self.rules.policy);
+        let may_repeat = policy.attempts > 1 && policy.may_repeat(request.method(), request.headers());
+        // Nothing can come of it where only an error would do and the service has none.
+        if policy.attempts == 1 || !(may_repeat || policy.unprocessed && can_fail::<S::Error>()) {
+            return ResponseFuture::once(self.inner.call(request.map(RequestBody::own)), rules);
+        }
+        // This instance is the one that was polled ready; the clone is polled before it is called.
+        let (request, course) = Course::begin(request, given, may_repeat, &rules, self.inner.clone());
+        ResponseFuture::of_several(self.inner.call(request), rules, course)
+    }
+}
+
+/// 128 random bits as a structured field's string, as the draft has it.
+fn give_key<B>(request: &mut Request<B>) {
+    if is_idempotent(request.method()) || has_key(request.headers()) {
+        return;
+    }
+    let key = format!("\"{:032x}\"", rand::random::<u128>());
+    if let Ok(key) = HeaderValue::try_from(key) {
+        request.headers_mut().insert(IDEMPOTENCY_KEY, key);
+    }
+}
+
+// ===== impl Rules =====
+
+impl<C> Rules<C> {
+    pub(super) fn tell(&self, event: &Event) {
+        if let Some(observe) = &self.observe {
+            observe(event);
+        }
+    }
+}
+
+impl<C> fmt::Debug for Rules<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rules").field("policy", &self.policy).finish_non_exhaustive()
+    }
+}

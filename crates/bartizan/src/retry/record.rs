@@ -1,0 +1,69 @@
+//! What is kept of a request while there may be another attempt, whatever its service and its body.
+
+use super::{attempt::Attempt, budget::Withdrawal, event::Reason, head::Head, policy::RetryPolicy};
+use crate::shared::Deadline;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What is kept of a request while there may be another attempt.
+#[derive(Debug)]
+pub(super) struct Record {
+    /// What every attempt begins with. Empty after the last one.
+    pub(super) head: Head,
+    pub(super) is_grpc: bool,
+    /// The attempt that is being made, or was.
+    pub(super) attempt: u32,
+    /// The request's own policy, if it has one.
+    pub(super) given: Option<Box<RetryPolicy>>,
+    pub(super) may_repeat: bool,
+    pub(super) prior: Attempt,
+    pub(super) deadline: Option<Deadline>,
+    /// When this attempt began, if somebody has to know.
+    pub(super) began: Option<Instant>,
+    /// The last pause.
+    pub(super) pause: Duration,
+    /// Why the last attempt has failed.
+    pub(super) reason: Reason,
+    /// The first retry that is certain to be no second call costs nothing.
+    pub(super) had_free: bool,
+    pub(super) withdrawal: Option<Withdrawal>,
+}
+
+// ===== impl Record =====
+
+impl Record {
+    /// Empties it for another request.
+    pub(super) fn clear(&mut self) {
+        self.head.clear();
+        self.is_grpc = false;
+        self.attempt = 1;
+        self.given = None;
+        self.may_repeat = false;
+        self.prior = Attempt::FIRST;
+        self.deadline = None;
+        self.began = None;
+        self.pause = Duration::ZERO;
+        self.reason = Reason::Error;
+        self.had_free = false;
+        self.withdrawal = None;
+    }
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self {
+            head: Head::default(),
+            is_grpc: false,
+            attempt: 1,
+            given: None,
+            may_repeat: false,
+            prior: Attempt::FIRST,
+            deadline: None,
+            began: None,
+            pause: Duration::ZERO,
+            reason: Reason::Error,
+            had_free: false,
+            withdrawal: None,
+        }
+    }
+}

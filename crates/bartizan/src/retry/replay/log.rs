@@ -1,0 +1,348 @@
+//! What went by of a body, and the body itself, from which the next frame comes.
+
+use super::{
+    error::BodyError,
+    memory::{ReplayMemory, Taken},
+};
+use bytes::{Buf, Bytes};
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use std::{
+    mem,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Wake, Waker, ready},
+};
+
+/// A body that several may read, each from its beginning.
+///
+/// Whoever comes to the end of what went by polls the body itself, and what comes of that is there for all. Bytes are
+/// kept by reference, not copied. What is too long is no longer kept: then the one who is furthest goes on alone.
+pub(super) struct Log<B> {
+    state: Mutex<State<B>>,
+    waiting: Arc<Waiting>,
+}
+
+struct State<B> {
+    source: Source<B>,
+    /// What went by, as long as all of it is there.
+    frames: Vec<Bytes>,
+    trailers: Option<HeaderMap>,
+    /// How many data frames went by, kept or not.
+    passed: usize,
+    /// How many bytes were in them.
+    bytes: u64,
+    keeping: Keeping,
+    /// Where those stand who read it.
+    readers: Vec<Place>,
+    opened: u32,
+    /// Nobody will begin to read it any more.
+    closed: bool,
+}
+
+/// Which reader stands behind how many frames.
+struct Place {
+    reader: u32,
+    frames: usize,
+}
+
+enum Source<B> {
+    Open(Pin<Box<B>>),
+    Over,
+    Broken(BodyError),
+}
+
+/// Whether everything is kept, and up to how much.
+enum Keeping {
+    Whole { taken: Taken, most: usize },
+    Nothing,
+}
+
+/// One who reads a body from its beginning.
+pub(super) struct Reader<B> {
+    log: Arc<Log<B>>,
+    number: u32,
+    frames: usize,
+    bytes: u64,
+    is_over: bool,
+}
+
+/// Those who wait for the next frame. All are woken: the one who polled last may be gone.
+#[derive(Default)]
+struct Waiting(Mutex<Vec<Waker>>);
+
+/// So much of what is taken for a frame is not its bytes.
+const FRAME: usize = mem::size_of::<Bytes>();
+
+// ===== impl Log =====
+
+impl<B: Body> Log<B> {
+    /// Keeps up to `most` bytes of `body`, and as much as the memory has place for. What is known to be longer is not
+    /// kept from the start: it can be sent again only while nothing of it was read.
+    pub(super) fn new(body: B, most: usize, memory: &ReplayMemory) -> Self {
+        let fits = usize::try_from(body.size_hint().lower()).is_ok_and(|lower| lower <= most);
+        let keeping = if fits { Keeping::Whole { taken: memory.part(), most } } else { Keeping::Nothing };
+        let state = State {
+            source: Source::Open(Box::pin(body)),
+            frames: Vec::new(),
+            trailers: None,
+            passed: 0,
+            bytes: 0,
+            keeping,
+            readers: Vec::with_capacity(1),
+            opened: 0,
+            closed: false,
+        };
+        Self { state: Mutex::new(state), waiting: Arc::default() }
+    }
+
+    /// Opens a reader at the beginning.
+    pub(super) fn open(self: &Arc<Self>) -> Reader<B> {
+        let mut state = self.lock();
+        state.opened += 1;
+        let number = state.opened;
+        state.readers.push(Place { reader: number, frames: 0 });
+        Reader { log: Arc::clone(self), number, frames: 0, bytes: 0, is_over: false }
+    }
+
+    /// Nothing was read: another attempt costs nothing.
+    pub(super) fn is_untouched(&self) -> bool {
+        let state = self.lock();
+        state.passed == 0 && matches!(state.source, Source::Open(_))
+    }
+
+    /// Everything that was read so far can be read once more.
+    pub(super) fn is_whole(&self) -> bool {
+        let state = self.lock();
+        match state.source {
+            Source::Broken(_) => false,
+            Source::Open(_) if state.passed == 0 => true,
+            Source::Open(_) | Source::Over => matches!(state.keeping, Keeping::Whole { .. }) || state.passed == 0,
+        }
+    }
+
+    /// The body was read to its end.
+    pub(super) fn is_read(&self) -> bool {
+        match &self.lock().source {
+            Source::Open(body) => body.is_end_stream() || body.size_hint().exact() == Some(0),
+            Source::Over => true,
+            Source::Broken(_) => false,
+        }
+    }
+}
+
+impl<B> Log<B> {
+    /// Gives up all readers that there are: their attempts are over, though some may not know it yet.
+    pub(super) fn abandon(&self) {
+        self.lock().readers.clear();
+        self.waiting.wake_but(None);
+    }
+
+    /// Nobody will begin to read it any more: what all have read need not be kept.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.forget_if_unneeded();
+    }
+
+    /// Nothing in the state is ever left half done, so a body that panicked does no harm to it.
+    fn lock(&self) -> MutexGuard<'_, State<B>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// ===== impl Reader =====
+
+impl<B> Reader<B>
+where
+    B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+{
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        let mut state = self.log.lock();
+        let came = ready!(state.next(self.number, self.frames, &self.log.waiting, cx));
+        match came.as_ref().and_then(|came| came.as_ref().ok()?.data_ref()) {
+            Some(data) => {
+                self.frames += 1;
+                self.bytes += data.len() as u64;
+                state.moved(self.number, self.frames);
+            }
+            None => self.is_over = true,
+        }
+        drop(state);
+        self.log.waiting.wake_but(Some(cx.waker()));
+        Poll::Ready(came)
+    }
+}
+
+impl<B: Body> Reader<B> {
+    pub(super) fn is_end_stream(&self) -> bool {
+        let state = self.log.lock();
+        self.is_over
+            || self.frames == state.passed
+                && match &state.source {
+                    Source::Open(body) => body.is_end_stream(),
+                    Source::Over => state.trailers.is_none(),
+                    Source::Broken(_) => false,
+                }
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        let state = self.log.lock();
+        let kept = state.bytes - self.bytes;
+        let Source::Open(body) = &state.source else { return SizeHint::with_exact(kept) };
+        let rest = body.size_hint();
+        let mut hint = SizeHint::new();
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(kept.saturating_add(upper));
+        }
+        hint.set_lower(kept.saturating_add(rest.lower()));
+        hint
+    }
+}
+
+impl<B> Drop for Reader<B> {
+    fn drop(&mut self) {
+        let mut state = self.log.lock();
+        state.readers.retain(|place| place.reader != self.number);
+        state.forget_if_unneeded();
+    }
+}
+
+// ===== impl State =====
+
+impl<B> State<B>
+where
+    B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+{
+    /// What comes for a reader that stands here.
+    fn next(
+        &mut self,
+        reader: u32,
+        frames: usize,
+        waiting: &Arc<Waiting>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if !self.readers.iter().any(|place| place.reader == reader) {
+            return Poll::Ready(Some(Err(BodyError::ABANDONED)));
+        }
+        if frames < self.passed {
+            let kept = self.frames.get(frames).cloned();
+            return Poll::Ready(Some(kept.map(Frame::data).ok_or(BodyError::OUTRUN)));
+        }
+        let body = match &mut self.source {
+            Source::Over => return Poll::Ready(self.trailers.clone().map(|trailers| Ok(Frame::trailers(trailers)))),
+            Source::Broken(error) => return Poll::Ready(Some(Err(error.clone()))),
+            Source::Open(body) => body,
+        };
+        waiting.join(cx.waker());
+        let waker = Waker::from(Arc::clone(waiting));
+        let came = ready!(body.as_mut().poll_frame(&mut Context::from_waker(&waker)));
+        let is_over = came.is_none() || body.is_end_stream();
+        let out = match came.map(|came| came.map(Frame::into_data)) {
+            Some(Ok(Ok(mut data))) => {
+                let data = data.copy_to_bytes(data.remaining());
+                self.keep(&data);
+                Some(Ok(Frame::data(data)))
+            }
+            Some(Ok(Err(frame))) => frame.into_trailers().ok().map(|trailers| {
+                self.keep_trailers(trailers.clone());
+                Ok(Frame::trailers(trailers))
+            }),
+            Some(Err(error)) => {
+                let error = BodyError::source(error);
+                self.source = Source::Broken(error.clone());
+                self.forget();
+                return Poll::Ready(Some(Err(error)));
+            }
+            None => None,
+        };
+        if is_over || out.is_none() || self.trailers.is_some() {
+            self.source = Source::Over;
+        }
+        Poll::Ready(out)
+    }
+
+    fn keep(&mut self, data: &Bytes) {
+        self.passed += 1;
+        self.bytes += data.len() as u64;
+        if self.takes(data.len()) {
+            self.frames.push(data.clone());
+        } else {
+            self.forget();
+        }
+    }
+
+    /// Trailers end the body, so they are there for whoever has read all that came before.
+    fn keep_trailers(&mut self, trailers: HeaderMap) {
+        let bytes = trailers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        if !self.takes(bytes) {
+            self.forget();
+        }
+        self.trailers = Some(trailers);
+    }
+
+    /// Whether so many bytes more can be kept. Tiny frames are limited in their number: one takes more than its bytes.
+    fn takes(&mut self, bytes: usize) -> bool {
+        let Keeping::Whole { taken, most } = &mut self.keeping else { return false };
+        let most_frames = 16 + *most / (2 * FRAME);
+        *most - taken.bytes() >= bytes && self.frames.len() < most_frames && taken.grow(bytes)
+    }
+}
+
+impl<B> State<B> {
+    fn moved(&mut self, reader: u32, frames: usize) {
+        if let Some(place) = self.readers.iter_mut().find(|place| place.reader == reader) {
+            place.frames = frames;
+        }
+        self.forget_if_unneeded();
+    }
+
+    fn forget_if_unneeded(&mut self) {
+        if self.closed && self.readers.iter().all(|place| place.frames == self.passed) {
+            self.forget();
+        }
+    }
+
+    fn forget(&mut self) {
+        self.keeping = Keeping::Nothing;
+        self.frames = Vec::new();
+    }
+}
+
+// ===== impl Waiting =====
+
+impl Waiting {
+    fn join(&self, waker: &Waker) {
+        let mut all = self.lock();
+        if !all.iter().any(|waiting| waiting.will_wake(waker)) {
+            all.push(waker.clone());
+        }
+    }
+
+    /// Wakes all but the one who is being polled.
+    fn wake_but(&self, but: Option<&Waker>) {
+        let all = mem::take(&mut *self.lock());
+        for waker in all {
+            if but.is_none_or(|but| !but.will_wake(&waker)) {
+                waker.wake();
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Waker>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for Waiting {
+    fn wake(self: Arc<Self>) {
+        self.wake_but(None);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.wake_but(None);
+    }
+}

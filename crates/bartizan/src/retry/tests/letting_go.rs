@@ -1,0 +1,60 @@
+//! What becomes of a failed answer while its request waits for the next attempt.
+
+use super::{
+    support::{Out, Say, Upstream, ask, get},
+    *,
+};
+use http::Version;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// Answers 503 and asks for a second, with this body.
+fn failing(version: Version, frames: Vec<Out>) -> Say {
+    Say::Frames(vec![(":status", "503"), ("retry-after", "1")], version, frames)
+}
+
+/// When the failed answer was let go, after how many bytes, and when the next attempt began to be answered.
+async fn let_go(version: Version, frames: Vec<Out>) -> (Duration, usize, Duration) {
+    let upstream = Upstream::answering([failing(version, frames), Say::Status(200)]);
+    let began = Instant::now();
+    ask(&RetryLayer::new(THREE), &upstream, get()).await.unwrap();
+    let (at, read) = upstream.let_go()[0];
+    (at - began, read, began.elapsed())
+}
+
+/// T20: the peer holds it while it sleeps, and the connection with it.
+#[tokio::test(start_paused = true)]
+async fn a_failed_answer_is_let_go_before_the_pause() {
+    let (at, read, next) = let_go(Version::HTTP_2, vec![Out::Data(10), Out::Wait(1000 * MS), Out::Data(10)]).await;
+    assert_eq!((at, read), (Duration::ZERO, 0), "a stream is reset");
+    assert!(next >= 1000 * MS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_http_1_it_is_read_so_that_its_connection_can_be_used_again() {
+    let (at, read, _) = let_go(Version::HTTP_11, vec![Out::Data(1000), Out::Wait(20 * MS), Out::Data(500)]).await;
+    assert_eq!(read, 1500);
+    assert!(at >= 20 * MS && at < 25 * MS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_read_for_a_moment_only() {
+    let (at, read, _) = let_go(Version::HTTP_11, vec![Out::Data(1000), Out::Wait(800 * MS), Out::Data(500)]).await;
+    assert_eq!(read, 1000);
+    assert!(at >= 50 * MS && at < 55 * MS, "{at:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_read_up_to_so_many_bytes_only() {
+    let (at, read, _) = let_go(Version::HTTP_11, vec![Out::Data(40_000), Out::Data(40_000), Out::Data(40_000)]).await;
+    assert_eq!((at, read), (Duration::ZERO, 80_000));
+    let nothing = std::iter::repeat_n(Out::Data(0), 100_000).collect();
+    let (at, _, _) = let_go(Version::HTTP_11, nothing).await;
+    assert_eq!(at, Duration::ZERO, "frames of nothing have an end as well");
+}
+
+#[tokio::test(start_paused = true)]
+async fn reading_it_does_not_make_the_pause_longer() {
+    let (_, _, next) = let_go(Version::HTTP_11, vec![Out::Data(1), Out::Wait(40 * MS), Out::Data(1)]).await;
+    assert!(next >= 1000 * MS && next <= 1102 * MS, "{next:?}");
+}

@@ -1,0 +1,56 @@
+//! When the time for a request is over, and whose time it was.
+
+use crate::shared::Deadline;
+use std::{fmt, time::Duration};
+use tokio::time::Instant;
+
+/// When a request is given up, and for what reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Due {
+    pub(super) at: Instant,
+    pub(super) refused: Refused,
+}
+
+/// Why a request was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refused {
+    /// The service did not answer within the layer's own limit, which is told here. 504.
+    Timeout(Duration),
+    /// The request's [`Deadline`] passed, and it was earlier. 504.
+    Deadline,
+}
+
+// ===== impl Due =====
+
+impl Due {
+    /// The earlier of `limit` from now on and the deadline. More than thirty years count as thirty years.
+    pub(super) fn new(now: Instant, limit: Duration, deadline: Option<Deadline>) -> Self {
+        const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+        let own = now + limit.min(LONGEST);
+        match deadline {
+            Some(deadline) if deadline.instant() < own => Self { at: deadline.instant(), refused: Refused::Deadline },
+            _ => Self { at: own, refused: Refused::Timeout(limit) },
+        }
+    }
+}
+
+// ===== impl Refused =====
+
+impl Refused {
+    /// In one word, as in the problem's `code`, the [`Refusal`](crate::Refusal) mark and the access log: `timeout` or
+    /// `deadline`.
+    #[must_use]
+    pub const fn error_type(self) -> &'static str {
+        match self {
+            Self::Timeout(_) => "timeout",
+            Self::Deadline => "deadline",
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.error_type())
+    }
+}
