@@ -1,7 +1,11 @@
 //! Why a call to another service failed, in the words of OpenTelemetry's `error.type`.
 
+use crate::Attempts;
 use axum::BoxError;
-use bartizan::{Flag, Notes, Refusal};
+use bartizan::{
+    Deadline, Flag, Notes, Refusal,
+    fallback::{Fallback, Reason},
+};
 use http::{Extensions, StatusCode};
 use http_body_util::LengthLimitError;
 use hyper_util::client::legacy;
@@ -20,6 +24,8 @@ pub enum Cause {
     Deadline,
     /// `connect`: no connection could be made.
     Connect,
+    /// `tls`: a connection was made, but not a secure one: most often its certificate is not one that is trusted.
+    Tls,
     /// `connection_reset`: the connection broke before the head of the answer.
     ConnectionReset,
     /// `protocol`: it answered something that is not HTTP.
@@ -46,6 +52,7 @@ impl Cause {
             Self::Timeout => "timeout",
             Self::Deadline => "deadline",
             Self::Connect => "connect",
+            Self::Tls => "tls",
             Self::ConnectionReset => "connection_reset",
             Self::Protocol => "protocol",
             Self::Body => "body",
@@ -58,8 +65,8 @@ impl Cause {
     }
 
     /// The cause that an error on the way to the head of the answer has.
-    pub(crate) fn of_send(error: &BoxError) -> Self {
-        let mut next: Option<&(dyn Error + 'static)> = Some(error.as_ref());
+    pub(crate) fn of_send(error: &(dyn Error + 'static)) -> Self {
+        let mut next = Some(error);
         while let Some(error) = next {
             if let Some(cause) = of_one(error) {
                 return cause;
@@ -69,9 +76,28 @@ impl Cause {
         Self::Other
     }
 
+    /// The cause that a refusal of a layer in front of the service has; `deadline` is that of the request.
+    pub(crate) fn of_refusal(refusal: Refusal, deadline: Option<Deadline>) -> Self {
+        match refusal.error_type() {
+            // A layer that bounds the time sets a deadline of its own, which is its limit and nobody else's.
+            "deadline" if deadline.is_some_and(|deadline| deadline.remaining().is_zero()) => Self::Deadline,
+            "deadline" | "timeout" => Self::Timeout,
+            _ => Self::Refused(refusal),
+        }
+    }
+
+    /// The cause for which a fallback has answered.
+    pub(crate) fn of_fallback(fallback: Fallback, attempts: &Attempts, deadline: Option<Deadline>) -> Self {
+        match fallback.reason() {
+            Reason::Refused(refusal) => Self::of_refusal(refusal, deadline),
+            Reason::Status(status) => Self::Status(status),
+            _ => attempts.last_error().unwrap_or(Self::Other),
+        }
+    }
+
     /// The cause that an error in the body of the answer has.
     pub(crate) fn of_body(error: &BoxError) -> Self {
-        match Self::of_send(error) {
+        match Self::of_send(error.as_ref()) {
             Self::TooLarge => Self::TooLarge,
             _ => Self::Body,
         }
@@ -96,7 +122,7 @@ impl Cause {
         let flag = match self {
             Self::Timeout => Flag::UpstreamTimeout,
             Self::Deadline => Flag::DeadlinePassed,
-            Self::Connect => Flag::UpstreamConnectFailure,
+            Self::Connect | Self::Tls => Flag::UpstreamConnectFailure,
             Self::ConnectionReset | Self::Protocol | Self::Body => Flag::UpstreamReset,
             Self::Refused(_) => Flag::UpstreamOverflow,
             Self::Decode | Self::TooLarge | Self::Status(_) | Self::Other => return,
@@ -113,7 +139,10 @@ fn of_one(error: &(dyn Error + 'static)) -> Option<Cause> {
         return Some(Cause::Timeout);
     }
     if error.downcast_ref::<legacy::Error>().is_some_and(legacy::Error::is_connect) {
-        return Some(Cause::Connect);
+        return Some(if broke_the_rules(error) { Cause::Tls } else { Cause::Connect });
+    }
+    if let Some(error) = error.downcast_ref::<h2::Error>().filter(|error| !error.is_io()) {
+        return Some(if error.is_remote() { Cause::ConnectionReset } else { Cause::Protocol });
     }
     if let Some(error) = error.downcast_ref::<hyper::Error>() {
         if error.is_parse() {
@@ -131,6 +160,23 @@ fn of_one(error: &(dyn Error + 'static)) -> Option<Cause> {
     ];
     let kind = error.downcast_ref::<io::Error>()?.kind();
     broken.contains(&kind).then_some(Cause::ConnectionReset)
+}
+
+/// Whether what stands behind an error while connecting is data that should not have come: rustls tells so, TCP never.
+fn broke_the_rules(error: &(dyn Error + 'static)) -> bool {
+    let mut next = error.source();
+    while let Some(error) = next {
+        let io = error.downcast_ref::<io::Error>();
+        if io.is_some_and(|error| error.kind() == io::ErrorKind::InvalidData) {
+            return true;
+        }
+        // `source` of an `io::Error` leaves out the one that it holds.
+        next = match io.and_then(io::Error::get_ref) {
+            Some(held) => Some(held),
+            None => error.source(),
+        };
+    }
+    false
 }
 
 /// The digits of a status code, for as long as the program runs: 100 to 999, every code that there can be.

@@ -1,5 +1,6 @@
 //! Who is asked: any Tower service that takes a request, and the plain client.
 
+use crate::upstream::{IDLE, tcp};
 use axum::{BoxError, body::Body};
 use bytes::Bytes;
 use http::{Request, Response};
@@ -7,7 +8,6 @@ use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
-use std::time::Duration;
 use tower_service::Service;
 
 /// The plain client: HTTP/1.1 over a pool of connections.
@@ -18,8 +18,8 @@ pub type Client = legacy::Client<HttpConnector, Body>;
 /// It is implemented for every service that fits, and clones of it are expected to share what they remember. A refusal
 /// that a layer of the stack makes itself (a response with [`bartizan::Refusal`] in its extensions) is told from what
 /// the service answers.
-pub trait Upstream:
-    Service<Request<Body>, Response = Response<<Self as Upstream>::Body>, Error: Into<BoxError>, Future: Send>
+pub trait HttpService:
+    Service<Request<Body>, Response = Response<<Self as HttpService>::Body>, Error: Into<BoxError>, Future: Send>
     + Clone
     + Send
     + Sync
@@ -29,7 +29,7 @@ pub trait Upstream:
     type Body: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static;
 }
 
-impl<S, B> Upstream for S
+impl<S, B> HttpService for S
 where
     S: Service<Request<Body>, Response = Response<B>, Error: Into<BoxError>, Future: Send>
         + Clone
@@ -47,11 +47,5 @@ where
 /// keep theirs, so that a request seldom meets a connection that the other side has just closed.
 #[must_use]
 pub fn client() -> Client {
-    let mut connector = HttpConnector::new();
-    connector.set_connect_timeout(Some(Duration::from_secs(1)));
-    connector.set_nodelay(true);
-    legacy::Client::builder(TokioExecutor::new())
-        .pool_idle_timeout(Duration::from_secs(4))
-        .pool_timer(TokioTimer::new())
-        .build(connector)
+    legacy::Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).pool_timer(TokioTimer::new()).build(tcp())
 }

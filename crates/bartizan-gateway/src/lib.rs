@@ -1,32 +1,38 @@
 //! What a backend for frontend, or a gateway, needs that is not a layer.
 //!
+//! - [`Upstream`] is a service behind: its endpoints, and how it is called, with retry, breakers, time limits and a
+//!   fallback.
 //! - [`Aggregate`] calls several services in parallel, each with a time limit of its own, and answers with one JSON
 //!   document that says for each of them how it went.
 //! - [`Proxy`] passes a request on and streams the answer back, in constant memory.
 //! - [`serve()`] serves an application, and drains it when it is told to stop.
 //!
-//! The first two call services through any [`Upstream`]: the plain [`client()`], or a stack of layers round one.
-//!
 //! ```
 //! use axum::{Router, routing::get_service};
-//! use bartizan_gateway::{Aggregate, Proxy, Source, client};
+//! use bartizan_gateway::{Aggregate, Proxy, Source, Upstream, Upstreams};
 //! use std::time::Duration;
 //!
-//! let client = client();
-//! let dashboard = Aggregate::new(client.clone(), [
-//!     Source::get("user", "http://127.0.0.1:7101/users/{user}").required().allow(["id", "name"]),
-//!     Source::get("orders", "http://127.0.0.1:7102/orders?user={user}")
+//! let users = Upstream::new("users", ["http://127.0.0.1:7101"])?;
+//! let orders = Upstream::new("orders", ["http://127.0.0.1:7102", "http://127.0.0.1:7103"])?
+//!     .attempt_timeout(Duration::from_millis(250));
+//!
+//! let dashboard = Aggregate::new(Upstreams::new([users.clone(), orders])?, [
+//!     Source::get("user", "http://users/users/{user}").required().allow(["id", "name"]),
+//!     Source::get("orders", "http://orders/orders?user={user}")
 //!         .collection()
 //!         .deny(["internal_ref"])
 //!         .within(Duration::from_millis(500)),
 //! ])?;
-//! let users = Proxy::new(client, "http://127.0.0.1:7101")?;
+//! let users = Proxy::new(users, "http://users")?;
 //!
 //! let app: Router = Router::new()
 //!     .route("/dashboard/{user}", get_service(dashboard))
 //!     .route("/users/{id}", get_service(users));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! An aggregate and a proxy call services through any [`HttpService`]: an [`Upstream`], several [`Upstreams`], the plain
+//! [`client()`], or a stack of your own round one.
 //!
 //! # Who asks
 //!
@@ -57,11 +63,18 @@ mod problem;
 mod proxy;
 mod request_id;
 mod serve;
+mod upload;
+mod upstream;
 
+#[cfg(feature = "tls")]
+pub use self::upstream::{Tls, TlsError};
 pub use self::{
     aggregate::{Aggregate, AggregateError, Meta, Source},
     cause::Cause,
-    client::{Client, Upstream, client},
+    client::{Client, HttpService, client},
     proxy::{Forwarding, Proxy, ProxyError, UpstreamWatch},
     serve::{BindError, Drained, Serve, bind, serve, shutdown_signal},
+    upstream::{
+        Answering, Attempts, EndpointStatus, SendError, Upstream, UpstreamBody, UpstreamError, UpstreamEvent, Upstreams,
+    },
 };

@@ -10,7 +10,7 @@ use axum::{
     routing::{get as on_get, get_service},
 };
 use bartizan::{Deadline, Refusal, request_id::RequestIdLayer};
-use bartizan_gateway::{Aggregate, Meta, Source, Upstream, client};
+use bartizan_gateway::{Aggregate, HttpService, Meta, Source, client};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -25,7 +25,7 @@ async fn gateway(sources: impl IntoIterator<Item = Source>) -> SocketAddr {
     serving(Aggregate::new(client(), sources).expect("sources")).await
 }
 
-async fn serving<C: Upstream>(aggregate: Aggregate<C>) -> SocketAddr {
+async fn serving<C: HttpService>(aggregate: Aggregate<C>) -> SocketAddr {
     service(Router::new().route("/{user}", get_service(aggregate))).await
 }
 

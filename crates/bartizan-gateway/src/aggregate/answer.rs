@@ -28,10 +28,11 @@ pub(super) fn merged(
     let mut document = String::from("{");
     let mut complete = true;
     for (source, outcome) in asked {
-        let Some(Outcome { result: Ok(part), .. }) = outcome else {
+        let Some(Outcome { result: Ok(part), instead, .. }) = outcome else {
             complete = false;
             continue;
         };
+        complete &= instead.is_none();
         match &source.place {
             Place::Member(name) => {
                 begin_member(&mut document, name);
@@ -144,6 +145,7 @@ fn in_words(cause: Cause) -> String {
     match cause {
         Cause::Timeout | Cause::Deadline => "did not answer in time".to_owned(),
         Cause::Connect => "could not be reached".to_owned(),
+        Cause::Tls => "could not be reached securely".to_owned(),
         Cause::ConnectionReset => "closed the connection without an answer".to_owned(),
         Cause::Protocol => "answered something that is not HTTP".to_owned(),
         Cause::Body => "broke off in the middle of its answer".to_owned(),
@@ -163,18 +165,26 @@ impl Member for Sources<'_> {
         out.push('{');
         for (source, outcome) in self.0 {
             begin_member(out, &source.name);
-            let Some(Outcome { result, http, took }) = outcome else {
+            let Some(Outcome { result, http, instead, attempts, took }) = outcome else {
                 out.push_str(r#"{"status":"skipped"}"#);
                 continue;
             };
+            let (status, cause) = match (result, instead) {
+                (Ok(_), None) => ("ok", None),
+                (Ok(_), Some(cause)) => ("fallback", Some(cause)),
+                (Err(Failure { cause, .. }), _) => ("error", Some(cause)),
+            };
             // A `String` takes every write.
-            let _ = write!(out, r#"{{"status":"{}""#, if result.is_ok() { "ok" } else { "error" });
-            if let Err(Failure { cause, .. }) = result {
+            let _ = write!(out, r#"{{"status":"{status}""#);
+            if let Some(cause) = cause {
                 begin_member(out, "cause");
                 cause.as_str().write_json(out);
             }
             if let Some(status) = http {
                 let _ = write!(out, r#","http":{}"#, status.as_u16());
+            }
+            if *attempts > 1 {
+                let _ = write!(out, r#","attempts":{attempts}"#);
             }
             let _ = write!(out, r#","ms":{}}}"#, took.as_millis());
         }

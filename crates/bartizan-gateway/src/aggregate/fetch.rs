@@ -1,9 +1,9 @@
 //! One call, from the request to the shaped answer, within its time.
 
-use super::{shape::Shape, source::Source};
-use crate::{Cause, Upstream};
+use super::source::Source;
+use crate::{Attempts, Cause, HttpService};
 use axum::{BoxError, body::Body};
-use bartizan::{Deadline, Refusal};
+use bartizan::{Deadline, Refusal, fallback::Fallback};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Limited};
 use std::time::Duration;
@@ -16,6 +16,10 @@ pub(super) struct Outcome {
     pub(super) result: Result<String, Failure>,
     /// The status with which the source answered, if it did.
     pub(super) http: Option<StatusCode>,
+    /// Why a fallback has answered in its place, if one has.
+    pub(super) instead: Option<Cause>,
+    /// How often it was asked, as far as that is counted.
+    pub(super) attempts: u32,
     pub(super) took: Duration,
 }
 
@@ -27,8 +31,16 @@ pub(super) struct Failure {
     pub(super) head: HeaderMap,
 }
 
+/// What is known of an answer before there is a result.
+#[derive(Default)]
+struct Known {
+    http: Option<StatusCode>,
+    instead: Option<Cause>,
+    attempts: Attempts,
+}
+
 /// Calls `source`. Dropping the future ends the call and closes its connection.
-pub(super) async fn fetch<C: Upstream>(
+pub(super) async fn fetch<C: HttpService>(
     client: C,
     source: &Source,
     url: Uri,
@@ -41,20 +53,15 @@ pub(super) async fn fetch<C: Upstream>(
         Some(deadline) if deadline < limit => (deadline, Cause::Deadline),
         _ => (limit, Cause::Timeout),
     };
-    let mut http = None;
-    let answer = answer(client, url, headers, source.max_bytes, &source.shape, &mut http);
+    let mut known = Known::default();
+    let request = request(url, headers, end, &known.attempts);
+    let answer = answer(client, request, source, deadline, &mut known);
     let result = timeout_at(end.instant(), answer).await.unwrap_or_else(|_| Err(too_late.into()));
-    Outcome { result, http, took: start.elapsed() }
+    let Known { http, instead, attempts } = known;
+    Outcome { result, http, instead, attempts: attempts.count(), took: start.elapsed() }
 }
 
-async fn answer<C: Upstream>(
-    client: C,
-    url: Uri,
-    headers: HeaderMap,
-    max_bytes: usize,
-    shape: &Shape,
-    http: &mut Option<StatusCode>,
-) -> Result<String, Failure> {
+fn request(url: Uri, headers: HeaderMap, end: Deadline, attempts: &Attempts) -> Request<Body> {
     let mut request = Request::new(Body::empty());
     *request.method_mut() = Method::GET;
     *request.uri_mut() = url;
@@ -62,22 +69,38 @@ async fn answer<C: Upstream>(
     request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     // What is compressed would have to be decompressed before it is shaped, and counted.
     request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    // For the layers in front of the source.
+    request.extensions_mut().insert(attempts.clone());
+    end.tighten(request.extensions_mut());
+    request
+}
 
-    let response = client.oneshot(request).await.map_err(|error| Cause::of_send(&error.into()))?;
+async fn answer<C: HttpService>(
+    client: C,
+    request: Request<Body>,
+    source: &Source,
+    deadline: Option<Deadline>,
+    known: &mut Known,
+) -> Result<String, Failure> {
+    let response = client.oneshot(request).await.map_err(|error| Cause::of_send(error.into().as_ref()))?;
     let (head, body) = response.into_parts();
     if let Some(refusal) = head.extensions.get::<Refusal>() {
-        return Err(Failure { cause: Cause::Refused(*refusal), head: head.headers });
+        return Err(Failure { cause: Cause::of_refusal(*refusal, deadline), head: head.headers });
     }
-    *http = Some(head.status);
+    match Fallback::of(&head.extensions) {
+        Some(fallback) => known.instead = Some(Cause::of_fallback(fallback, &known.attempts, deadline)),
+        None => known.http = Some(head.status),
+    }
     if !head.status.is_success() {
         return Err(Failure { cause: Cause::Status(head.status), head: head.headers });
     }
     // A source that says how much it will send is believed when it says too much.
-    if http_body::Body::size_hint(&body).lower() > max_bytes as u64 {
+    if http_body::Body::size_hint(&body).lower() > source.max_bytes as u64 {
         return Err(Cause::TooLarge.into());
     }
-    let body = Limited::new(body, max_bytes).collect().await.map_err(|error: BoxError| Cause::of_body(&error))?;
-    shape.apply(&body.to_bytes()).map_err(|_| Cause::Decode.into())
+    let body = Limited::new(body, source.max_bytes).collect().await;
+    let body = body.map_err(|error: BoxError| Cause::of_body(&error))?;
+    source.shape.apply(&body.to_bytes()).map_err(|_| Cause::Decode.into())
 }
 
 impl From<Cause> for Failure {

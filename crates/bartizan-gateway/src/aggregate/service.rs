@@ -7,7 +7,7 @@ use super::{
     template::{Template, Unfilled},
 };
 use crate::{
-    Upstream,
+    HttpService,
     problem::problem,
     request_id::{X_REQUEST_ID, send_request_id},
 };
@@ -39,7 +39,7 @@ use tower_service::Service;
 /// { "user": {"id": "u1", "name": "Ada"}, "orders": [],
 ///   "_meta": { "complete": false, "sources": {
 ///     "user":            {"status": "ok", "http": 200, "ms": 3},
-///     "orders":          {"status": "ok", "http": 200, "ms": 11},
+///     "orders":          {"status": "ok", "http": 200, "attempts": 2, "ms": 11},
 ///     "recommendations": {"status": "error", "cause": "timeout", "ms": 150} } } }
 /// ```
 ///
@@ -48,6 +48,9 @@ use tower_service::Service;
 /// answer is a problem (RFC 9457) with the same `sources`: 504 if it was too slow, 503 with `Retry-After` if a layer in
 /// front of it refused the call, its own status if that is a 4xx (but for a 407, which is meant for us), otherwise 502.
 /// If the client goes away, all calls end with it.
+///
+/// If a [fallback](crate::Upstream::fallback) has answered for a source, that says `"status": "fallback"` with the cause of
+/// it, and the whole is not complete. What has been sent more than once says how many `attempts` there were.
 ///
 /// Of the request's header only the id and the trace (`x-request-id`, `traceparent`, `tracestate`) go to the sources;
 /// [`forward`](Self::forward) names others. The id is that of the request's extensions, if there is one.
@@ -100,7 +103,7 @@ pub struct AggregateError {
 
 // ===== impl Aggregate =====
 
-impl<C: Upstream> Aggregate<C> {
+impl<C: HttpService> Aggregate<C> {
     /// An aggregate of these sources, which are called through `client`.
     ///
     /// # Errors
@@ -234,7 +237,7 @@ impl<C: Upstream> Aggregate<C> {
     }
 }
 
-impl<C: Upstream, B> Service<Request<B>> for Aggregate<C>
+impl<C: HttpService, B> Service<Request<B>> for Aggregate<C>
 where
     B: Send + 'static,
 {

@@ -2,7 +2,6 @@
 
 mod fields;
 mod service;
-mod upload;
 
 pub use self::{
     fields::Forwarding,

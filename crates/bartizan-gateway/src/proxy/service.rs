@@ -1,17 +1,19 @@
 //! The proxy as a service.
 
-use super::{
-    fields::{
-        Forwarding, add_forwarded, add_via, ends_here, has_unknown_coding, host, strip_hop_by_hop, strip_request,
-    },
-    upload::Upload,
+use super::fields::{
+    Forwarding, add_forwarded, add_via, ends_here, has_unknown_coding, host, strip_hop_by_hop, strip_request,
 };
-use crate::{Cause, Upstream, path::has_dot_segment, problem::problem, request_id::send_request_id};
+use crate::{
+    Attempts, Cause, HttpService, path::has_dot_segment, problem::problem, request_id::send_request_id, upload::Upload,
+};
 use axum::{BoxError, body::Body};
-use bartizan::{Deadline, End, Flag, Notes, ResponseBody, TrustedProxies, Watch};
+use bartizan::{Deadline, End, Flag, Notes, Refusal, ResponseBody, TrustedProxies, Watch, fallback::Fallback};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either, select};
-use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri, Version, header, request, uri};
+use http::{
+    Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header,
+    request, uri,
+};
 use std::{
     convert::Infallible,
     fmt, mem,
@@ -39,8 +41,13 @@ use tower_service::Service;
 /// the proxy knows itself takes its place, see [`forwarding`](Self::forwarding). A [`trusted`](Self::trusted) proxy is
 /// carried on, in the family that is written: either `Forwarded` or the others, and never with a `_`.
 ///
+/// In front of an [`Upstream`](crate::Upstream) the host of the service's own URL is its name, or any other: the endpoint
+/// takes its place. A body that is too long to be kept streams through, and is then sent once. The time
+/// for an attempt begins when all of the body has been taken, so that no endpoint is blamed for a slow client.
+///
 /// A service that can't be reached, or breaks off before the head of its answer, is a 502; one that is too slow a 504;
-/// both as `application/problem+json`. If it breaks off later, so does the answer. An upload that the client breaks off
+/// both as `application/problem+json`, and so is what a layer in front of it refuses. The `code` says why, and `attempts`
+/// how often it was tried, if more than once. If it breaks off later, so does the answer. An upload that the client breaks off
 /// is not the service's fault: it is logged as `DC`; one that is no valid body is a 400.
 ///
 /// ```
@@ -87,7 +94,7 @@ pub struct UpstreamWatch(Option<Notes>, Upload);
 
 // ===== impl Proxy =====
 
-impl<C: Upstream> Proxy<C> {
+impl<C: HttpService> Proxy<C> {
     /// A proxy to the service at `url`.
     ///
     /// It waits thirty seconds for the head of an answer, names the service itself in `Host`, and says `bartizan` in
@@ -185,20 +192,35 @@ impl<C: Upstream> Proxy<C> {
             Ok(outgoing) => outgoing,
             Err(status) => return own(problem(status, &head).to_response(&head.headers)),
         };
+        let attempts = Attempts::default();
+        let deadline = Deadline::of(&head.extensions);
         let upload = Upload::new();
+        let has_body = !body.is_end_stream();
+        tell_stack(outgoing.extensions_mut(), &attempts, deadline, has_body.then_some(&upload));
         *outgoing.body_mut() = Body::new(ResponseBody::inner(body).watched_by(upload.clone()));
 
         let answer = pin!(self.client.clone().oneshot(outgoing));
-        let too_late = pin!(upload.clone().stalls(self.head_within, Deadline::of(&head.extensions)));
-        let cause = match select(answer, too_late).await {
+        let too_late = pin!(upload.clone().stalls(self.head_within, deadline));
+        let (cause, retry_after) = match select(answer, too_late).await {
             Either::Left((Ok(response), _))
                 if response.status().is_informational() || has_unknown_coding(response.headers()) =>
             {
-                Cause::Protocol
+                (Cause::Protocol, None)
             }
-            Either::Left((Ok(response), _)) => return self.incoming(response, &head, upload),
-            Either::Left((Err(error), _)) => Cause::of_send(&error.into()),
-            Either::Right((cause, _)) => cause,
+            Either::Left((Ok(response), _)) => match stack_says(&response, &attempts, deadline) {
+                // Told again, so that it says what our other problems say.
+                Some(cause) if is_problem_of_ours(&response) => {
+                    (cause, response.headers().get(header::RETRY_AFTER).cloned())
+                }
+                cause => {
+                    if let Some(cause) = cause {
+                        cause.note(&head.extensions);
+                    }
+                    return self.incoming(response, &head, upload);
+                }
+            },
+            Either::Left((Err(error), _)) => (Cause::of_send(error.into().as_ref()), None),
+            Either::Right((cause, _)) => (cause, None),
         };
         if upload.failed() && cause != Cause::TooLarge {
             if let (Cause::ConnectionReset, Some(notes)) = (cause, Notes::of(&head.extensions)) {
@@ -209,17 +231,10 @@ impl<C: Upstream> Proxy<C> {
             return own(problem.to_response(&head.headers));
         }
         cause.note(&head.extensions);
-        let (status, detail) = match cause {
-            // Before the head of an answer only the request can have been too large.
-            Cause::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the request is larger than is accepted"),
-            Cause::Timeout | Cause::Deadline => (cause.gateway_status(), "the service behind did not answer in time"),
-            Cause::Connect => (cause.gateway_status(), "the service behind could not be reached"),
-            _ => (cause.gateway_status(), "the service behind did not answer properly"),
-        };
-        own(problem(status, &head).detail(detail).member("code", cause.as_str()).to_response(&head.headers))
+        own(failed(cause, &attempts, retry_after, &head))
     }
 
-    /// The head as the service behind gets it, without extensions. Of the header, `head` keeps what a problem asks for.
+    /// The head as the service behind gets it, without the extensions that it came with. Of the header, `head` keeps what a problem asks for.
     fn outgoing(&self, head: &mut request::Parts) -> Result<Request<Body>, StatusCode> {
         // `*` asks the server itself (RFC 9112 §3.2.4), which is nobody behind us.
         if head.method == Method::CONNECT
@@ -277,13 +292,65 @@ impl<C: Upstream> Proxy<C> {
     }
 }
 
+/// What the layers in front of the service may know of the request.
+fn tell_stack(extensions: &mut Extensions, attempts: &Attempts, deadline: Option<Deadline>, upload: Option<&Upload>) {
+    extensions.insert(attempts.clone());
+    if let Some(deadline) = deadline {
+        extensions.insert(deadline);
+    }
+    if let Some(upload) = upload {
+        extensions.insert(upload.clone());
+    }
+}
+
+/// Why it was not the service that answered, but a layer in front of it.
+fn stack_says<B>(response: &Response<B>, attempts: &Attempts, deadline: Option<Deadline>) -> Option<Cause> {
+    let extensions = response.extensions();
+    if let Some(refusal) = extensions.get::<Refusal>() {
+        return Some(Cause::of_refusal(*refusal, deadline));
+    }
+    Fallback::of(extensions).map(|fallback| Cause::of_fallback(fallback, attempts, deadline))
+}
+
+/// Whether it is the problem of a layer that refuses, and not words of somebody's own or of gRPC.
+fn is_problem_of_ours<B>(response: &Response<B>) -> bool {
+    let is_problem = |value: &HeaderValue| value == "application/problem+json";
+    response.extensions().get::<Refusal>().is_some()
+        && response.headers().get(header::CONTENT_TYPE).is_some_and(is_problem)
+}
+
+fn failed(
+    cause: Cause,
+    attempts: &Attempts,
+    retry_after: Option<HeaderValue>,
+    head: &request::Parts,
+) -> Response<Bytes> {
+    let (status, detail) = match cause {
+        // Before the head of an answer only the request can have been too large.
+        Cause::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the request is larger than is accepted"),
+        Cause::Timeout | Cause::Deadline => (cause.gateway_status(), "the service behind did not answer in time"),
+        Cause::Connect | Cause::Tls => (cause.gateway_status(), "the service behind could not be reached"),
+        Cause::Refused(_) => (cause.gateway_status(), "the service behind is not asked at the moment"),
+        _ => (cause.gateway_status(), "the service behind did not answer properly"),
+    };
+    let mut problem = problem(status, head).detail(detail).member("code", cause.as_str());
+    if attempts.count() > 1 {
+        problem = problem.member("attempts", &u64::from(attempts.count()));
+    }
+    let mut response = problem.to_response(&head.headers);
+    if let Some(retry_after) = retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, retry_after);
+    }
+    response
+}
+
 fn own<B>(response: Response<Bytes>) -> Response<ResponseBody<B, UpstreamWatch>> {
     response.map(ResponseBody::own)
 }
 
 impl<C, B> Service<Request<B>> for Proxy<C>
 where
-    C: Upstream,
+    C: HttpService,
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     type Response = Response<ResponseBody<C::Body, UpstreamWatch>>;

@@ -1,6 +1,8 @@
 //! Services that behave, services that do not, and a client that sends exactly what it is told.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod upstream;
+
 use axum::{Router, body::Body};
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};

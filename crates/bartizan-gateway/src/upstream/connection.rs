@@ -1,0 +1,142 @@
+//! The end of the stack: a pool of connections to one endpoint.
+
+use super::{
+    address::Address,
+    call::Attempts,
+    connector::{Connector, Trust, connector},
+    error::SendError,
+};
+use http::{HeaderValue, Request, Response, Version, header};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::{self, Client},
+    rt::{TokioExecutor, TokioTimer},
+};
+use pin_project_lite::pin_project;
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tower_service::Service;
+
+/// An idle connection is kept this long: less than servers commonly keep theirs.
+pub(crate) const IDLE: Duration = Duration::from_secs(4);
+/// How long a connection may take to be made.
+pub(crate) const CONNECT: Duration = Duration::from_secs(1);
+/// HTTP/2: with requests under way, how often the other side is asked whether it is there, and how long it may think.
+const PING: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
+
+/// Which HTTP is spoken with endpoints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// HTTP/1.1; with TLS, HTTP/2 where the endpoint offers it.
+    #[default]
+    Negotiated,
+    /// HTTP/2, without asking.
+    Http2,
+}
+
+/// Sends requests to one endpoint, whatever host they name.
+pub(super) struct Connection<B> {
+    pool: Arc<Pool<B>>,
+}
+
+struct Pool<B> {
+    client: Client<Connector, B>,
+    to: Address,
+    /// What HTTP/1.1 writes into `Host`. HTTP/2 says it in the target.
+    host: Option<HeaderValue>,
+}
+
+pin_project! {
+    /// Waits for the head of an answer.
+    pub(super) struct Sent {
+        #[pin]
+        sent: legacy::ResponseFuture,
+        attempts: Option<Attempts>,
+    }
+}
+
+// ===== impl Connection =====
+
+impl<B> Connection<B>
+where
+    B: Body<Data: Send, Error: Into<axum::BoxError>> + Send + Unpin + 'static,
+{
+    pub(super) fn new(to: Address, protocol: Protocol, trust: &Trust) -> Self {
+        let mut client = Client::builder(TokioExecutor::new());
+        client
+            .pool_idle_timeout(IDLE)
+            .pool_timer(TokioTimer::new())
+            .timer(TokioTimer::new())
+            .http2_only(protocol == Protocol::Http2)
+            .http2_keep_alive_interval(PING.0)
+            .http2_keep_alive_timeout(PING.1);
+        let client = client.build(connector(trust, protocol));
+        let host = (protocol == Protocol::Negotiated && !to.is_secure()).then(|| to.host());
+        Self { pool: Arc::new(Pool { client, to, host }) }
+    }
+}
+
+impl<B> Service<Request<B>> for Connection<B>
+where
+    B: Body<Data: Send, Error: Into<axum::BoxError>> + Send + Unpin + 'static,
+{
+    type Response = Response<Incoming>;
+    type Error = SendError;
+    type Future = Sent;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Sent {
+        let Pool { client, to, host } = &*self.pool;
+        let attempts = Attempts::of(request.extensions()).cloned();
+        if let Some(attempts) = &attempts {
+            attempts.send();
+        }
+        // What was received over HTTP/2 may well go on over HTTP/1.1. This is for the connection to say.
+        *request.version_mut() = Version::HTTP_11;
+        let uri = std::mem::take(request.uri_mut());
+        *request.uri_mut() = to.rewrite(uri);
+        if let Some(host) = host {
+            request.headers_mut().entry(header::HOST).or_insert_with(|| host.clone());
+        }
+        Sent { sent: client.request(request), attempts }
+    }
+}
+
+impl<B> Clone for Connection<B> {
+    fn clone(&self) -> Self {
+        Self { pool: Arc::clone(&self.pool) }
+    }
+}
+
+impl<B> fmt::Debug for Connection<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Connection({})", self.pool.to)
+    }
+}
+
+// ===== impl Sent =====
+
+impl Future for Sent {
+    type Output = Result<Response<Incoming>, SendError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        this.sent.poll(cx).map_err(|error| {
+            let error = SendError::from(error);
+            if let Some(attempts) = this.attempts {
+                attempts.failed(error.cause());
+            }
+            error
+        })
+    }
+}

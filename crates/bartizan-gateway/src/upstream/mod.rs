@@ -1,0 +1,57 @@
+//! Services behind: where they are, and how they are called.
+//!
+//! An [`Upstream`] is a name, one or more endpoints, and policies. It is a Tower service over a pool of connections to each
+//! endpoint, and a call to it goes through these, from the outside in:
+//!
+//! ```text
+//! fallback              answers when all of the rest could not
+//! total timeout         30 s for everything, and the request's deadline
+//! retry                 3 attempts, within a budget
+//! balance               an endpoint for each attempt
+//!   breaker             from here on, one for each endpoint
+//!   concurrency
+//!   attempt timeout     10 s
+//!   deadline            told to the endpoint: what is left of the attempt
+//!   connection          made within a second, kept for four
+//! ```
+//!
+//! `address.rs` tells where an endpoint is, `choice.rs` which one is taken, `stack.rs` what stands above what.
+
+mod address;
+mod balance;
+mod body;
+mod call;
+mod choice;
+mod connection;
+mod endpoint;
+mod error;
+mod future;
+mod instead;
+mod patience;
+#[cfg(not(feature = "tls"))]
+mod plain;
+mod service;
+mod set;
+mod stack;
+mod status;
+mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
+
+#[cfg(not(feature = "tls"))]
+use self::plain as connector;
+#[cfg(feature = "tls")]
+use self::tls as connector;
+
+#[cfg(feature = "tls")]
+pub use self::tls::{Tls, TlsError};
+pub use self::{
+    body::UpstreamBody,
+    call::Attempts,
+    error::{SendError, UpstreamError},
+    future::Answering,
+    service::Upstream,
+    set::Upstreams,
+    status::{EndpointStatus, UpstreamEvent},
+};
+pub(crate) use self::{connection::IDLE, tcp::tcp};

@@ -1,0 +1,254 @@
+//! A proxy and an aggregate in front of upstreams: what passes, and what is said of what did not.
+
+mod support;
+
+use axum::{Router, body::Body, extract::Request as Incoming, middleware::map_request, routing::get_service};
+use bartizan::{Deadline, circuit_breaker::BreakerPolicy, fallback::fixed};
+use bartizan_gateway::{Aggregate, Proxy, Source, Upstream, Upstreams};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use std::{convert::Infallible, net::SocketAddr};
+use support::{upstream::*, *};
+use tokio::{io::AsyncWriteExt, time::sleep};
+
+async fn proxied(upstream: Upstream) -> SocketAddr {
+    let proxy = Proxy::new(upstream, "http://orders/internal").expect("a URL");
+    service(Router::new().fallback_service(proxy)).await
+}
+
+async fn json(body: &'static str) -> SocketAddr {
+    service(Router::new().fallback(async move || body)).await
+}
+
+/// Answers with 503 first, then with JSON.
+async fn hesitant(body: &'static str) -> SocketAddr {
+    let seen = Seen::default();
+    service(Router::new().fallback(async move || match seen.add() {
+        0 => (StatusCode::SERVICE_UNAVAILABLE, ""),
+        _ => (StatusCode::OK, body),
+    }))
+    .await
+}
+
+// ===== a proxy =====
+
+#[tokio::test]
+async fn a_proxy_goes_to_an_endpoint_with_its_own_path() {
+    let addr = service(Router::new().fallback(async |request: Incoming| request.uri().to_string())).await;
+    let answer = get(proxied(orders([dead().await, addr])).await, "/a?q=1").await;
+    assert_eq!((answer.status, &*answer.body), (StatusCode::OK, "/internal/a?q=1"));
+}
+
+#[tokio::test]
+async fn a_proxy_speaks_http1_in_front_and_http2_behind() {
+    let app = Router::new().fallback(async |request: Incoming| {
+        let version = request.version();
+        let body = request.into_body().collect().await.map(|body| body.to_bytes().len());
+        format!("{version:?} {body:?}")
+    });
+    let proxy = proxied(orders([http2_service(app).await]).http2()).await;
+    let post = Request::post(format!("http://{proxy}/")).header("te", "trailers").header("connection", "te");
+    let answer = send(post.body(Body::from(vec![7; 100_000])).expect("a request")).await;
+    assert_eq!((answer.status, &*answer.body), (StatusCode::OK, "HTTP/2.0 Ok(100000)"));
+    assert_eq!(answer.headers["via"], "2 bartizan");
+}
+
+#[tokio::test]
+async fn a_proxy_tells_what_its_upstream_could_not_in_one_vocabulary() {
+    let answer = get(proxied(orders([dead().await])).await, "/").await;
+    assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
+    assert_eq!((&answer.json()["code"], &answer.json()["attempts"]), (&"connect".into(), &3.into()));
+
+    let slow = orders([silent().await]).attempt_timeout(ms(20)).total_timeout(ms(2_000));
+    let answer = get(proxied(slow).await, "/").await;
+    assert_eq!(answer.status, StatusCode::GATEWAY_TIMEOUT);
+    assert_eq!((&answer.json()["code"], &answer.json()["attempts"]), (&"timeout".into(), &3.into()));
+
+    let opens_at_once = orders([resets().await]).breaker(BreakerPolicy::consecutive_failures(1));
+    let addr = proxied(opens_at_once).await;
+    get(addr, "/").await;
+    let answer = get(addr, "/").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.headers["content-type"], "application/problem+json");
+    assert_eq!((&answer.json()["code"], answer.json().get("attempts")), (&"breaker_open".into(), None));
+    assert!(answer.headers.contains_key("retry-after"));
+
+    let (addr, _) = acting("busy", async |_, _| StatusCode::SERVICE_UNAVAILABLE).await;
+    let answer = get(proxied(orders([addr])).await, "/").await;
+    assert_eq!((answer.status, &*answer.body), (StatusCode::SERVICE_UNAVAILABLE, "busy"), "its own words pass");
+}
+
+#[tokio::test]
+async fn a_proxy_hands_over_what_a_fallback_says() {
+    let orders = orders([dead().await]).fallback(fixed(Response::new("[]".into())));
+    let answer = get(proxied(orders).await, "/").await;
+    assert_eq!((answer.status, &*answer.body), (StatusCode::OK, "[]"));
+    assert_eq!(answer.headers["x-fallback"], "error");
+    assert_eq!(answer.headers["cache-control"], "no-store");
+}
+
+#[tokio::test]
+async fn an_upload_takes_the_time_that_its_sender_takes() {
+    let (addr, _) = acting("reads", async |_, request: Incoming| {
+        let read = request.into_body().collect().await.map(|body| body.to_bytes().len());
+        if read.is_ok_and(|length| length == 8) { StatusCode::CREATED } else { StatusCode::BAD_REQUEST }
+    })
+    .await;
+    let orders = orders([addr]).attempt_timeout(ms(50)).total_timeout(ms(100));
+    let proxy = proxied(orders.clone()).await;
+    let mut client =
+        connect_and_send(proxy, "POST / HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: 8\r\n\r\n").await;
+    for _ in 0..8 {
+        // For real: it is the time of a client that is slow.
+        sleep(ms(30)).await;
+        client.write_all(b"x").await.expect("sent");
+    }
+    let answer = rest(&mut client).await;
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    assert_eq!(orders.status()[0].calls.failed, 0);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_has_all_of_an_upload_and_hangs_is_to_blame() {
+    let policy = BreakerPolicy::consecutive_failures(1);
+    let orders = orders([silent().await]).attempt_timeout(ms(50)).breaker(policy);
+    let proxy = proxied(orders.clone()).await;
+    let post = || Request::post(format!("http://{proxy}/")).body(Body::from("order")).expect("a request");
+    let answer = send(post()).await;
+    assert_eq!((answer.status, &answer.json()["code"]), (StatusCode::GATEWAY_TIMEOUT, &"timeout".into()));
+    assert_eq!(orders.status()[0].calls.failed, 1);
+    let answer = send(post()).await;
+    assert_eq!((answer.status, &answer.json()["code"]), (StatusCode::SERVICE_UNAVAILABLE, &"breaker_open".into()));
+}
+
+#[tokio::test]
+async fn a_long_upload_streams_through_and_is_sent_once() {
+    let (addr, seen) = acting("reads", async |_, request: Incoming| {
+        let read = request.into_body().collect().await.map(|body| body.to_bytes().len());
+        if read.is_ok_and(|length| length == 4 << 20) {
+            StatusCode::SERVICE_UNAVAILABLE
+        } else {
+            StatusCode::BAD_REQUEST
+        }
+    })
+    .await;
+    let proxy = proxied(orders([addr])).await;
+    let chunks = (0..64).map(|_| Ok::<_, Infallible>(Bytes::from(vec![7; 64 << 10])));
+    let put = Request::put(format!("http://{proxy}/")).body(Body::from_stream(futures_util::stream::iter(chunks)));
+    assert_eq!(send(put.expect("a request")).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(seen.count(), 1);
+}
+
+#[tokio::test]
+async fn a_client_who_goes_frees_the_endpoint() {
+    let orders = orders([silent().await]);
+    let client = connect_and_send(proxied(orders.clone()).await, "GET / HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    while orders.status()[0].in_flight == 0 {
+        sleep(ms(1)).await;
+    }
+    drop(client);
+    while orders.status()[0].in_flight > 0 {
+        sleep(ms(1)).await;
+    }
+    assert_eq!(orders.status()[0].calls.failed, 0);
+}
+
+#[tokio::test]
+async fn an_endpoint_is_told_how_long_the_client_waits() {
+    let orders = orders([service(Router::new().fallback(time_left)).await]);
+    let proxy = Proxy::new(orders.clone(), "http://orders").expect("a URL");
+    let app = Router::new().fallback_service(proxy).layer(map_request(async |mut request: Incoming| {
+        Deadline::after(ms(2_000)).tighten(request.extensions_mut());
+        request
+    }));
+    let left: u64 = get(service(app).await, "/").await.body.parse().expect("milliseconds");
+    assert!((1_000..2_000).contains(&left), "{left}");
+
+    let source = Source::get("orders", "http://orders/").collection().within(ms(3_000));
+    let aggregate = Aggregate::new(orders, [source]).expect("a source");
+    let answer = aggregate.answer(&[], &Request::new(()).into_parts().0).await;
+    let told: serde_json::Value = serde_json::from_slice(answer.body()).expect("JSON");
+    let left = told["orders"][0].as_u64().expect("milliseconds");
+    assert!((2_000..3_000).contains(&left), "{left}");
+}
+
+/// What an endpoint is told of its time; as JSON, if that is asked for.
+async fn time_left(request: Incoming) -> String {
+    let left = request.headers()["x-request-timeout-ms"].to_str().expect("ASCII").to_owned();
+    if request.headers().contains_key("accept") { format!("[{left}]") } else { left }
+}
+
+// ===== an aggregate =====
+
+#[tokio::test]
+async fn an_aggregate_tells_of_each_source_how_it_went() {
+    let of = |name: &str, addr| Upstream::new(name, [format!("http://{addr}")]).expect("an endpoint");
+    let upstreams = Upstreams::new([
+        of("users", json(r#"{"id":"u1"}"#).await),
+        of("orders", hesitant("[1]").await),
+        of("notes", dead().await).fallback(fixed(Response::new(r#"{"unread":0}"#.into()))),
+        of("hints", silent().await).attempt_timeout(ms(20)).total_timeout(ms(1_000)),
+        of("maps", dead().await).breaker(BreakerPolicy::consecutive_failures(1)),
+    ])
+    .expect("five names");
+    let aggregate = Aggregate::new(
+        upstreams,
+        [
+            Source::get("user", "http://users/").required(),
+            Source::get("orders", "http://orders/").collection(),
+            Source::get("notes", "http://notes/"),
+            Source::get("hints", "http://hints/"),
+            Source::get("maps", "http://maps/"),
+        ],
+    )
+    .expect("sources");
+    let addr = service(Router::new().route("/", get_service(aggregate))).await;
+    let answer = get(addr, "/").await;
+    assert_eq!(
+        (answer.status, &answer.headers["cache-control"]),
+        (StatusCode::OK, &"no-store".parse().expect("a value"))
+    );
+    let answer = answer.json();
+    assert_eq!((&answer["orders"][0], &answer["notes"]["unread"]), (&1.into(), &0.into()));
+    let sources = &answer["_meta"]["sources"];
+    let told = |name: &str| {
+        let mut told = sources[name].clone();
+        told.as_object_mut().expect("an object").remove("ms").expect("how long it took");
+        told.to_string()
+    };
+    assert_eq!(told("user"), r#"{"http":200,"status":"ok"}"#);
+    assert_eq!(told("orders"), r#"{"attempts":2,"http":200,"status":"ok"}"#);
+    assert_eq!(told("notes"), r#"{"attempts":3,"cause":"connect","status":"fallback"}"#);
+    assert_eq!(told("hints"), r#"{"attempts":3,"cause":"timeout","status":"error"}"#);
+    assert_eq!(told("maps"), r#"{"cause":"breaker_open","status":"error"}"#);
+    assert_eq!(answer["_meta"]["complete"], false);
+}
+
+#[tokio::test]
+async fn what_a_fallback_has_said_completes_nothing() {
+    let orders = orders([dead().await]).fallback(fixed(Response::new(r#"{"total":0}"#.into())));
+    let aggregate = Aggregate::new(orders, [Source::get("orders", "http://orders/").required()]).expect("a source");
+    let answer = aggregate.answer(&[], &Request::new(()).into_parts().0).await;
+    assert_eq!(
+        (answer.status(), &answer.headers()["x-bartizan-complete"]),
+        (StatusCode::OK, &"?0".parse().expect("a value"))
+    );
+    assert_eq!(answer.headers()["cache-control"], "no-store");
+}
+
+#[tokio::test]
+async fn a_source_has_its_time_and_no_more_whatever_its_upstream_has() {
+    let orders = orders([silent().await]);
+    let of = |source: Source| Aggregate::new(orders.clone(), [source]).expect("a source");
+    let head = || Request::new(()).into_parts().0;
+    let answer = of(Source::get("orders", "http://orders/").within(ms(50))).answer(&[], &head()).await;
+    let told: serde_json::Value = serde_json::from_slice(answer.body()).expect("JSON");
+    assert_eq!(told["_meta"]["sources"]["orders"]["cause"], "timeout");
+
+    let mut hurried = head();
+    Deadline::after(ms(50)).tighten(&mut hurried.extensions);
+    let answer = of(Source::get("orders", "http://orders/")).answer(&[], &hurried).await;
+    let told: serde_json::Value = serde_json::from_slice(answer.body()).expect("JSON");
+    assert_eq!(told["_meta"]["sources"]["orders"]["cause"], "deadline");
+}
