@@ -1,7 +1,7 @@
 //! The dashboard: one set of services, shaped for two frontends.
 
-use crate::{stack::X_TENANT_ID, upstreams::Upstreams};
-use bartizan_gateway::{Aggregate, AggregateError, Source};
+use crate::stack::X_TENANT_ID;
+use bartizan_gateway::{Aggregate, AggregateError, Source, Upstreams};
 use std::time::Duration;
 
 /// Everything that the page shows.
@@ -10,12 +10,8 @@ pub(crate) fn web(upstreams: &Upstreams) -> Result<Aggregate<Upstreams>, Aggrega
         upstreams,
         [
             user().allow(["id", "number", "name", "plan", "address.city"]),
-            Source::get("orders", "http://orders/orders?user={user}&limit=20")
-                .collection()
-                .deny(["internal_ref"])
-                .within(Duration::from_millis(500)),
-            Source::get("notifications", "http://notifications/notifications/{user}")
-                .within(Duration::from_millis(200)),
+            Source::get("orders", "http://orders/orders?user={user}&limit=20").collection().deny(["internal_ref"]),
+            Source::get("notifications", "http://notifications/notifications/{user}"),
             recommendations(),
         ],
     )
@@ -30,12 +26,8 @@ pub(crate) fn mobile(upstreams: &Upstreams) -> Result<Aggregate<Upstreams>, Aggr
             Source::get("orders", "http://orders/orders?user={user}&limit=3")
                 .collection()
                 .allow(["id", "total_cents"])
-                .rename("total_cents", "total")
-                .within(Duration::from_millis(500)),
-            Source::get("notifications", "http://notifications/notifications/{user}")
-                .allow(["unread"])
-                .inline()
-                .within(Duration::from_millis(200)),
+                .rename("total_cents", "total"),
+            Source::get("notifications", "http://notifications/notifications/{user}").allow(["unread"]).inline(),
             recommendations().allow(["title"]),
         ],
     )
@@ -50,12 +42,12 @@ fn dashboard<const N: usize>(
 }
 
 fn user() -> Source {
-    Source::get("user", "http://users/users/{user}").required().within(Duration::from_millis(500))
+    Source::get("user", "http://users/users/{user}").required()
 }
 
 fn recommendations() -> Source {
     Source::get("recommendations", "http://recommendations/for/{user}")
         .target("items")
         .collection()
-        .within(Duration::from_millis(150))
+        .within(Duration::from_millis(300))
 }

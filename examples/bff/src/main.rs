@@ -1,18 +1,23 @@
 //! The demo: four services and a backend for frontend in front of them, in one process.
 //!
 //! `cargo run -p bff` starts it and prints what to try. [`stack`] is what a request goes through, [`dashboard`] what is
-//! aggregated, [`services`] what is asked.
+//! aggregated, [`upstreams`] how the services behind are called, [`services`] what they answer.
+//!
+//! `bff load`, `bff chaos` and `bff tour` come to a running demo from outside: see [`load`], [`chaos`] and [`tour`].
 
+mod banner;
+mod chaos;
+mod cli;
 mod dashboard;
+mod load;
 mod ports;
+mod refuse;
 mod services;
 mod stack;
+mod tour;
 mod upstreams;
 
-use crate::{
-    ports::{Ports, Wanted},
-    upstreams::Upstreams,
-};
+use crate::{cli::Command, ports::Ports};
 use bartizan_gateway::{bind, serve, shutdown_signal};
 use std::{error::Error, io::Write, process::ExitCode, time::Duration};
 
@@ -21,19 +26,21 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let ports = match ports::wanted(std::env::args().skip(1)) {
-        Ok(Wanted::Run(ports)) => ports,
-        Ok(Wanted::Help) => {
-            say(ports::HELP);
-            return ExitCode::SUCCESS;
+    let done = match cli::parse(std::env::args().skip(1)) {
+        Ok(Command::Run(ports)) => run(ports).await,
+        Ok(Command::Load(plan)) => load::run(plan).await,
+        Ok(Command::Chaos(action, ports)) => chaos::run(action, &ports).await,
+        Ok(Command::Tour(ports)) => tour::run(&ports).await,
+        Ok(Command::Help(text)) => {
+            say(text);
+            Ok(())
         }
         Err(mistake) => {
-            note(&format!("bff: {mistake} (--help lists the flags)"));
+            note(&format!("bff: {mistake} (--help tells more)"));
             return ExitCode::from(2);
         }
     };
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    match run(ports).await {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             note(&format!("bff: {error}"));
@@ -43,11 +50,13 @@ async fn main() -> ExitCode {
 }
 
 async fn run(ports: Ports) -> Result<(), Box<dyn Error>> {
-    let listener = bind(ports.bff()).await.map_err(|error| ports.advise(&error))?;
-    services::start(&ports).await?;
-    let app = stack::app(&Upstreams::new(&ports))?;
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let advise = |error| ports.advise("", &error);
+    let listener = bind(ports.bff()).await.map_err(advise)?;
+    services::start(&ports).await.map_err(advise)?;
+    let app = stack::app(&upstreams::upstreams(&ports)?, std::io::stderr())?;
 
-    say(&ports.banner());
+    say(&banner::banner(&ports));
     let stopped = async {
         shutdown_signal().await;
         let limit = DRAIN.as_secs();

@@ -1,13 +1,13 @@
 //! What a request goes through, from the outside in.
 
-use crate::{dashboard, upstreams::Upstreams};
+use crate::dashboard;
 use axum::{
     Router,
     body::{Body, HttpBody},
     extract::{DefaultBodyLimit, Request},
     middleware::{Next, from_fn},
     response::Response,
-    routing::{get, get_service},
+    routing::{get, get_service, post_service},
 };
 use bartizan::{
     Deadline, Problem, RequestId,
@@ -17,9 +17,9 @@ use bartizan::{
     request_id::RequestIdLayer,
     tenant::{self, Tenant, TenantLayer, TenantSet},
 };
-use bartizan_gateway::Proxy;
+use bartizan_gateway::{Proxy, Upstreams};
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use std::{any::Any, error::Error, time::Duration};
+use std::{any::Any, error::Error, io::Write, time::Duration};
 use tower::ServiceBuilder;
 use tower_http::{catch_panic::CatchPanicLayer, limit::RequestBodyLimitLayer};
 
@@ -34,7 +34,8 @@ const SMALL: Quota = Quota::per_second(5).burst(5);
 /// How long anything may take until its answer begins.
 const TIME_LIMIT: Duration = Duration::from_secs(3);
 
-pub(crate) fn app(upstreams: &Upstreams) -> Result<Router, Box<dyn Error>> {
+/// All of it, with the access log written to `log`.
+pub(crate) fn app(upstreams: &Upstreams, log: impl Write + Send + 'static) -> Result<Router, Box<dyn Error>> {
     let per_tenant = Policy::new("tenant", GENEROUS)
         .plan_by(|_, head| (Tenant::of(&head.extensions)?.id() == "globex").then_some(SMALL));
 
@@ -47,6 +48,7 @@ pub(crate) fn app(upstreams: &Upstreams) -> Result<Router, Box<dyn Error>> {
         .route("/dashboard/web/{user}", get_service(dashboard::web(upstreams)?))
         .route("/dashboard/mobile/{user}", get_service(dashboard::mobile(upstreams)?))
         .route("/users/{id}", get_service(proxy("http://users")?))
+        .route("/orders", post_service(proxy("http://orders")?))
         .nest("/reports", Router::new().route("/orders.json", get_service(proxy("http://orders")?)))
         .layer(
             ServiceBuilder::new()
@@ -57,15 +59,15 @@ pub(crate) fn app(upstreams: &Upstreams) -> Result<Router, Box<dyn Error>> {
 
     let livez = get(|| async { "alive\n" });
     let nothing_here = || async { StatusCode::NOT_FOUND };
-    Ok(for_everybody(for_tenants.route("/livez", livez).fallback(nothing_here)))
+    Ok(for_everybody(for_tenants.route("/livez", livez).fallback(nothing_here), log))
 }
 
 /// The layers that see every request, whatever becomes of it.
-fn for_everybody(router: Router) -> Router {
+fn for_everybody(router: Router, log: impl Write + Send + 'static) -> Router {
     router.layer(
         ServiceBuilder::new()
             .layer(RequestIdLayer::new())
-            .layer(AccessLogLayer::new().route_by(matched_path).write_to(std::io::stderr(), Format::Text))
+            .layer(AccessLogLayer::new().route_by(matched_path).write_to(log, Format::Text))
             .layer(from_fn(in_words))
             .layer(CatchPanicLayer::custom(panicked))
             // The server itself answers more than a hundred fields with 431.
@@ -123,7 +125,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_a_problem_that_names_its_request() {
-        let app = for_everybody(Router::new().route("/", get(panics)));
+        let app = for_everybody(Router::new().route("/", get(panics)), std::io::sink());
         let response = app.oneshot(Request::new(Body::empty())).await.expect("it can't fail");
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");

@@ -1,77 +1,56 @@
-//! Where the services are: by name, with the replicas of one taking turns.
+//! How the services behind are called.
 
 use crate::ports::Ports;
-use axum::body::Body;
-use bartizan_gateway::{Client, client};
-use http::{Request, uri::Authority};
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll},
+use bartizan::{
+    circuit_breaker::{BreakerPolicy, Event},
+    fallback::fixed,
+    retry::RetryPolicy,
 };
-use tower::Service;
+use bartizan_gateway::{Upstream, UpstreamError, UpstreamEvent, Upstreams};
+use bytes::Bytes;
+use http::Response;
+use std::time::Duration;
 
-/// The client of the BFF: `http://orders/…` goes to one replica of the orders and then to the other.
-#[derive(Clone, Debug)]
-pub(crate) struct Upstreams {
-    client: Client,
-    replicas: Arc<HashMap<&'static str, Replicas>>,
+/// Again once, and soon: somebody waits for a page.
+const AGAIN: RetryPolicy = RetryPolicy::attempts(2).pause(Duration::from_millis(10), Duration::from_millis(50));
+
+/// Opens on seven failures in a row, or when half of twenty fail. It closes sooner than it would in earnest, for those
+/// who watch.
+const BREAKER: BreakerPolicy = BreakerPolicy::new()
+    .within(Duration::from_secs(10))
+    .open_for(Duration::from_secs(2), Duration::from_secs(10))
+    .ramp(Duration::from_secs(3));
+
+/// What everybody likes, when nobody knows what somebody would like.
+const BESTSELLERS: &str =
+    r#"{"model":"bestsellers","items":[{"sku":"b-1","title":"Desk"},{"sku":"b-2","title":"Lamp"}]}"#;
+
+/// All of them, by the name that stands in the place of a host: `http://orders/…` goes to one of two replicas.
+pub(crate) fn upstreams(ports: &Ports) -> Result<Upstreams, UpstreamError> {
+    let at = |service| format!("http://{}", ports.service(service));
+    let usual = |upstream: Upstream| {
+        let name = upstream.name().to_owned();
+        upstream
+            .breaker(BREAKER)
+            .retry(AGAIN)
+            .attempt_timeout(Duration::from_millis(400))
+            .observe(move |event| tell(&name, event))
+    };
+    Upstreams::new([
+        usual(Upstream::new("users", [at("users")])?),
+        usual(Upstream::new("orders", [at("orders-a"), at("orders-b")])?),
+        usual(Upstream::new("notifications", [at("notifications")])?),
+        // Slow when it is asked, and slow when it is asked again: something else will do.
+        usual(Upstream::new("recommendations", [at("recommendations")])?)
+            .retry(RetryPolicy::never())
+            .attempt_timeout(Duration::from_millis(150))
+            .fallback(fixed(Response::new(Bytes::from_static(BESTSELLERS.as_bytes())))),
+    ])
 }
 
-#[derive(Debug)]
-struct Replicas {
-    authorities: Vec<Authority>,
-    turn: AtomicUsize,
-}
-
-// ===== impl Upstreams =====
-
-impl Upstreams {
-    pub(crate) fn new(ports: &Ports) -> Self {
-        let replicas = |names: &[&str]| Replicas {
-            authorities: names.iter().filter_map(|name| ports.service(name).to_string().parse().ok()).collect(),
-            turn: AtomicUsize::new(0),
-        };
-        let services = [
-            ("users", replicas(&["users"])),
-            ("orders", replicas(&["orders-a", "orders-b"])),
-            ("notifications", replicas(&["notifications"])),
-            ("recommendations", replicas(&["recommendations"])),
-        ];
-        Self { client: client(), replicas: Arc::new(services.into()) }
-    }
-}
-
-impl Service<Request<Body>> for Upstreams {
-    type Response = <Client as Service<Request<Body>>>::Response;
-    type Error = <Client as Service<Request<Body>>>::Error;
-    type Future = <Client as Service<Request<Body>>>::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Service::<Request<Body>>::poll_ready(&mut self.client, cx)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let replicas = request.uri().host().and_then(|name| self.replicas.get(name));
-        if let Some(authority) = replicas.and_then(Replicas::next) {
-            let mut parts = request.uri().clone().into_parts();
-            parts.authority = Some(authority);
-            if let Ok(uri) = parts.try_into() {
-                *request.uri_mut() = uri;
-            }
-        }
-        self.client.call(request)
-    }
-}
-
-// ===== impl Replicas =====
-
-impl Replicas {
-    fn next(&self) -> Option<Authority> {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        self.authorities.get(turn % self.authorities.len().max(1)).cloned()
+/// In the log stands what a breaker does, beside the requests that made it.
+fn tell(upstream: &str, event: &UpstreamEvent<'_>) {
+    if let UpstreamEvent::Breaker { endpoint, event: Event::Changed(change) } = event {
+        tracing::warn!(upstream, endpoint, from = ?change.from, to = ?change.to, cause = ?change.cause, "breaker");
     }
 }

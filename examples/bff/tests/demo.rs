@@ -1,4 +1,5 @@
 //! The demo as a user meets it: the real binary, on free ports, and what it prints taken at its word.
+#![allow(clippy::unwrap_used, reason = "all of this is a test; clippy sees only the functions that are marked so")]
 
 use axum::body::Body;
 use bartizan_gateway::client;
@@ -7,7 +8,7 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    process::{Output, Stdio},
+    process::{ExitStatus, Stdio},
     sync::atomic::{AtomicU16, Ordering},
     time::Duration,
 };
@@ -15,6 +16,7 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
     process::{Child, Command},
+    task::JoinHandle,
     time::{sleep, timeout},
 };
 
@@ -23,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Demo {
     child: Child,
+    /// What it writes to stderr. Read all the time: a demo whose log nobody takes stands still.
+    log: JoinHandle<String>,
     addr: SocketAddr,
     banner: String,
 }
@@ -46,7 +50,13 @@ impl Demo {
             banner += &line.expect("a banner");
             banner.push('\n');
         }
-        Self { child, addr: (Ipv4Addr::LOCALHOST, port).into(), banner }
+        let mut stderr = child.stderr.take().expect("a pipe");
+        let log = tokio::spawn(async move {
+            let mut log = String::new();
+            stderr.read_to_string(&mut log).await.expect("UTF-8");
+            log
+        });
+        Self { child, log, addr: (Ipv4Addr::LOCALHOST, port).into(), banner }
     }
 
     async fn get(&self, path: &str, tenant: Option<&str>) -> Answer {
@@ -63,6 +73,14 @@ impl Demo {
         stream
     }
 
+    /// What another `bff`, which is told to do this, says.
+    async fn command(&self, line: &str) -> String {
+        let output = bff(&line.split(' ').collect::<Vec<_>>()).output();
+        let output = timeout(PATIENCE, output).await.expect("in time").expect("it ran");
+        assert!(output.status.success(), "{line}: {output:?}");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+
     /// The most memory that it has held so far, in bytes.
     fn peak_memory(&self) -> usize {
         let pid = self.child.id().expect("it runs");
@@ -72,11 +90,12 @@ impl Demo {
     }
 
     /// Ctrl-C, and what it left on stderr.
-    async fn interrupt(self) -> Output {
+    async fn interrupt(mut self) -> (ExitStatus, String) {
         let pid = self.child.id().expect("it runs").to_string();
         // The shell's own `kill`: not every machine has one as a program.
         Command::new("sh").args(["-c", "kill -INT \"$0\"", &pid]).status().await.expect("a signal");
-        timeout(PATIENCE, self.child.wait_with_output()).await.expect("it ends").expect("it ended")
+        let status = timeout(PATIENCE, self.child.wait()).await.expect("it ends").expect("it ended");
+        (status, self.log.await.expect("a log"))
     }
 }
 
@@ -86,13 +105,16 @@ fn bff(arguments: &[&str]) -> Command {
     command
 }
 
-/// The first of six free ports in a row, none of which a test beside this one gets.
+/// The ports that a demo takes, counted from its first.
+const TAKEN: [u16; 11] = [0, 1, 2, 3, 4, 5, 11, 12, 13, 14, 15];
+
+/// The first of sixteen free ports in a row, none of which a test beside this one gets.
 fn free_ports() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = 20_000 + u16::try_from(std::process::id() % 100).expect("small") * 100;
+    let first = 20_000 + u16::try_from(std::process::id() % 25).expect("small") * 400;
     loop {
-        let port = first + NEXT.fetch_add(1, Ordering::Relaxed) * 6;
-        if (port..port + 6).all(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()) {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed) * 16;
+        if TAKEN.iter().all(|offset| TcpListener::bind((Ipv4Addr::LOCALHOST, port + offset)).is_ok()) {
             return port;
         }
     }
@@ -114,7 +136,8 @@ impl Answer {
 /// The requests of a printed line, in order: with its loops over `$(seq n)` and over tenants.
 fn requests(line: &str) -> Vec<Request<Body>> {
     let between = |start: &str, end: char| Some(line.split_once(start)?.1.split_once(end)?.0);
-    let times = between("$(seq ", ')').map_or(1, |times| times.parse().expect("a number"));
+    let counted = between("$(seq ", ')').map(|times| times.parse().expect("a number"));
+    let times = counted.or(between("for i in 1 ", ';').map(|last| last.parse().expect("a number"))).unwrap_or(1);
     let tenants: Vec<&str> = between("for t in ", ';').map_or(vec![""], |tenants| tenants.split(' ').collect());
     let mut all = Vec::new();
     for _ in 0..times {
@@ -128,7 +151,10 @@ fn requests(line: &str) -> Vec<Request<Body>> {
                 let (name, value) = field.split_once(": ").expect("a field");
                 request = request.header(name, value);
             }
-            all.push(request.body(Body::empty()).expect("a request"));
+            let body =
+                line.split_once("-d '").and_then(|(_, rest)| rest.split_once('\'')).map(|(body, _)| body.to_owned());
+            let request = if body.is_some() { request.method("POST") } else { request };
+            all.push(request.body(body.map_or(Body::empty(), Body::from)).expect("a request"));
         }
     }
     all
@@ -137,71 +163,126 @@ fn requests(line: &str) -> Vec<Request<Body>> {
 #[tokio::test]
 async fn every_printed_line_does_what_is_said_of_it() {
     let demo = Demo::start().await;
-    let printed: Vec<&str> = demo.banner.lines().filter(|line| line.contains("curl ")).collect();
-    let mut checked = 0;
-    for line in printed {
-        if line.trim().starts_with("sleep 1;") {
-            sleep(Duration::from_secs(1)).await; // real time: as the line says
+    let mut checked = (0, 0);
+    for line in demo.banner.lines().map(str::trim) {
+        if let Some(command) = line.strip_prefix("cargo run -qp bff -- ") {
+            check_command(&demo, command.split(" --port").next().expect("a command"), command).await;
+            checked.0 += 1;
+        } else if line.contains("curl ") {
+            check_curl(line).await;
+            checked.1 += 1;
         }
-        let mut answers = Vec::new();
-        let mut path = String::new();
-        for request in requests(line) {
-            request.uri().path().clone_into(&mut path);
-            let tenant = request.headers().get("x-tenant-id").map(|tenant| tenant.to_str().unwrap().to_owned());
-            answers.push((tenant.unwrap_or_default(), send(request).await));
-        }
-        let (tenant, answer) = &answers[0];
-        assert!(answers.iter().all(|(_, answer)| answer.headers.contains_key("x-request-id")), "{line}");
-        match (path.as_str(), tenant.as_str()) {
-            ("/dashboard/web/u1", _) => {
-                let page = answer.json();
-                assert_eq!(answer.status, StatusCode::OK);
-                assert_eq!(
-                    (page["user"]["number"].as_u64(), page["orders"].as_array().unwrap().len()),
-                    (Some(12_345_678), 20)
-                );
-                assert_eq!(page["_meta"]["sources"].as_object().unwrap().len(), 4);
-                assert!(!answer.body.contains("internal_ref") && !answer.body.contains("credit_score"));
-            }
-            ("/dashboard/mobile/u1", _) => {
-                let page = answer.json();
-                assert_eq!(page["user"].as_object().unwrap().keys().collect::<Vec<_>>(), ["name", "plan"]);
-                assert_eq!(page["orders"].as_array().unwrap().len(), 3);
-                assert_eq!(page["unread"], 2);
-            }
-            ("/dashboard/web/nobody", _) => {
-                assert_eq!(answer.status, StatusCode::NOT_FOUND);
-                assert_eq!(answer.json()["sources"]["user"]["http"], 404);
-            }
-            ("/reports/orders.json", _) => assert_is_the_report(&answer.body),
-            ("/livez", _) => assert_eq!((answer.status, &*answer.body), (StatusCode::OK, "alive\n")),
-            ("/users/u1", "") => {
-                assert_eq!(answer.status, StatusCode::BAD_REQUEST);
-                assert_eq!(answer.json()["code"], "tenant_missing");
-            }
-            ("/users/u1", "initech") => assert_eq!(answer.status, StatusCode::FORBIDDEN),
-            ("/users/u1", "acme") => {
-                assert_eq!(answer.status, StatusCode::OK);
-                assert_eq!(answer.headers["via"], "1.1 bartizan");
-                assert!(answer.headers.contains_key("ratelimit"), "{:?}", answer.headers);
-            }
-            ("/users/u1" | "/users/u2", "globex") => {
-                let of =
-                    |tenant: &'static str| answers.iter().filter(move |(by, _)| by == tenant).map(|(_, answer)| answer);
-                assert!(of("acme").all(|answer| answer.status == StatusCode::OK), "{line}");
-                let refused = of("globex").filter(|answer| answer.status == StatusCode::TOO_MANY_REQUESTS);
-                let refused: Vec<_> = refused.collect();
-                assert!(!refused.is_empty() && refused.len() < of("globex").count(), "{line}");
-                for answer in refused {
-                    assert_eq!(answer.headers["retry-after"], "1");
-                    assert_eq!(answer.headers["content-type"], "application/problem+json");
-                }
-            }
-            other => panic!("nothing is known of {other:?}: {line}"),
-        }
-        checked += 1;
     }
-    assert_eq!(checked, 10);
+    assert_eq!(checked, (7, 12));
+}
+
+async fn check_curl(line: &str) {
+    if line.starts_with("sleep 1;") {
+        sleep(Duration::from_secs(1)).await; // real time: as the line says
+    }
+    let mut answers = Vec::new();
+    let mut path = String::new();
+    for request in requests(line) {
+        request.uri().path().clone_into(&mut path);
+        let tenant = request.headers().get("x-tenant-id").map(|tenant| tenant.to_str().unwrap().to_owned());
+        answers.push((tenant.unwrap_or_default(), send(request).await));
+    }
+    let (tenant, answer) = &answers[0];
+    assert!(answers.iter().all(|(_, answer)| answer.headers.contains_key("x-request-id")), "{line}");
+    match (path.as_str(), tenant.as_str()) {
+        ("/dashboard/web/u1", _) => {
+            let page = answer.json();
+            assert_eq!(answer.status, StatusCode::OK);
+            assert_eq!(
+                (page["user"]["number"].as_u64(), page["orders"].as_array().unwrap().len()),
+                (Some(12_345_678), 20)
+            );
+            assert_eq!(page["_meta"]["sources"].as_object().unwrap().len(), 4);
+            assert!(!answer.body.contains("internal_ref") && !answer.body.contains("credit_score"));
+        }
+        ("/dashboard/mobile/u1", _) => {
+            let page = answer.json();
+            assert_eq!(page["user"].as_object().unwrap().keys().collect::<Vec<_>>(), ["name", "plan"]);
+            assert_eq!(page["orders"].as_array().unwrap().len(), 3);
+            assert_eq!(page["unread"], 2);
+        }
+        ("/dashboard/web/nobody", _) => {
+            assert_eq!(answer.status, StatusCode::NOT_FOUND);
+            assert_eq!(answer.json()["sources"]["user"]["http"], 404);
+        }
+        ("/orders", _) => {
+            assert_eq!(answers.len(), 2);
+            assert!(answers.iter().all(|(_, answer)| answer.status == StatusCode::CREATED), "{}", answer.body);
+            assert_eq!(answers[1].1.body, answer.body, "it is the same order");
+            assert!(!answer.headers.contains_key("idempotent-replayed"));
+            assert_eq!(answers[1].1.headers["idempotent-replayed"], "true");
+        }
+        ("/reports/orders.json", _) => assert_is_the_report(&answer.body),
+        ("/livez", _) => assert_eq!((answer.status, &*answer.body), (StatusCode::OK, "alive\n")),
+        ("/users/u1", "") => {
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+            assert_eq!(answer.json()["code"], "tenant_missing");
+        }
+        ("/users/u1", "initech") => assert_eq!(answer.status, StatusCode::FORBIDDEN),
+        ("/users/u1", "acme") if answers.len() == 9 => {
+            let statuses: Vec<_> = answers.iter().map(|(_, answer)| answer.status.as_u16()).collect();
+            assert_eq!((statuses[0], statuses[8]), (502, 503), "{statuses:?}");
+            assert!(answers[8].1.headers.contains_key("retry-after"));
+        }
+        ("/users/u1", "acme") => {
+            assert_eq!(answer.status, StatusCode::OK);
+            assert_eq!(answer.headers["via"], "1.1 bartizan");
+            assert!(answer.headers.contains_key("ratelimit"), "{:?}", answer.headers);
+        }
+        ("/users/u1" | "/users/u2", "globex") => {
+            let of =
+                |tenant: &'static str| answers.iter().filter(move |(by, _)| by == tenant).map(|(_, answer)| answer);
+            assert!(of("acme").all(|answer| answer.status == StatusCode::OK), "{line}");
+            let refused = of("globex").filter(|answer| answer.status == StatusCode::TOO_MANY_REQUESTS);
+            let refused: Vec<_> = refused.collect();
+            assert!(!refused.is_empty() && refused.len() < of("globex").count(), "{line}");
+            for answer in refused {
+                assert_eq!(answer.headers["retry-after"], "1");
+                assert_eq!(answer.headers["content-type"], "application/problem+json");
+            }
+        }
+        other => panic!("nothing is known of {other:?}: {line}"),
+    }
+}
+
+/// Runs it, unless it is the tour, which a test of its own plays.
+async fn check_command(demo: &Demo, what: &str, command: &str) {
+    if what == "tour" {
+        return;
+    }
+    let said = demo.command(command).await;
+    match what {
+        "chaos recommendations --latency 2s --for 15s" => {
+            assert!(said.contains("latency 2s (for another 15s)"), "{said}");
+            let answer = demo.get("/dashboard/web/u1", Some("acme")).await;
+            assert_eq!(answer.status, StatusCode::OK);
+            assert!(answer.body.contains("Desk"), "bestsellers: {}", answer.body);
+        }
+        "chaos orders-a --down --for 15s" => {
+            assert!(said.contains("reset (for another 15s)"), "{said}");
+            for _ in 0..10 {
+                let page = demo.get("/dashboard/web/u1", Some("acme")).await.json();
+                assert_eq!(page["orders"].as_array().expect("orders").len(), 20, "nobody notices");
+            }
+        }
+        "chaos users --down --for 15s" => assert_eq!(said.matches("reset (for").count(), 2, "{said}"),
+        "chaos" => assert!(said.contains("latency 2s (for") && said.contains("reset (for"), "{said}"),
+        "chaos heal" => assert!(!said.contains("(for"), "{said}"),
+        "load --rate 200 --for 5s" => {
+            let word_after = |word: &str| {
+                let mut words = said.split_whitespace().skip_while(move |next| *next != word).skip(1);
+                words.next().expect("a number").parse::<f64>().expect("a number")
+            };
+            assert_eq!((word_after("sent"), word_after("answered")), (1000., 1000.), "{said}");
+            assert!(word_after("p50") <= word_after("p95") && word_after("p99") <= word_after("p99.9"), "{said}");
+        }
+        other => panic!("nothing is known of {other:?}"),
+    }
 }
 
 fn assert_is_the_report(body: &str) {
@@ -227,7 +308,7 @@ async fn the_dashboard_answers_whatever_its_optional_services_do() {
         }
     }
     assert!((1..60).contains(&partial), "some are partial, most are not: {partial}");
-    let log = String::from_utf8(demo.interrupt().await.stderr).unwrap();
+    let (_, log) = demo.interrupt().await;
     assert!(log.lines().any(|line| line.contains("flags=PA")), "{log}");
 }
 
@@ -239,7 +320,9 @@ async fn a_reader_that_dawdles_costs_no_memory() {
     let mut readers = Vec::new();
     for _ in 0..4 {
         let mut stream = demo.connect_and_send(request).await;
-        stream.read_exact(&mut [0; 1000]).await.expect("it begins");
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).await.expect("it begins");
+        assert_eq!(&head, b"HTTP/1.1 200");
         readers.push(stream);
     }
     sleep(Duration::from_millis(500)).await; // real time: what would run ahead runs ahead now
@@ -309,16 +392,15 @@ async fn ctrl_c_lets_a_download_finish_and_nobody_new_in() {
     timeout(PATIENCE, stream.read_to_end(&mut report)).await.expect("in time").expect("readable");
     assert!(report.ends_with(b"\n]\n\r\n0\r\n\r\n"), "the download is whole");
 
-    let output = ended.await.unwrap();
-    assert!(output.status.success());
-    let log = String::from_utf8(output.stderr).unwrap();
+    let (status, log) = ended.await.unwrap();
+    assert!(status.success());
     assert!(log.contains("stopping: up to 10 s"), "{log}");
     assert!(log.contains("drained: all connections came to their end"), "{log}");
 }
 
 #[tokio::test]
 async fn a_taken_port_is_one_line_with_the_flag_that_helps() {
-    for taken in 0..6 {
+    for taken in TAKEN {
         let port = free_ports();
         let _listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port + taken)).expect("a free port");
         let output = bff(&["--port", &port.to_string()]).output().await.expect("it ran");
@@ -335,11 +417,52 @@ async fn a_taken_port_is_one_line_with_the_flag_that_helps() {
 async fn an_unknown_flag_is_one_line_and_help_tells_all() {
     let output = bff(&["--prot", "9000"]).output().await.unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert_eq!(
-        String::from_utf8(output.stderr).unwrap(),
-        "bff: there is no flag \"--prot\" (--help lists the flags)\n"
-    );
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.starts_with("bff: there is no flag \"--prot\"") && said.lines().count() == 1, "{said}");
     let output = bff(&["--help"]).output().await.unwrap();
     assert!(output.status.success());
     assert!(String::from_utf8(output.stdout).unwrap().contains("--port N"));
+}
+
+#[tokio::test]
+async fn without_a_demo_the_others_say_so_in_one_line() {
+    let port = free_ports().to_string();
+    for command in
+        [&["chaos", "--port", &port][..], &["chaos", "users", "heal", "--port", &port], &["load", "--port", &port]]
+    {
+        let output = bff(command).output().await.unwrap();
+        assert_eq!(output.status.code(), Some(1), "{command:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(&format!("cargo run -p bff -- --port {port}")) && said.lines().count() == 1, "{said}");
+    }
+}
+
+#[tokio::test]
+async fn faults_are_switched_over_http_and_nonsense_changes_none() {
+    let demo = Demo::start().await;
+    let faults = |method: &str, body: &'static str| {
+        let uri = format!("http://127.0.0.1:{}/faults", demo.addr.port() + 11);
+        let request = Request::builder().method(method).uri(uri).header("content-type", "application/json");
+        send(request.body(Body::from(body)).expect("a request"))
+    };
+    let put = faults("PUT", r#"{"error_rate": 1.0, "status": 500, "for_ms": 60000}"#).await.json();
+    assert_eq!(put["faults"][0]["what"], "status 500");
+    assert!((50_000..=60_000).contains(&put["faults"][0]["heals_in_ms"].as_u64().expect("a time")), "{put}");
+    let direct = || async {
+        let uri = format!("http://127.0.0.1:{}/users/u1", demo.addr.port() + 1);
+        send(Request::get(uri).body(Body::empty()).expect("a request")).await.status.as_u16()
+    };
+    assert_eq!(direct().await, 500);
+    for nonsense in
+        [r#"{"error_rate": 2}"#, r#"{"eror_rate": 1}"#, "{}", "[", r#"{"latency_ms": -1}"#, r#"{"status": 99}"#]
+    {
+        let answer = faults("PUT", nonsense).await;
+        assert!(answer.status.is_client_error(), "{nonsense}: {}", answer.status);
+        assert_eq!(answer.headers["content-type"], "application/problem+json", "{nonsense}");
+    }
+    assert_eq!(faults("GET", "").await.json()["faults"][0]["what"], "status 500", "all is as it was");
+    assert_eq!(faults("DELETE", "").await.json()["faults"].as_array().map(Vec::len), Some(0));
+    assert_eq!(direct().await, 200);
+    let state = faults("GET", "").await.json();
+    assert_eq!((&state["received"]["GET"], &state["harmed"]), (&2.into(), &1.into()), "{state}");
 }

@@ -1,12 +1,12 @@
 //! Users: fast, and sure of who exists.
 
+use crate::refuse::refuse;
 use axum::{
     Json, Router,
     extract::Path,
     response::{IntoResponse, Response},
     routing::get,
 };
-use bartizan::Problem;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
@@ -35,8 +35,7 @@ pub(super) fn app() -> Router {
 async fn user(Path(id): Path<String>, headers: HeaderMap) -> Response {
     let number: Option<u64> = id.strip_prefix('u').and_then(|number| number.parse().ok());
     let Some(number) = number.filter(|number| (1..=999).contains(number) && id == format!("u{number}")) else {
-        let problem = Problem::new(StatusCode::NOT_FOUND).detail("no user has this id: they are u1 to u999");
-        return problem.to_response(&headers).map(axum::body::Body::from).into_response();
+        return refuse(&headers, StatusCode::NOT_FOUND, "no user has this id: they are u1 to u999");
     };
     const NAMES: [&str; 5] = ["Ada", "Grace", "Edsger", "Barbara", "Donald"];
     const CITIES: [&str; 3] = ["London", "New York", "Rotterdam"];

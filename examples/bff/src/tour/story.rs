@@ -1,0 +1,297 @@
+//! The story: what goes wrong, and what has to be so meanwhile.
+
+use super::{
+    seen::{all, is_refused, median, millis, of_source, percent, retry_after, slowest, sources, statuses},
+    stage::{Answer, Result, Stage},
+};
+use crate::load::{Percentile, Tally};
+use http::StatusCode;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+const DASHBOARD: &str = "/dashboard/web/u1";
+const USER: &str = "/users/u1";
+
+/// Who waits for a service that is slow or down waits for 150 ms at least. As near to that as it goes: the machine may
+/// be busy.
+const AT_ONCE: Duration = Duration::from_millis(140);
+
+pub(super) async fn play(stage: &mut Stage) -> Result<()> {
+    healthy(stage).await?;
+    an_optional_service_is_slow(stage).await?;
+    a_replica_breaks(stage).await?;
+    a_replica_is_slow(stage).await?;
+    a_service_is_down(stage).await?;
+    it_is_healed(stage).await?;
+    an_order_is_placed_once(stage).await?;
+    tenants_have_limits(stage).await?;
+    under_load(stage).await
+}
+
+async fn healthy(stage: &mut Stage) -> Result<()> {
+    stage.step("A dashboard from four services, asked at once");
+    let answers = stage.ask(20, DASHBOARD, "acme").await?;
+    stage.tell(sources(&answers));
+    stage.claim("every one is answered", all(&answers, Answer::is_ok), statuses(&answers));
+    let complete = answers.iter().filter(|answer| answer.is_complete()).count();
+    stage.claim(
+        "most are complete: recommendations are slow now and then",
+        complete >= 10,
+        format!("{complete} of 20"),
+    );
+    Ok(())
+}
+
+async fn an_optional_service_is_slow(stage: &mut Stage) -> Result<()> {
+    stage.step("An optional service takes two seconds");
+    stage.chaos("recommendations --latency 2s").await?;
+    let answers = stage.ask(10, DASHBOARD, "acme").await?;
+    stage.tell(sources(&answers));
+    stage.claim("every dashboard is answered all the same", all(&answers, Answer::is_ok), statuses(&answers));
+    let stands_in =
+        |answer: &Answer| answer.source("recommendations") == "fallback" && answer.json["recommendations"].is_array();
+    stage.claim(
+        "with what stands in for the recommendations",
+        all(&answers, stands_in),
+        of_source(&answers, "recommendations"),
+    );
+    stage.claim(
+        "nobody waits for two seconds",
+        slowest(&answers) < Duration::from_millis(500),
+        millis(slowest(&answers)),
+    );
+
+    let before = stage.received("recommendations", "GET").await?;
+    let answers = stage.ask(10, DASHBOARD, "acme").await?;
+    let asked = stage.received("recommendations", "GET").await? - before;
+    stage.claim(
+        "soon its breaker is open, and it is left alone",
+        asked <= 4,
+        format!("{asked} of 10 dashboards asked it"),
+    );
+    stage.claim(
+        "so nobody waits for it at all",
+        median(&answers) < AT_ONCE,
+        format!("{} in the median", millis(median(&answers))),
+    );
+    stage.chaos("recommendations heal").await
+}
+
+async fn a_replica_breaks(stage: &mut Stage) -> Result<()> {
+    stage.step("One of two replicas breaks every connection");
+    stage.chaos("orders-a --down").await?;
+    let answers = stage.ask(30, DASHBOARD, "acme").await?;
+    let harmed = stage.state("orders-a").await?.harmed;
+    stage.claim("it was asked, and failed", harmed > 0, format!("{harmed} requests broke"));
+    stage.claim(
+        "every dashboard has its orders, from the other one",
+        all(&answers, has_orders),
+        of_source(&answers, "orders"),
+    );
+    let before = stage.received("orders-a", "GET").await?;
+    let answers = stage.ask(10, DASHBOARD, "acme").await?;
+    let asked = stage.received("orders-a", "GET").await? - before;
+    stage.claim("soon it is left alone", asked <= 3, format!("{asked} of 10 dashboards asked it"));
+    stage.claim("and nobody notices", all(&answers, has_orders), of_source(&answers, "orders"));
+    stage.chaos("orders-a heal").await
+}
+
+async fn a_replica_is_slow(stage: &mut Stage) -> Result<()> {
+    stage.step("One of two replicas takes two seconds");
+    both_replicas_take_part(stage).await?;
+    stage.chaos("orders-a --latency 2s").await?;
+    let before = stage.state("orders-a").await?.harmed;
+    let answers = stage.ask(10, DASHBOARD, "acme").await?;
+    let slow = stage.state("orders-a").await?.harmed - before;
+    stage.claim("it was asked, and did not answer in time", slow > 0, format!("{slow} of 10 dashboards asked it"));
+    stage.claim("every dashboard has its orders", all(&answers, has_orders), of_source(&answers, "orders"));
+    stage.claim(
+        "who was sent there first is sent to the other one in time",
+        slowest(&answers) < Duration::from_secs(1),
+        format!("{} at most", millis(slowest(&answers))),
+    );
+    stage.chaos("orders-a heal").await
+}
+
+async fn a_service_is_down(stage: &mut Stage) -> Result<()> {
+    stage.step("A service that everybody needs is down");
+    stage.chaos("users --down").await?;
+    let mut first = Vec::new();
+    while first.last().is_none_or(|answer| !is_refused(answer)) && first.len() < 60 {
+        first.push(stage.get(USER, "acme").await?);
+    }
+    let asked = first.len() - 1;
+    stage.claim("its breaker opens", first.last().is_some_and(is_refused), format!("after {asked} failed requests"));
+
+    let before = stage.received("users", "GET").await?;
+    let answers = stage.ask(20, USER, "acme").await?;
+    let asked = stage.received("users", "GET").await? - before;
+    stage.claim("then everybody is told so", all(&answers, is_refused), statuses(&answers));
+    stage.claim(
+        "and when to come back",
+        all(&answers, |answer| retry_after(answer) > 0),
+        format!("Retry-After: {}", retry_after(&answers[0])),
+    );
+    stage.claim("at once", median(&answers) < AT_ONCE, format!("{} in the median", millis(median(&answers))));
+    stage.claim("and the service has its peace", asked <= 3, format!("asked {asked} times for 20 requests"));
+
+    let dashboard = stage.get(DASHBOARD, "acme").await?;
+    let cause = dashboard.json["sources"]["user"]["cause"].as_str().unwrap_or("none");
+    stage.claim(
+        "a dashboard can't do without it, and says so",
+        dashboard.status == StatusCode::SERVICE_UNAVAILABLE && cause == "breaker_open",
+        format!("{}, user: {cause}", dashboard.status),
+    );
+    Ok(())
+}
+
+async fn it_is_healed(stage: &mut Stage) -> Result<()> {
+    stage.step("It is healed");
+    stage.chaos("users heal").await?;
+    let start = Instant::now();
+    let answers = until(stage, Duration::from_secs(12), USER, Answer::is_ok).await?;
+    let back = answers.last().is_some_and(Answer::is_ok);
+    stage.claim("a probe finds out, without anybody's help", back, format!("after {}", millis(start.elapsed())));
+    let answers = until(stage, Duration::from_secs(6), USER, |_| false).await?;
+    let last = &answers[answers.len().saturating_sub(10)..];
+    let refused = answers.iter().filter(|answer| is_refused(answer)).count();
+    stage.tell(format!("while its breaker closes, {refused} of {} are turned away", answers.len()));
+    stage.claim("and then everybody gets in", all(last, Answer::is_ok), statuses(last));
+    Ok(())
+}
+
+async fn an_order_is_placed_once(stage: &mut Stage) -> Result<()> {
+    stage.step("An order is placed once");
+    both_replicas_take_part(stage).await?;
+    for (chaos, what) in [
+        ("orders --error-rate 1", "without an Idempotency-Key it is sent once, whatever the answer"),
+        ("orders --down", "and once, if there is none"),
+    ] {
+        stage.chaos(chaos).await?;
+        let before = orders_received(stage).await?;
+        let answer = stage.order(None).await?;
+        let sent = orders_received(stage).await? - before;
+        stage.claim(what, sent == 1, format!("sent {sent} times, answered {}", answer.status));
+    }
+    stage.chaos("orders heal").await?;
+
+    stage.chaos("orders-a --error-rate 1").await?;
+    let before = orders_received(stage).await?;
+    let mut answers = Vec::new();
+    let mut sent = 0;
+    while sent == answers.len() as u64 && answers.len() < 20 {
+        answers.push(stage.order(Some(&format!("tour-{}", answers.len()))).await?);
+        sent = orders_received(stage).await? - before;
+    }
+    let orders = answers.len();
+    let placed = all(&answers, |answer| answer.status == StatusCode::CREATED);
+    stage.claim(
+        "with one it is sent to the other replica",
+        sent > orders as u64,
+        format!("{orders} orders, sent {sent} times"),
+    );
+    stage.claim("so every order is placed", placed, statuses(&answers));
+    stage.chaos("orders-a heal").await?;
+
+    let again = stage.order(Some("tour-0")).await?;
+    let number = |answer: &Answer| answer.json["id"].as_u64().unwrap_or_default();
+    let same = number(&again) == number(&answers[0]) && again.headers.contains_key("idempotent-replayed");
+    stage.claim("who asks again is answered the same order", same, format!("number {}", number(&again)));
+    let next = number(&stage.order(Some("tour-next")).await?);
+    stage.claim(
+        "and none was placed twice",
+        next == number(&answers[0]) + orders as u64,
+        format!("the next is number {next}"),
+    );
+    Ok(())
+}
+
+async fn tenants_have_limits(stage: &mut Stage) -> Result<()> {
+    stage.step("One tenant asks for more than it may");
+    let (mut globex, mut acme) = (Vec::new(), Vec::new());
+    for _ in 0..12 {
+        globex.push(stage.get(USER, "globex").await?);
+        acme.push(stage.get(USER, "acme").await?);
+    }
+    let is_limited = |answer: &&Answer| answer.status == StatusCode::TOO_MANY_REQUESTS;
+    let (limited, passed): (Vec<_>, Vec<_>) = globex.iter().partition(is_limited);
+    stage.claim("globex may have five a second", passed.len() >= 5 && !limited.is_empty(), statuses(&globex));
+    let soonest = limited.iter().map(|answer| retry_after(answer)).min().unwrap_or_default();
+    stage.claim("and is told when to come back", soonest > 0, format!("Retry-After: {soonest}"));
+    stage.claim("acme does not notice", all(&acme, Answer::is_ok), statuses(&acme));
+    Ok(())
+}
+
+async fn under_load(stage: &mut Stage) -> Result<()> {
+    stage.step("All of it under load: 50 dashboards a second");
+    both_replicas_take_part(stage).await?;
+    let before = load(stage, "before", 2).await?;
+    stage.chaos("users --error-rate 0.1").await?;
+    stage.chaos("orders-a --down").await?;
+    stage.chaos("recommendations --latency 2s").await?;
+    let during = load(stage, "meanwhile", 4).await?;
+    stage.chaos("heal").await?;
+    sleep(Duration::from_secs(1)).await; // real time: as long as it takes to notice
+    let after = load(stage, "after", 2).await?;
+    stage.claim("before, everybody gets a dashboard", before.goodput() >= 0.99, percent(&before));
+    stage.claim("meanwhile too, but for a few", during.goodput() >= 0.95, percent(&during));
+    let p99 = during.at(Percentile::P99);
+    stage.claim(
+        "and nobody waits for what is slow or broken",
+        p99 < Duration::from_millis(800),
+        format!("p99 {}", millis(p99)),
+    );
+    stage.claim("after, everybody again", after.goodput() >= 0.99, percent(&after));
+    Ok(())
+}
+
+async fn load(stage: &Stage, when: &str, seconds: u64) -> Result<Tally> {
+    let mut tries = 1;
+    let tally = loop {
+        let tally = stage.load(50, Duration::from_secs(seconds), DASHBOARD).await?;
+        // Who can't send in time can't answer in time either: what this shows is another program's doing.
+        if tally.latest() < Duration::from_millis(100) || tries == 3 {
+            break tally;
+        }
+        tries += 1;
+        stage.tell(format!("{when}: this machine is busy with something else, so once more"));
+        sleep(Duration::from_secs(3)).await; // real time: for the other program, and for breakers that have opened
+    };
+    let at = |percentile| millis(tally.at(percentile));
+    let (p50, p95, p99) = (at(Percentile::P50), at(Percentile::P95), at(Percentile::P99));
+    stage.tell(format!("{when:<10} {:>6}    p50 {p50:>6}  p95 {p95:>6}  p99 {p99:>6}", percent(&tally)));
+    Ok(tally)
+}
+
+fn has_orders(answer: &Answer) -> bool {
+    answer.json["orders"].as_array().is_some_and(|orders| orders.len() == 20)
+}
+
+/// Asks ten times a second until `enough`, or until the time is over.
+async fn until(stage: &Stage, time: Duration, path: &str, enough: impl Fn(&Answer) -> bool) -> Result<Vec<Answer>> {
+    let end = Instant::now() + time;
+    let mut answers = Vec::new();
+    while Instant::now() < end && !answers.last().is_some_and(&enough) {
+        answers.push(stage.get(path, "acme").await?);
+        sleep(Duration::from_millis(100)).await; // real time: as those who wait for a service do
+    }
+    Ok(answers)
+}
+
+/// Asks for dashboards until both replicas of the orders take part again: only calls show a breaker that all is well.
+async fn both_replicas_take_part(stage: &Stage) -> Result<()> {
+    let end = Instant::now() + Duration::from_secs(15);
+    while Instant::now() < end {
+        let before = (stage.received("orders-a", "GET").await?, stage.received("orders-b", "GET").await?);
+        stage.ask(10, "/dashboard/mobile/u1", "acme").await?;
+        let after = (stage.received("orders-a", "GET").await?, stage.received("orders-b", "GET").await?);
+        if after.0 - before.0 >= 3 && after.1 - before.1 >= 3 {
+            return Ok(());
+        }
+    }
+    Err("the replicas of the orders did not both come back".into())
+}
+
+async fn orders_received(stage: &Stage) -> Result<u64> {
+    Ok(stage.received("orders-a", "POST").await? + stage.received("orders-b", "POST").await?)
+}
