@@ -5,11 +5,19 @@
 mod lines;
 
 use bartizan::{
+    Deadline,
     access_log::{AccessLogLayer, Format},
+    circuit_breaker::{Breaker, CircuitBreakerLayer, Key},
+    concurrency_limit::{ConcurrencyLimit, ConcurrencyLimitLayer},
+    deadline::{DeadlineLayer, PropagateDeadlineLayer},
+    fallback::{FallbackLayer, fixed, from_part},
+    fault::{Fault, FaultLayer, Faults},
     rate_limit::{Quota, RateLimitLayer},
     request_id::RequestIdLayer,
+    retry::{Budget, RetryLayer, RetryPolicy},
     tenant::{CachedDirectory, Tenant, TenantId, TenantLayer, TenantSet, from_header},
     testing::{Subject, laws},
+    timeout::{AttemptTimeoutLayer, TimeoutLayer},
 };
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -17,6 +25,7 @@ use lines::Lines;
 use std::{
     collections::HashSet,
     convert::Infallible,
+    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -38,6 +47,36 @@ laws! {
         let refunding = |quota: Quota| RateLimitLayer::new(quota).settle_by(|_| 0);
         Subject::new(refunding(GENEROUS)).promise(refunding(THREE_A_DAY), all_pass)
     };
+    circuit_breaker => counting(CircuitBreakerLayer::new);
+    circuit_breaker_by_key => Subject::new(CircuitBreakerLayer::new(Breaker::default()).key_by(|_| Some(Key::GLOBAL)));
+    circuit_breaker_as_a_gate => counting(|breaker| CircuitBreakerLayer::new(breaker).gate());
+    circuit_breaker_that_is_open => {
+        let breaker = Breaker::default();
+        breaker.force_open();
+        Subject::new(CircuitBreakerLayer::new(Breaker::default())).promise(CircuitBreakerLayer::new(breaker), none_passes)
+    };
+    concurrency_limit => {
+        let (layer, none_passes) = no_permit_left();
+        lending(|layer| layer).promise(layer, none_passes)
+    };
+    concurrency_limit_that_waits => lending(|layer| layer.wait_up_to(Duration::from_secs(60), 1_000));
+    concurrency_limit_by_key => lending(|layer| layer.key_by(|head| Some(head.uri.clone())));
+    fault => Subject::new(FaultLayer::new(Faults::new()));
+    fault_that_delays => Subject::new(FaultLayer::new(harming(Fault::latency(Duration::from_millis(1)))));
+    fault_that_slows => Subject::new(FaultLayer::new(harming(Fault::bandwidth(NonZeroU32::MAX))));
+    retry => waiting_for_an_answer(RetryPolicy::attempts(3));
+    retry_of_nothing => waiting_for_an_answer(RetryPolicy::never());
+    retry_at_the_deadline => Subject::new(RetryLayer::new(RetryPolicy::attempts(3))).request(due_in(A_MINUTE));
+    deadline => Subject::new(DeadlineLayer::new(A_MINUTE)).promise(DeadlineLayer::new(Duration::ZERO), none_has_time);
+    deadline_propagated => Subject::new(PropagateDeadlineLayer::new()).request(due_in(A_MINUTE));
+    timeout => Subject::new(TimeoutLayer::new(A_MINUTE));
+    timeout_of_an_attempt => Subject::new(AttemptTimeoutLayer::new(A_MINUTE).count_readiness());
+    timeout_at_the_deadline => Subject::new(AttemptTimeoutLayer::new(2 * A_MINUTE)).request(due_in(A_MINUTE));
+    fallback => Subject::new(FallbackLayer::new(fixed(Response::default())).pass_errors());
+    fallback_of_a_function => {
+        let stopgap = from_part(|head| head.uri.clone(), |uri, _| Response::new(uri.to_string().into()));
+        Subject::new(FallbackLayer::new(stopgap).pass_errors())
+    };
     the_inbound_stack => {
         let stack = ServiceBuilder::new()
             .layer(RequestIdLayer::new())
@@ -53,6 +92,63 @@ laws! {
 const GENEROUS: Quota = Quota::per_second(1_000_000);
 const ONE_AT_ONCE: Quota = Quota::per_second(1_000).burst(1);
 const THREE_A_DAY: Quota = Quota::per_day(3).burst(3);
+
+/// One breaker counts every call, through whatever application of the layer it comes.
+fn counting(with: impl Fn(Breaker) -> CircuitBreakerLayer) -> Subject<CircuitBreakerLayer> {
+    let breaker = Breaker::default();
+    let layer = with(breaker.clone());
+    let kept = move |answers: &[Response<Bytes>]| assert_eq!(breaker.metrics().succeeded, answers.len() as u64);
+    Subject::new(with(Breaker::default())).promise(layer, kept)
+}
+
+/// After all those requests, and those that were dropped, none is counted as waiting.
+fn waiting_for_an_answer(policy: RetryPolicy) -> Subject<RetryLayer> {
+    let budget = Budget::new();
+    let layer = RetryLayer::new(policy).budget(budget.clone());
+    let kept = move |answers: &[Response<Bytes>]| {
+        all_pass(answers);
+        assert_eq!(budget.waiting(), (0, 0));
+    };
+    Subject::new(layer.clone()).promise(layer, kept)
+}
+
+fn none_passes(answers: &[Response<Bytes>]) {
+    assert!(answers.iter().all(|answer| answer.status() == StatusCode::SERVICE_UNAVAILABLE));
+}
+
+/// Every permit comes back, and not before the body has ended.
+fn lending(with: impl Fn(ConcurrencyLimitLayer) -> ConcurrencyLimitLayer) -> Subject<ConcurrencyLimitLayer> {
+    let limit = ConcurrencyLimit::new(2);
+    let subject = Subject::new(with(ConcurrencyLimitLayer::new(limit.clone())));
+    subject.at_rest(move || limit.in_flight() == 0 && limit.waiting() == 0)
+}
+
+/// A limit that is used up, and stays so.
+fn no_permit_left() -> (ConcurrencyLimitLayer, impl Fn(&[Response<Bytes>])) {
+    let limit = ConcurrencyLimit::new(1);
+    let permit = limit.try_acquire();
+    let none_passes = move |answers: &[Response<Bytes>]| {
+        assert!(permit.is_some());
+        assert!(answers.iter().all(|answer| answer.status() == StatusCode::SERVICE_UNAVAILABLE));
+    };
+    (ConcurrencyLimitLayer::new(limit), none_passes)
+}
+
+fn harming(fault: Fault) -> Faults {
+    let faults = Faults::new().at_most(1.0);
+    faults.inject(fault);
+    faults
+}
+
+const A_MINUTE: Duration = Duration::from_secs(60);
+
+fn due_in(time: Duration) -> Request<()> {
+    Request::builder().extension(Deadline::after(time)).body(()).expect("a valid request")
+}
+
+fn none_has_time(answers: &[Response<Bytes>]) {
+    assert!(answers.iter().all(|answer| answer.status() == StatusCode::GATEWAY_TIMEOUT));
+}
 
 fn three_pass(answers: &[Response<Bytes>]) {
     assert_eq!(answers.iter().filter(|answer| answer.status() == StatusCode::OK).count(), 3);

@@ -89,7 +89,8 @@ impl Origin {
     }
 }
 
-impl Service<Request<Body>> for Origin {
+/// It looks at no body, so a layer may make another one of it.
+impl<B> Service<Request<B>> for Origin {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Ready<Result<Response<Body>, Infallible>>;
@@ -98,7 +99,7 @@ impl Service<Request<Body>> for Origin {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Request<Body>) -> Self::Future {
+    fn call(&mut self, _: Request<B>) -> Self::Future {
         RAN.set(RAN.get() + 1);
         let mut response = Response::new(Body::from(ANSWER));
         let headers = response.headers_mut();

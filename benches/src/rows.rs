@@ -81,6 +81,115 @@ pub(crate) const ROWS: &[Row] = &[
         entries: &[ours("ours/tenant", at_most(800, 1)), peer("axum, `from_fn`", "peer/tenant")],
     },
     Row {
+        job: "breaker, closed, the status looked at",
+        entries: &[
+            ours("ours/breaker-closed", at_most(280, 0)),
+            Entry {
+                who: "**bartizan**, a million calls in the window",
+                ..ours("ours/breaker-closed-full-window", at_most(280, 0))
+            },
+            Entry { who: "**bartizan**, the last 100 calls", ..ours("ours/breaker-closed-count", at_most(280, 0)) },
+            Entry {
+                who: "**bartizan**, the last 65 536 calls",
+                ..ours("ours/breaker-closed-full-count", at_most(280, 0))
+            },
+            Entry { who: "**bartizan**, slow calls count", ..ours("ours/breaker-closed-slow-calls", at_most(360, 0)) },
+            peer("tower-resilience, `CircuitBreaker`, the last 100 calls", "peer/breaker-closed"),
+        ],
+    },
+    Row {
+        job: "breaker, closed, one of 64 by a tenant's field",
+        entries: &[Entry { target: None, ..ours("ours/breaker-closed-keyed", at_most(0, 0)) }],
+    },
+    Row {
+        job: "breaker, open: 503 whole",
+        entries: &[
+            ours("ours/breaker-open", at_most(400, 3)),
+            peer("tower-resilience, `CircuitBreaker`, by axum's `HandleErrorLayer`", "peer/breaker-open"),
+        ],
+    },
+    Row {
+        job: "limit of what is in flight",
+        entries: &[
+            ours("ours/concurrency", at_most(250, 0)),
+            Entry {
+                who: "**bartizan**, by a tenant's field",
+                target: None,
+                ..ours("ours/concurrency-by-key", at_most(0, 0))
+            },
+            peer("tower, `GlobalConcurrencyLimit`", "peer/concurrency"),
+            peer("tower-resilience, `Bulkhead`", "peer/concurrency-resilience"),
+        ],
+    },
+    Row {
+        job: "limit of what is in flight, refused: 503 whole",
+        entries: &[ours("ours/concurrency-refused", at_most(700, 3))],
+    },
+    Row { job: "faults on purpose, switched off", entries: &[ours("ours/fault-off", at_most(200, 0))] },
+    Row {
+        job: "retry that is not needed, with a budget",
+        entries: &[
+            ours("ours/retry", at_most(1700, 2)),
+            peer("tower, `Retry`, `TpsBudget`", "peer/retry"),
+            peer("tower-resilience, `Retry`, without the body", "peer/retry-resilience"),
+        ],
+    },
+    Row {
+        job: "retry of what may not be sent twice: POST without a key",
+        entries: &[
+            Entry { over: "ours/post", ..ours("ours/retry-post", at_most(150, 0)) },
+            Entry {
+                who: "**bartizan**, round a service that can fail: a copy is kept for what was never processed",
+                over: "ours/post",
+                ..ours("ours/retry-post-that-can-fail", at_most(1700, 2))
+            },
+            Entry { over: "ours/post", ..peer("tower, `Retry`, `TpsBudget`", "peer/retry-post") },
+        ],
+    },
+    Row {
+        job: "timeout, of a service that answers at once",
+        entries: &[
+            ours("ours/timeout-ready", at_most(80, 0)),
+            Entry {
+                who: "**bartizan**, for all attempts: sets the deadline",
+                ..ours("ours/timeout-total", at_most(650, 1))
+            },
+            peer("tower", "peer/timeout-ready"),
+            peer("tower-http", "peer/timeout-ready-http"),
+            peer("tower-resilience", "peer/timeout-ready-resilience"),
+        ],
+    },
+    Row {
+        job: "timeout, of a service that is waited for",
+        entries: &[
+            Entry { over: "ours/pause", ..ours("ours/timeout-pending", at_most(760, 0)) },
+            Entry { over: "ours/pause", ..peer("tower", "peer/timeout-pending") },
+            Entry { over: "ours/pause", ..peer("tower-http", "peer/timeout-pending-http") },
+            Entry { over: "ours/pause", ..peer("tower-resilience", "peer/timeout-pending-resilience") },
+        ],
+    },
+    Row {
+        job: "deadline, set on each request",
+        entries: &[
+            ours("ours/deadline", at_most(550, 1)),
+            Entry {
+                who: "**bartizan**, and told to the next service",
+                over: "ours/deadline",
+                ..ours("ours/deadline-told", at_most(1500, 2))
+            },
+        ],
+    },
+    Row {
+        job: "fallback that is not needed",
+        entries: &[
+            ours("ours/fallback", at_most(160, 0)),
+            Entry {
+                who: "**bartizan**, with another service, for which the head is kept",
+                ..ours("ours/fallback-service", at_most(2900, 8))
+            },
+        ],
+    },
+    Row {
         job: "all of it: id, JSON line, limit by client, tenant, limit by tenant",
         entries: &[
             Entry { target: None, ..ours("ours/stack", at_most(0, 0)) },

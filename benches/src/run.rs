@@ -3,9 +3,16 @@
 use crate::{cases::Terms, fixture::Requests};
 use axum::body::Body;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body_util::BodyExt;
-use std::{fmt::Debug, future::poll_fn, hint::black_box, pin::pin};
+use std::{
+    fmt::Debug,
+    future::poll_fn,
+    hint::black_box,
+    mem,
+    pin::{Pin, pin},
+    task::{Context, Poll},
+};
 use tower_service::Service;
 
 /// A measurement: it runs once, over the service of one case, and says what it measured.
@@ -26,6 +33,62 @@ where
     B: http_body::Body<Data = Bytes, Error: Debug> + Send,
 {
     type Body = B;
+}
+
+/// Makes a POST of every request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Post<S>(pub(crate) S);
+
+impl<S: Service<Request<Body>>> Service<Request<Body>> for Post<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> S::Future {
+        *request.method_mut() = Method::POST;
+        self.0.call(request)
+    }
+}
+
+/// Is pending once before it answers, as whoever waits for another is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pause<S>(pub(crate) S);
+
+/// The future of [`Pause`].
+#[derive(Debug)]
+pub(crate) struct PauseFuture<F> {
+    answer: F,
+    paused: bool,
+}
+
+impl<S: Service<Request<B>, Future: Unpin>, B> Service<Request<B>> for Pause<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = PauseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> PauseFuture<S::Future> {
+        PauseFuture { answer: self.0.call(request), paused: false }
+    }
+}
+
+impl<F: Future + Unpin> Future for PauseFuture<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        if !mem::replace(&mut self.paused, true) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.answer).poll(cx)
+    }
 }
 
 /// Clones the service, as a server does for a connection, and calls it.

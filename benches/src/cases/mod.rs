@@ -61,6 +61,13 @@ impl Terms {
         self.with(fields)
     }
 
+    /// Every answer is 503, and the origin never sees the request.
+    const fn unavailable(mut self, fields: &'static [&'static str]) -> Self {
+        self.status = StatusCode::SERVICE_UNAVAILABLE;
+        self.is_from_origin = false;
+        self.with(fields)
+    }
+
     /// Every request leaves one line in the log.
     const fn logged(mut self) -> Self {
         self.lines = 1;

@@ -1,7 +1,13 @@
 //! What others have built, each used as its documentation tells.
 
-use super::{Terms, unknown};
-use crate::{fixture::Origin, run::Run, sink::Sink};
+mod resilience;
+
+use super::Terms;
+use crate::{
+    fixture::Origin,
+    run::{Post, Run},
+    sink::Sink,
+};
 use axum::{
     body::Body,
     extract::Request,
@@ -9,8 +15,19 @@ use axum::{
     response::Response,
 };
 use http::StatusCode;
-use std::time::Duration;
-use tower::{Layer, ServiceBuilder, layer::layer_fn};
+use std::{
+    future::{Ready, ready},
+    sync::Arc,
+    time::Duration,
+};
+use tower::{
+    Layer, ServiceBuilder,
+    layer::layer_fn,
+    retry::{
+        Policy, RetryLayer,
+        budget::{Budget, TpsBudget},
+    },
+};
 use tower_governor::{GovernorError, GovernorLayer, governor::GovernorConfigBuilder, key_extractor::KeyExtractor};
 use tower_http::{
     request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer},
@@ -85,7 +102,50 @@ pub(super) fn run(name: &str, run: impl Run) -> Result<String, String> {
                 .layer(GovernorLayer::new(tenants.ok_or("a quota")?));
             run.run(Terms::OK.with(&["x-request-id"]).logged(), stack.service(Origin))
         }
-        _ => Err(unknown(name)),
+        "retry" => run.run(Terms::OK, RetryLayer::new(Again::default()).layer(Origin)),
+        "retry-post" => run.run(Terms::OURS, Post(RetryLayer::new(Again::default()).layer(Origin))),
+        _ => resilience::run(name, run),
+    }
+}
+
+/// Tower's retry as its documentation tells: three attempts on errors and 503, a copy of what may be sent twice, and
+/// its budget.
+#[derive(Clone, Debug)]
+struct Again {
+    attempts: usize,
+    budget: Arc<TpsBudget>,
+}
+
+impl Default for Again {
+    fn default() -> Self {
+        Self { attempts: 3, budget: Arc::default() }
+    }
+}
+
+impl<B, E> Policy<Request, http::Response<B>, E> for Again {
+    type Future = Ready<()>;
+
+    fn retry(&mut self, _: &mut Request, result: &mut Result<http::Response<B>, E>) -> Option<Ready<()>> {
+        let is_failed = result.as_ref().map_or(true, |answer| answer.status() == StatusCode::SERVICE_UNAVAILABLE);
+        if !is_failed {
+            self.budget.deposit();
+            return None;
+        }
+        self.attempts -= 1;
+        (self.attempts > 0 && self.budget.withdraw()).then(|| ready(()))
+    }
+
+    fn clone_request(&mut self, request: &Request) -> Option<Request> {
+        if !request.method().is_idempotent() || !http_body::Body::is_end_stream(request.body()) {
+            return None;
+        }
+        let mut clone = Request::new(Body::empty());
+        *clone.method_mut() = request.method().clone();
+        *clone.uri_mut() = request.uri().clone();
+        *clone.version_mut() = request.version();
+        *clone.headers_mut() = request.headers().clone();
+        *clone.extensions_mut() = request.extensions().clone();
+        Some(clone)
     }
 }
 

@@ -1,0 +1,225 @@
+//! A thousand clients and five services in virtual time: the services slow down, fail, hang, reset and go away, and come
+//! back. What the clients see in between, and afterwards, is what the outbound stack is for.
+#![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
+
+mod world;
+
+use bartizan::{
+    circuit_breaker::{Breaker, BreakerPolicy, CircuitBreakerLayer, State},
+    concurrency_limit::{ConcurrencyLimit, ConcurrencyLimitLayer},
+    retry::{Budget, ReplayMemory, RetryLayer, RetryPolicy},
+    timeout::{AttemptTimeoutLayer, TimeoutLayer},
+};
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::{BodyExt, Full};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use std::{
+    io,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tower::{BoxError, Service, ServiceBuilder, ServiceExt, util::BoxCloneSyncService};
+use world::{Number, Server, Trouble};
+
+const CLIENTS: u64 = 1_000;
+const TROUBLES: [Trouble; 5] = [Trouble::Slow, Trouble::Failing, Trouble::Hanging, Trouble::Resetting, Trouble::Gone];
+
+const TOTAL: Duration = Duration::from_secs(5);
+const ATTEMPT: Duration = Duration::from_secs(1);
+const LONGEST_OPEN: Duration = Duration::from_secs(4);
+const RAMP: Duration = Duration::from_secs(10);
+const AT_ONCE: u32 = 150;
+
+/// All is well until then. From then on a part of the requests fails, with each service in its own way.
+const FAULT: Duration = Duration::from_secs(20);
+const PART: f64 = 0.35;
+/// From then on nearly all of them.
+const STORM: Duration = Duration::from_secs(35);
+/// All is well again.
+const HEALED: Duration = Duration::from_secs(55);
+/// The last breaker has been open for its longest time, up to a fifth more, has probed, and has let in all for the ramp.
+const RECOVERED: Duration = Duration::from_secs(55 + 4 + 1 + 1 + 10);
+const END: Duration = Duration::from_secs(91);
+
+type Stack = BoxCloneSyncService<Request<Full<Bytes>>, Answer, io::Error>;
+type Answer = (StatusCode, Bytes);
+
+struct Upstream {
+    server: Server,
+    breaker: Breaker,
+    limit: ConcurrencyLimit,
+    stack: Stack,
+}
+
+/// What the clients have seen: for each request when it ended and whether it was answered as it should be.
+#[derive(Default)]
+struct Ledger {
+    sent: AtomicU64,
+    left: AtomicU64,
+    ended: Mutex<Vec<(Duration, bool)>>,
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_lost_in_a_storm_comes_back_and_nothing_is_done_twice() {
+    for seed in [1, 2, 3] {
+        storm(seed).await;
+    }
+}
+
+async fn storm(seed: u64) {
+    let begin = Instant::now();
+    let memory = ReplayMemory::new(1 << 20);
+    let upstreams: Arc<[Upstream]> = (0..5).map(|index| upstream(seed * 10 + index, &memory)).collect();
+    let ledger = Arc::new(Ledger::default());
+
+    let mut tasks = JoinSet::new();
+    for (upstream, trouble) in upstreams.iter().zip(TROUBLES) {
+        let server = upstream.server.clone();
+        tasks.spawn(async move {
+            sleep_until(begin + FAULT).await;
+            server.seen().trouble = Some((trouble, PART));
+            sleep_until(begin + STORM).await;
+            server.seen().trouble = Some((trouble, 0.95));
+            sleep_until(begin + HEALED).await;
+            server.seen().trouble = None;
+        });
+    }
+    for client in 0..CLIENTS {
+        let chance = StdRng::seed_from_u64(seed * CLIENTS + client);
+        tasks.spawn(live(begin, chance, Arc::clone(&upstreams), Arc::clone(&ledger)));
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.unwrap();
+    }
+
+    every_request_ended_once(&ledger);
+    for (upstream, trouble) in upstreams.iter().zip(TROUBLES) {
+        nothing_was_done_twice_that_must_not(upstream);
+        retries_stayed_in_budget(upstream, trouble);
+        assert_eq!(upstream.breaker.state(), State::Closed, "{trouble:?}: the breaker is wedged");
+        assert_eq!(upstream.limit.in_flight(), 0, "{trouble:?}: a permit is lost");
+        let seen = upstream.server.seen();
+        assert_eq!(seen.at_work, 0, "{trouble:?}: a call was not let go");
+        assert!(seen.most_at_work <= AT_ONCE as usize, "{trouble:?}: {} at once", seen.most_at_work);
+    }
+    assert_eq!(memory.used(), 0, "what was kept of bodies is let go");
+    goodput_came_back(&ledger);
+}
+
+/// In the order of the book: total timeout, retry, breaker, concurrency, attempt timeout.
+fn upstream(seed: u64, memory: &ReplayMemory) -> Upstream {
+    let server = Server::new(seed);
+    let breaker = Breaker::new(BreakerPolicy::new().open_for(Duration::from_secs(1), LONGEST_OPEN).ramp(RAMP));
+    let limit = ConcurrencyLimit::new(AT_ONCE);
+    let stack = ServiceBuilder::new()
+        .layer(TimeoutLayer::new(TOTAL))
+        .layer(RetryLayer::new(RetryPolicy::attempts(3)).budget(Budget::new()).memory(memory.clone()))
+        .layer(CircuitBreakerLayer::new(breaker.clone()))
+        .layer(ConcurrencyLimitLayer::new(limit.clone()))
+        .layer(AttemptTimeoutLayer::new(ATTEMPT))
+        .service(server.clone());
+    Upstream { server, breaker, limit, stack: whole(stack) }
+}
+
+/// The stack and the reading of the answer in one.
+fn whole<S, B>(stack: S) -> Stack
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = io::Error> + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    BoxCloneSyncService::new(stack.and_then(read))
+}
+
+async fn read<B>(response: Response<B>) -> io::Result<Answer>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    let status = response.status();
+    Ok((status, response.into_body().collect().await.map_err(io::Error::other)?.to_bytes()))
+}
+
+/// One client: a request about once a second, to any of the services; now and then it doesn't wait for the answer.
+async fn live(begin: Instant, mut chance: StdRng, upstreams: Arc<[Upstream]>, ledger: Arc<Ledger>) {
+    loop {
+        sleep(Duration::from_millis(chance.random_range(500..1_500))).await;
+        if begin.elapsed() > END {
+            return;
+        }
+        let number = ledger.sent.fetch_add(1, Relaxed);
+        let post = chance.random_bool(0.3);
+        let mut request = Request::new(Full::from(if post { "an order" } else { "" }));
+        *request.method_mut() = if post { Method::POST } else { Method::GET };
+        request.extensions_mut().insert(Number(if post { number | POST } else { number }));
+        let call = upstreams[chance.random_range(0..upstreams.len())].stack.clone().oneshot(request);
+
+        let patience =
+            if chance.random_bool(0.02) { Duration::from_millis(chance.random_range(1..500)) } else { TOTAL * 2 };
+        let sent = Instant::now();
+        let Ok(answer) = timeout(patience, call).await else {
+            assert!(patience < TOTAL, "request {number} was never answered");
+            ledger.left.fetch_add(1, Relaxed);
+            continue;
+        };
+        assert!(sent.elapsed() <= TOTAL + Duration::from_millis(5), "an answer after {:?}", sent.elapsed());
+        let good = answer.is_ok_and(|(status, body)| {
+            if status == StatusCode::OK {
+                let number = if post { number | POST } else { number };
+                assert_eq!(body, number.to_string(), "the answer of another request");
+            }
+            status == StatusCode::OK
+        });
+        ledger.ended.lock().unwrap().push((begin.elapsed(), good));
+    }
+}
+
+/// Marks the numbers of requests that must not be sent twice.
+const POST: u64 = 1 << 63;
+
+fn every_request_ended_once(ledger: &Ledger) {
+    let (sent, left) = (ledger.sent.load(Relaxed), ledger.left.load(Relaxed));
+    let ended = ledger.ended.lock().unwrap().len() as u64;
+    assert_eq!(ended + left, sent);
+    assert!(sent > CLIENTS * 50, "only {sent} requests were sent");
+}
+
+fn nothing_was_done_twice_that_must_not(upstream: &Upstream) {
+    let seen = upstream.server.seen();
+    let twice = seen.arrivals.iter().find(|(number, times)| **number & POST != 0 && **times > 1);
+    assert_eq!(twice, None, "a POST without a key was sent again after it may have had its effect");
+    let most = seen.arrivals.values().max();
+    assert!(most.is_some_and(|most| *most <= 3), "{most:?} attempts");
+}
+
+/// In any ten seconds: a fifth of the requests, and ten a second. A request counts when it comes back, up to one
+/// attempt's time after it was first seen; that and the grain of a second are allowed for.
+fn retries_stayed_in_budget(upstream: &Upstream, trouble: Trouble) {
+    let seen = upstream.server.seen();
+    for end in 10..=seen.seconds.len() {
+        let repeats: u32 = seen.seconds[end - 10..end].iter().map(|(_, repeats)| repeats).sum();
+        let firsts: u32 = seen.seconds[end.saturating_sub(13)..end].iter().map(|(firsts, _)| firsts).sum();
+        assert!(repeats <= firsts / 5 + 11 * 10, "{trouble:?}: {repeats} retries of {firsts} requests by second {end}");
+    }
+}
+
+fn goodput_came_back(ledger: &Ledger) {
+    let ended = ledger.ended.lock().unwrap();
+    let per_second = |from: Duration, until: Duration| {
+        let good = ended.iter().filter(|(at, good)| *good && (from..until).contains(at)).count();
+        good as f64 / (until - from).as_secs_f64()
+    };
+    let before = per_second(Duration::from_secs(5), FAULT);
+    let storm = per_second(STORM + Duration::from_secs(5), HEALED);
+    let after = per_second(RECOVERED, END);
+    assert!(storm < before * 0.5, "the storm was none: {storm} of {before} good answers a second");
+    assert!(after >= before * 0.95, "{after} good answers a second, and before the storm {before}");
+}
