@@ -1,11 +1,15 @@
 //! How the body of a request goes on its way to the service, at the pace of a client.
 
 use crate::Cause;
-use bartizan::{Deadline, End, Watch};
-use http::request;
+use bartizan::{Deadline, End, ResponseBody, Watch};
+use bytes::Bytes;
+use http::{Extensions, request};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
 use std::{
-    future::pending,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
     time::Duration,
 };
 use tokio::{
@@ -13,38 +17,69 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// How the body of a request goes: a service has its time from the last byte on, and answers for none that never came.
+/// How the body of a request goes: a service answers for the time in which it takes nothing, and for that after the last
+/// byte, and for no byte that never came.
 ///
 /// In the extensions of a request it says that its body comes as fast as a client sends it, and that its sender watches
 /// that it goes on.
 #[derive(Clone, Debug)]
-pub(crate) struct Upload(Arc<Course>);
+pub(crate) struct Upload {
+    course: Arc<Course>,
+    /// That of the request, before there was one made of what an upload may take.
+    pub(crate) deadline: Option<Deadline>,
+}
 
 #[derive(Debug)]
 struct Course {
     taken: Mutex<Taken>,
-    ended: Notify,
+    /// Told when it is the service's turn again.
+    turned: Notify,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Taken {
     /// When the last byte was taken.
     last: Instant,
+    /// Since when it is for the service to go on: to take more of the body, or to answer. `None` while it waits for the
+    /// client.
+    service_since: Option<Instant>,
     end: Option<End>,
 }
 
-/// How long a request may take in all whose body comes at the pace of a client.
+pin_project! {
+    /// The body of a request, which tells its [`Upload`] how it goes.
+    pub(crate) struct Uploading<B> {
+        #[pin]
+        body: ResponseBody<B, Upload>,
+        upload: Upload,
+    }
+}
+
+/// How long a request may take in all while its body comes at the pace of a client.
 const LONGEST: Duration = Duration::from_secs(60 * 60);
+
+// ===== impl Upload =====
 
 impl Upload {
     pub(crate) fn new() -> Self {
-        let taken = Mutex::new(Taken { last: Instant::now(), end: None });
-        Self(Arc::new(Course { taken, ended: Notify::new() }))
+        let now = Instant::now();
+        let taken = Mutex::new(Taken { last: now, service_since: Some(now), end: None });
+        Self { course: Arc::new(Course { taken, turned: Notify::new() }), deadline: None }
     }
 
-    /// The limit of a request with this head, in the place of the usual one, if it has an upload.
+    /// The body, which tells of itself from now on.
+    pub(crate) fn watch<B: Body>(&self, body: B) -> Uploading<B> {
+        Uploading { body: ResponseBody::inner(body).watched_by(self.clone()), upload: self.clone() }
+    }
+
+    /// That of the request with these extensions, if its body still is on its way.
+    pub(crate) fn under_way(extensions: &Extensions) -> Option<&Self> {
+        extensions.get::<Self>().filter(|upload| !upload.is_handed_over())
+    }
+
+    /// The limit of a request with this head, in the place of the usual one, while its body is on its way.
     pub(crate) fn limit(head: &request::Parts) -> Option<Duration> {
-        head.extensions.get::<Self>().map(|_| LONGEST)
+        Self::under_way(&head.extensions).map(|_| LONGEST)
     }
 
     /// Whether it is the client's fault that the body has no end.
@@ -52,16 +87,33 @@ impl Upload {
         self.lock().end == Some(End::Failed)
     }
 
-    /// Ends when the service has all of the body, or wants no more of it; never, if the client breaks off.
-    pub(crate) async fn handed_over(&self) {
+    /// Whether the service has all of the body, or wants no more of it.
+    fn is_handed_over(&self) -> bool {
+        matches!(self.lock().end, Some(End::Complete | End::Dropped))
+    }
+
+    /// Somebody else is asked now, who has not yet begun to read.
+    pub(crate) fn ask(&self) {
+        self.turn(true);
+    }
+
+    /// Ends when the service has let everybody wait for `limit` at a stretch, counted from now on at the earliest: it
+    /// has taken nothing of the body, or has had all of it. Never, if the client breaks off.
+    pub(crate) async fn waits_for_service(self, limit: Duration) {
+        let began = Instant::now();
         loop {
-            let ended = self.0.ended.notified();
-            let end = self.lock().end;
-            match end {
-                None => ended.await,
-                Some(End::Failed) => pending().await,
-                Some(End::Complete | End::Dropped) => return,
+            let turned = self.course.turned.notified();
+            let since = self.lock().service_since;
+            let Some(since) = since else {
+                turned.await;
+                continue;
+            };
+            let over = since.max(began).checked_add(limit).unwrap_or_else(|| Deadline::after(limit).instant());
+            if over <= Instant::now() {
+                return;
             }
+            // Whatever happens until then can only make it later.
+            sleep_until(over).await;
         }
     }
 
@@ -81,18 +133,68 @@ impl Upload {
         }
     }
 
+    /// Whose turn it is from now on, if it was not before.
+    fn turn(&self, is_services: bool) {
+        let mut taken = self.lock();
+        if taken.end.is_some() {
+            return;
+        }
+        if !is_services {
+            taken.service_since = None;
+        } else if taken.service_since.is_none() {
+            taken.service_since = Some(Instant::now());
+            drop(taken);
+            self.course.turned.notify_waiters();
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Taken> {
-        self.0.taken.lock().unwrap_or_else(PoisonError::into_inner)
+        self.course.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Watch for Upload {
     fn data(&mut self, _: usize) {
-        self.lock().last = Instant::now();
+        let mut taken = self.lock();
+        let now = Instant::now();
+        let was_clients = taken.service_since.replace(now).is_none();
+        taken.last = now;
+        drop(taken);
+        if was_clients {
+            self.course.turned.notify_waiters();
+        }
     }
 
     fn end(self, end: End) {
-        *self.lock() = Taken { last: Instant::now(), end: Some(end) };
-        self.0.ended.notify_waiters();
+        let now = Instant::now();
+        // A client that has gone is nobody's to wait for.
+        let service_since = (end != End::Failed).then_some(now);
+        *self.lock() = Taken { last: now, service_since, end: Some(end) };
+        self.course.turned.notify_waiters();
+    }
+}
+
+// ===== impl Uploading =====
+
+impl<B> Body for Uploading<B>
+where
+    B: Body<Data = Bytes>,
+{
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.project();
+        let polled = this.body.poll_frame(cx);
+        this.upload.turn(polled.is_ready());
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

@@ -60,7 +60,7 @@ impl Authority {
     }
 }
 
-/// Serves on a free port, as `localhost`, what the version of the request is.
+/// Serves on a free port, as `localhost`, what the version of the request is, and its `TE`.
 async fn secure(authority: &Authority, alpn: &[&str], asks: Option<Arc<dyn ClientCertVerifier>>) -> String {
     let Identity { certificate, key } = authority.identity("localhost");
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -75,7 +75,10 @@ async fn secure(authority: &Authority, alpn: &[&str], asks: Option<Arc<dyn Clien
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     let acceptor = TlsAcceptor::from(Arc::new(config));
 
-    let app = Router::new().fallback(async |request: Incoming| format!("{:?}", request.version()));
+    let app = Router::new().fallback(async |request: Incoming| {
+        let te = request.headers().get("te").map(|te| format!(" {}", te.to_str().expect("ASCII")));
+        format!("{:?}{}", request.version(), te.unwrap_or_default())
+    });
     let addr = raw(move |stream| {
         let (acceptor, app) = (acceptor.clone(), app.clone());
         async move {
@@ -123,6 +126,19 @@ async fn http2_is_spoken_where_the_endpoint_offers_it() {
         let orders = at(&url).tls(Tls::only(&ours.pem()).unwrap());
         assert_eq!(ask(&orders, request("/")).await.body, format!("{version:?}"), "{alpn:?}");
         assert_eq!(ask(&orders, request("/")).await.body, format!("{version:?}"), "again, from the pool");
+    }
+}
+
+#[tokio::test]
+async fn trailers_are_asked_for_whatever_was_agreed_on() {
+    let ours = Authority::new();
+    for (alpn, version) in [("http/1.1", Version::HTTP_11), ("h2", Version::HTTP_2)] {
+        let orders = at(&secure(&ours, &[alpn], None).await).tls(Tls::only(&ours.pem()).unwrap());
+        let mut request = request("/");
+        for (name, value) in [("te", "trailers"), ("connection", "te")] {
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        assert_eq!(ask(&orders, request).await.body, format!("{version:?} trailers"));
     }
 }
 

@@ -3,14 +3,18 @@
 mod support;
 
 use axum::{Router, body::Body, extract::Request as Incoming};
-use bartizan_gateway::{Attempts, Cause, Upstream, Upstreams};
+use bartizan::{
+    bridge::hyper_util::HyperErrors,
+    retry::{Classify, Failure},
+};
+use bartizan_gateway::{Attempts, Cause, SendError, Upstream, Upstreams};
 use http::{Request, StatusCode, Version};
 use http_body_util::BodyExt;
-use hyper_util::rt::TokioIo;
-use std::{convert::Infallible, sync::Arc};
+use hyper_util::{client::legacy, rt::TokioIo};
+use std::{convert::Infallible, error::Error, net::SocketAddr, sync::Arc};
 use support::{upstream::*, *};
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     sync::Mutex,
     time::{sleep, timeout},
 };
@@ -70,6 +74,7 @@ fn endpoints_that_cannot_be_used_are_named() {
         r#"upstream "orders": the endpoint "h:81" can't be used: it does not begin with http:// or https://"#
     );
     assert!(error("orders", &["http://h", "http://h/"]).contains("twice"));
+    assert!(error("orders", &["http://h:80", "http://H"]).contains("twice"));
     assert!(error("Orders", &["http://h"]).contains("the name can't be used"));
     #[cfg(not(feature = "tls"))]
     assert!(error("orders", &["https://h"]).contains("feature `tls`"));
@@ -77,56 +82,70 @@ fn endpoints_that_cannot_be_used_are_named() {
 
 // ===== why there is no answer =====
 
+/// Why there was no answer. Whether it has certainly not been processed, hyper's own error says to whoever asks.
+fn said(error: &SendError) -> (Cause, bool) {
+    let hypers = error.source().and_then(|source| source.downcast_ref::<legacy::Error>()).expect("hyper's");
+    let unprocessed = HyperErrors::new().failure(hypers) == Failure::Unprocessed;
+    assert_eq!(error.is_not_processed(), unprocessed, "{error:?}");
+    (error.cause(), unprocessed)
+}
+
 #[tokio::test]
 async fn what_has_certainly_not_been_processed_is_told_apart() {
     let failed = async |upstream: Upstream| call(&upstream, request("/")).await.expect_err("no answer");
 
-    let refused = failed(orders([dead().await])).await;
-    assert_eq!((refused.cause(), refused.is_not_processed()), (Cause::Connect, true), "{refused:?}");
-
-    let reset = failed(orders([resets().await])).await;
-    assert_eq!((reset.cause(), reset.is_not_processed()), (Cause::ConnectionReset, false), "{reset:?}");
+    assert_eq!(said(&failed(orders([dead().await])).await), (Cause::Connect, true));
+    assert_eq!(said(&failed(orders([resets().await])).await), (Cause::ConnectionReset, false));
 
     let (addr, seen) = resets_after_the_body().await;
     let reset = call(&orders([addr]), Request::post("/").body("x".into()).unwrap()).await.expect_err("no answer");
-    assert_eq!((reset.cause(), reset.is_not_processed()), (Cause::ConnectionReset, false), "{reset:?}");
+    assert_eq!(said(&reset), (Cause::ConnectionReset, false));
     assert_eq!(seen.count(), 1);
 
-    let no_http = failed(orders([answers("nonsense\r\n\r\n").await])).await;
-    assert_eq!((no_http.cause(), no_http.is_not_processed()), (Cause::Protocol, false), "{no_http:?}");
+    assert_eq!(said(&failed(orders([answers("nonsense\r\n\r\n").await])).await), (Cause::Protocol, false));
 }
 
 #[tokio::test]
 async fn a_stream_that_http2_turns_back_has_not_been_processed() {
     let failed = async |addr| call(&orders([addr]).http2(), request("/")).await.expect_err("no answer");
 
-    let refused = failed(http2_raw(|_, _, mut respond| respond.send_reset(h2::Reason::REFUSED_STREAM)).await).await;
-    assert_eq!((refused.cause(), refused.is_not_processed()), (Cause::ConnectionReset, true), "{refused:?}");
+    let refused = http2_raw(|_, _, mut respond| respond.send_reset(h2::Reason::REFUSED_STREAM)).await;
+    assert_eq!(said(&failed(refused).await), (Cause::ConnectionReset, true));
 
-    let reset = failed(http2_raw(|_, _, mut respond| respond.send_reset(h2::Reason::INTERNAL_ERROR)).await).await;
-    assert_eq!((reset.cause(), reset.is_not_processed()), (Cause::ConnectionReset, false), "{reset:?}");
+    let reset = http2_raw(|_, _, mut respond| respond.send_reset(h2::Reason::INTERNAL_ERROR)).await;
+    assert_eq!(said(&failed(reset).await), (Cause::ConnectionReset, false));
 }
 
-/// RFC 9113 §6.8: what comes after the last stream that the other side takes, it has not looked at.
-#[tokio::test]
-async fn a_stream_after_the_last_one_of_a_goaway_has_not_been_processed() {
-    // SETTINGS, then GOAWAY with 0 for the last stream, as soon as something of a request is there.
-    let addr = raw(async |mut stream| {
+/// Says SETTINGS, and GOAWAY as soon as something of a request is there, and closes.
+async fn goes_away(last_stream: u8, reason: u8) -> SocketAddr {
+    raw(move |mut stream| async move {
         let _ = stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await;
         let mut seen = Vec::new();
         // The preface, and a frame of headers.
         while !seen[seen.len().min(24)..].windows(5).any(|frame| frame[0] == 1 && frame[2..] == [0, 0, 0]) {
             let mut some = [0; 1024];
-            let Ok(n @ 1..) = tokio::io::AsyncReadExt::read(&mut stream, &mut some).await else { return };
+            let Ok(n @ 1..) = stream.read(&mut some).await else { return };
             seen.extend_from_slice(&some[..n]);
         }
-        let _ = stream.write_all(&[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).await;
-        let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 1024]).await;
+        let _ = stream.write_all(&[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, last_stream, 0, 0, 0, reason]).await;
+        let _ = stream.shutdown().await;
+        while stream.read(&mut [0; 1024]).await.is_ok_and(|n| n > 0) {}
     })
-    .await;
-    let gone = call(&orders([addr]).http2(), request("/")).await.expect_err("no answer");
-    assert!(gone.is_not_processed(), "{gone:?}");
-    assert_eq!(gone.cause(), Cause::ConnectionReset);
+    .await
+}
+
+/// RFC 9113 §6.8: what comes after the last stream that the other side takes, it has not looked at, whatever its reason.
+#[tokio::test]
+async fn a_stream_after_the_last_one_of_a_goaway_has_not_been_processed() {
+    const NO_ERROR: u8 = 0;
+    const ENHANCE_YOUR_CALM: u8 = 11;
+    for reason in [NO_ERROR, ENHANCE_YOUR_CALM] {
+        for (last, has_not) in [(0, true), (1, false)] {
+            let gone = call(&orders([goes_away(last, reason).await]).http2(), request("/")).await;
+            let (_, unprocessed) = said(&gone.expect_err("no answer"));
+            assert_eq!(unprocessed, has_not, "the last stream is {last}, for {reason}");
+        }
+    }
 }
 
 #[tokio::test]

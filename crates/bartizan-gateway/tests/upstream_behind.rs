@@ -6,7 +6,7 @@ use axum::{Router, body::Body, extract::Request as Incoming, middleware::map_req
 use bartizan::{Deadline, circuit_breaker::BreakerPolicy, fallback::fixed};
 use bartizan_gateway::{Aggregate, Proxy, Source, Upstream, Upstreams};
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use std::{convert::Infallible, net::SocketAddr};
 use support::{upstream::*, *};
@@ -52,6 +52,41 @@ async fn a_proxy_speaks_http1_in_front_and_http2_behind() {
     let answer = send(post.body(Body::from(vec![7; 100_000])).expect("a request")).await;
     assert_eq!((answer.status, &*answer.body), (StatusCode::OK, "HTTP/2.0 Ok(100000)"));
     assert_eq!(answer.headers["via"], "2 bartizan");
+}
+
+/// What the service behind sees of who is meant, and of whether trailers are wanted.
+async fn echo(request: Incoming) -> String {
+    let field = |name| request.headers().get(name).map(|value: &HeaderValue| value.to_str().expect("ASCII"));
+    format!("{:?} {:?} {:?} {:?}", request.uri().authority(), field("host"), field("te"), field("connection"))
+}
+
+#[tokio::test]
+async fn trailers_are_asked_for_over_http1_and_http2() {
+    let ask = async |upstream: Upstream| {
+        let proxy = proxied(upstream).await;
+        let request = Request::get(format!("http://{proxy}/")).header("te", "trailers").header("connection", "te");
+        send(request.body(Body::empty()).expect("a request")).await.body
+    };
+    let app = || Router::new().fallback(echo);
+    let addr = http2_service(app()).await;
+    assert_eq!(ask(orders([addr]).http2()).await, format!(r#"Some({addr}) None Some("trailers") None"#));
+    let addr = service(app()).await;
+    assert_eq!(ask(orders([addr])).await, format!(r#"None Some("{addr}") Some("trailers") Some("te")"#));
+}
+
+#[tokio::test]
+async fn over_http2_the_target_says_the_site_and_no_host_says_another() {
+    let ask = async |upstream: Upstream| {
+        let proxy = Proxy::new(upstream, "http://orders/").expect("a URL").keep_host();
+        let proxy = service(Router::new().fallback_service(proxy)).await;
+        let request = Request::get(format!("http://{proxy}/")).header("host", "shop.example");
+        send(request.body(Body::empty()).expect("a request")).await.body
+    };
+    let app = || Router::new().fallback(echo);
+    let addr = http2_service(app()).await;
+    assert_eq!(ask(orders([addr]).http2()).await, format!("Some({addr}) None None None"));
+    let addr = service(app()).await;
+    assert_eq!(ask(orders([addr])).await, r#"None Some("shop.example") None None"#);
 }
 
 #[tokio::test]

@@ -240,6 +240,23 @@ async fn one_that_takes_too_long_in_all_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_later_attempt_that_our_own_limit_cuts_short_is_a_timeout() {
+    let ((a, seen_a), (b, seen_b)) = (slow().await, slow().await);
+    let at_once = RetryPolicy::attempts(3).pause(ms(0), ms(0));
+    let orders = orders([a, b]).retry(at_once).attempt_timeout(ms(200)).total_timeout(ms(300));
+    let answer = call(&orders, request("/")).await.unwrap();
+    assert_eq!(answer.extensions().get::<Refusal>().unwrap().error_type(), "timeout");
+    assert_eq!(seen_a.count() + seen_b.count(), 2);
+    let orders = orders.fallback(fixed(Response::new(Bytes::from_static(b"[]"))));
+    assert_eq!(call(&orders, request("/")).await.unwrap().headers()["x-fallback"], "timeout");
+
+    // A deadline that was there before stays what it is.
+    let mut request = request("/");
+    Deadline::after(ms(290)).tighten(request.extensions_mut());
+    assert_eq!(call(&orders, request).await.unwrap().headers()["x-fallback"], "deadline");
+}
+
+#[tokio::test]
 async fn the_deadline_bounds_all_of_it() {
     let (a, _) = slow().await;
     let mut request = request("/");

@@ -36,6 +36,15 @@ const CLAIMS: [&str; 7] = [
     "x-rewrite-url",
 ];
 
+/// The fields in which somebody says how long he waits. The service behind takes it for our word, so what a stranger says
+/// goes no further: with no time at all he would make it refuse, and a breaker blame it. A call of gRPC keeps its
+/// `grpc-timeout`, a matter between client and service, which nobody expects to lose on the way.
+const TIMES: [&str; 2] = ["x-request-timeout-ms", GRPC_TIMEOUT];
+const GRPC_TIMEOUT: &str = "grpc-timeout";
+
+/// The fields in which somebody says which attempt it is: who does so is sent again less often.
+const ATTEMPTS: [&str; 3] = ["x-retry-attempt", "x-envoy-attempt-count", "grpc-previous-rpc-attempts"];
+
 /// Fields that belong to the whole way, as [claims](is_claim) do. A client that names one in `Connection` makes an
 /// invalid message (RFC 9110 §7.6.1), and must not be able to take away what stands there for the service behind.
 const END_TO_END: [HeaderName; 12] = [
@@ -134,12 +143,18 @@ pub(super) fn add_via(headers: &mut HeaderMap, version: Version, pseudonym: &str
     }
 }
 
-/// Whether somebody says in this field for whom he speaks, or what he was asked for.
+/// Whether somebody says in this field for whom he speaks, what he was asked for, how long he waits, or how
+/// often he has asked.
 fn is_claim(name: &HeaderName) -> bool {
     // What hands fields on as variables (CGI, WSGI) makes one name of `x-real-ip` and `x_real_ip`.
     let name = name.as_str();
     let name = if name.contains('_') { Cow::Owned(name.replace('_', "-")) } else { Cow::Borrowed(name) };
-    name.starts_with("x-forwarded-") || CLAIMS.contains(&&*name)
+    name.starts_with("x-forwarded-") || [&CLAIMS[..], &TIMES, &ATTEMPTS].iter().any(|fields| fields.contains(&&*name))
+}
+
+/// Whether this is a call of gRPC, or of gRPC-Web.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// Says for whom we speak: after what a trusted peer said, instead of what anybody else did.
@@ -157,11 +172,16 @@ pub(super) fn add_forwarded(
     let headers = &mut head.headers;
     // A trusted proxy passes the family that it does not write on as strangers sent it, so only ours is kept.
     let ours = |name: &HeaderName| match how {
+        _ if TIMES.contains(&name.as_str()) || ATTEMPTS.contains(&name.as_str()) => true,
         Forwarding::XForwarded => *name != header::FORWARDED && !name.as_str().contains('_'),
         Forwarding::Forwarded => *name == header::FORWARDED,
         Forwarding::Off => false,
     };
-    let dropped = |name: &&HeaderName| is_claim(name) && !(trusted && ours(name)) && !keep.contains(name);
+    let is_grpc = is_grpc(headers);
+    let stays = |name: &HeaderName| {
+        (trusted && ours(name)) || (is_grpc && name.as_str() == GRPC_TIMEOUT) || keep.contains(name)
+    };
+    let dropped = |name: &&HeaderName| is_claim(name) && !stays(name);
     for name in headers.keys().filter(dropped).cloned().collect::<Vec<_>>() {
         headers.remove(name);
     }
@@ -351,6 +371,39 @@ mod tests {
         assert_eq!(map.len(), 4, "and the host: {map:?}");
         let map = forwarded(Forwarding::Off, "203.0.113.7", &claims);
         assert_eq!(map.len(), 1, "{map:?}");
+    }
+
+    #[test]
+    fn how_long_a_stranger_waits_is_not_said_in_our_name() {
+        let times = [("x-request-timeout-ms", "0"), ("x_request_timeout_ms", "0"), ("grpc-timeout", "0n")];
+        for how in [Forwarding::XForwarded, Forwarding::Forwarded, Forwarding::Off] {
+            let told = |peer: &str, content_type: &'static str| {
+                let map = forwarded(how, peer, &[&times[..], &[("content-type", content_type)]].concat());
+                times.map(|(name, _)| map.contains_key(name))
+            };
+            assert_eq!(told("203.0.113.7", "text/plain"), [false, false, false], "{how:?}");
+            assert_eq!(told("203.0.113.7", "application/grpc+proto"), [false, false, true], "{how:?}");
+            assert_eq!(told("203.0.113.7", "application/grpc-web"), [false, false, true], "{how:?}");
+            assert_eq!(told("10.0.0.1", "text/plain"), [true, false, true], "{how:?}");
+        }
+        let (mut head, ()) = Request::get("/").header("x-request-timeout-ms", "5").body(()).unwrap().into_parts();
+        let keep = [HeaderName::from_static("x-request-timeout-ms")];
+        add_forwarded(&mut head, Forwarding::Off, &Scheme::HTTP, &TrustedProxies::none(), &keep);
+        assert_eq!(head.headers["x-request-timeout-ms"], "5");
+    }
+
+    #[test]
+    fn which_attempt_it_is_is_believed_of_a_trusted_proxy_alone() {
+        let attempts = [("x-retry-attempt", "9"), ("x-envoy-attempt-count", "9"), ("grpc-previous-rpc-attempts", "8")];
+        for how in [Forwarding::XForwarded, Forwarding::Forwarded, Forwarding::Off] {
+            for (peer, kept) in [("203.0.113.7", 0), ("10.0.0.1", 3)] {
+                let map = forwarded(how, peer, &attempts);
+                assert_eq!(attempts.iter().filter(|(name, _)| map.contains_key(*name)).count(), kept, "{how:?} {peer}");
+            }
+        }
+        assert!(
+            !forwarded(Forwarding::XForwarded, "10.0.0.1", &[("x_retry_attempt", "9")]).contains_key("x_retry_attempt")
+        );
     }
 
     #[test]

@@ -37,9 +37,15 @@ use tower_service::Service;
 /// for; `CONNECT`, `OPTIONS *` and transfer codings other than `chunked` are refused with 501.
 ///
 /// What the client claims about itself is dropped: `Forwarded`, every field that begins with `X-Forwarded-`, `X-Real-IP`,
-/// `True-Client-IP`, `X-Client-IP`, `X-Cluster-Client-IP`, `X-Original-URL` and `X-Rewrite-URL`, with `_` for `-` too. What
+/// `True-Client-IP`, `X-Client-IP`, `X-Cluster-Client-IP`, `X-Original-URL` and `X-Rewrite-URL`, with `_` for `-` too; and
+/// which attempt it is (`X-Retry-Attempt`, `X-Envoy-Attempt-Count`, `grpc-previous-rpc-attempts`). What
 /// the proxy knows itself takes its place, see [`forwarding`](Self::forwarding). A [`trusted`](Self::trusted) proxy is
 /// carried on, in the family that is written: either `Forwarded` or the others, and never with a `_`.
+///
+/// How long the client waits is dropped as well: `x-request-timeout-ms`, unless a trusted proxy says it; and `grpc-timeout`,
+/// except from a call of gRPC, where it passes as any other field. To have it checked and kept, put a
+/// [`DeadlineLayer`](bartizan::deadline::DeadlineLayer) in front, which takes both; an [`Upstream`](crate::Upstream) tells
+/// its endpoints what is left in any case.
 ///
 /// In front of an [`Upstream`](crate::Upstream) the host of the service's own URL is its name, or any other: the endpoint
 /// takes its place. A body that is too long to be kept streams through, and is then sent once. The time
@@ -138,6 +144,9 @@ impl<C: HttpService> Proxy<C> {
     }
 
     /// Sends the `Host` that the client sent, for a service that tells sites apart by it.
+    ///
+    /// For HTTP/1.1 alone: over HTTP/2 the target says the site, and it is the service's own. There `X-Forwarded-Host` or
+    /// `Forwarded` tells what the client asked for.
     #[must_use]
     pub fn keep_host(mut self) -> Self {
         self.keep_host = true;
@@ -197,7 +206,7 @@ impl<C: HttpService> Proxy<C> {
         let upload = Upload::new();
         let has_body = !body.is_end_stream();
         tell_stack(outgoing.extensions_mut(), &attempts, deadline, has_body.then_some(&upload));
-        *outgoing.body_mut() = Body::new(ResponseBody::inner(body).watched_by(upload.clone()));
+        *outgoing.body_mut() = Body::new(upload.watch(body));
 
         let answer = pin!(self.client.clone().oneshot(outgoing));
         let too_late = pin!(upload.clone().stalls(self.head_within, deadline));

@@ -7,7 +7,7 @@ use http::{
 use std::fmt;
 
 /// Where an endpoint is: a scheme, a host and a port.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Address {
     pub(super) scheme: Scheme,
     pub(super) authority: Authority,
@@ -55,12 +55,23 @@ impl Address {
 
     /// The value of `Host`, without the port that the scheme implies.
     pub(super) fn host(&self) -> HeaderValue {
-        let implied = if self.is_secure() { 443 } else { 80 };
         let host = match self.authority.port_u16() {
-            Some(port) if port == implied => self.authority.host(),
+            Some(port) if port == self.implied_port() => self.authority.host(),
             _ => self.authority.as_str(),
         };
         HeaderValue::from_str(host).expect("an authority is visible ASCII")
+    }
+
+    /// Whether it is the same place, in whatever words.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let port = |address: &Self| address.authority.port_u16().unwrap_or(address.implied_port());
+        self.scheme == other.scheme
+            && self.authority.host().eq_ignore_ascii_case(other.authority.host())
+            && port(self) == port(other)
+    }
+
+    fn implied_port(&self) -> u16 {
+        if self.is_secure() { 443 } else { 80 }
     }
 }
 
@@ -130,6 +141,24 @@ mod tests {
         assert_eq!(host("http://h"), "h");
         assert_eq!(host("https://h:80"), "h:80");
         assert_eq!(host("https://[::1]:443/"), "[::1]");
+    }
+
+    #[test]
+    fn a_place_is_the_same_in_whatever_words() {
+        let is_same = |one, other| Address::parse(one).unwrap().is_same(&Address::parse(other).unwrap());
+        for (one, other) in
+            [("http://h", "http://h:80"), ("https://h:443/", "https://H"), ("http://[::1]:1", "http://[::1]:1/")]
+        {
+            assert!(is_same(one, other) && is_same(other, one), "{one} {other}");
+        }
+        for (one, other) in [
+            ("http://h", "https://h"),
+            ("http://h", "http://h:443"),
+            ("https://h", "https://h:80"),
+            ("http://h", "http://g"),
+        ] {
+            assert!(!is_same(one, other), "{one} {other}");
+        }
     }
 
     #[test]

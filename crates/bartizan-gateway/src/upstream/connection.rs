@@ -49,6 +49,7 @@ pub(super) struct Connection<B> {
 struct Pool<B> {
     client: Client<Connector, B>,
     to: Address,
+    protocol: Protocol,
     /// What HTTP/1.1 writes into `Host`. HTTP/2 says it in the target.
     host: Option<HeaderValue>,
 }
@@ -79,7 +80,7 @@ where
             .http2_keep_alive_timeout(PING.1);
         let client = client.build(connector(trust, protocol));
         let host = (protocol == Protocol::Negotiated && !to.is_secure()).then(|| to.host());
-        Self { pool: Arc::new(Pool { client, to, host }) }
+        Self { pool: Arc::new(Pool { client, to, protocol, host }) }
     }
 }
 
@@ -96,7 +97,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Sent {
-        let Pool { client, to, host } = &*self.pool;
+        let Pool { client, to, protocol, host } = &*self.pool;
         let attempts = Attempts::of(request.extensions()).cloned();
         if let Some(attempts) = &attempts {
             attempts.send();
@@ -105,8 +106,19 @@ where
         *request.version_mut() = Version::HTTP_11;
         let uri = std::mem::take(request.uri_mut());
         *request.uri_mut() = to.rewrite(uri);
-        if let Some(host) = host {
-            request.headers_mut().entry(header::HOST).or_insert_with(|| host.clone());
+        let headers = request.headers_mut();
+        match host {
+            Some(host) => _ = headers.entry(header::HOST).or_insert_with(|| host.clone()),
+            // RFC 9113 §8.2.2: HTTP/2 has no `Connection`, and takes trailers from whoever says so in `TE` alone. hyper
+            // would drop both.
+            None if headers.get(header::CONNECTION).is_some_and(|named| named == "te") => {
+                headers.remove(header::CONNECTION);
+            }
+            None => {}
+        }
+        if *protocol == Protocol::Http2 {
+            // §8.3.1: it is what the target says, or the message is malformed.
+            headers.remove(header::HOST);
         }
         Sent { sent: client.request(request), attempts }
     }

@@ -1,7 +1,7 @@
 //! What is wrong with an upstream, and why a call to one brought no answer.
 
 use crate::Cause;
-use bartizan::{circuit_breaker::Outcome, retry::Failure};
+use bartizan::{bridge::hyper_util::failure as hyper_util_failure, circuit_breaker::Outcome, retry::Failure};
 use hyper_util::client::legacy;
 use std::{error::Error, fmt, iter::successors};
 
@@ -59,7 +59,8 @@ impl SendError {
     #[must_use]
     pub fn is_not_processed(&self) -> bool {
         let first: &(dyn Error + 'static) = self;
-        successors(Some(first), |&error| error.source()).any(says_not_processed)
+        let mut errors = successors(Some(first), |&error| error.source());
+        errors.any(|error| hyper_util_failure(error) == Some(Failure::Unprocessed))
     }
 
     /// Whether it was the body of the request that broke, and not the endpoint.
@@ -82,18 +83,6 @@ impl SendError {
             false => Failure::Ambiguous,
         }
     }
-}
-
-fn says_not_processed(error: &(dyn Error + 'static)) -> bool {
-    if let Some(error) = error.downcast_ref::<legacy::Error>() {
-        return error.is_connect();
-    }
-    if let Some(error) = error.downcast_ref::<hyper::Error>() {
-        return error.is_canceled();
-    }
-    error.downcast_ref::<h2::Error>().is_some_and(|error| {
-        error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
-    })
 }
 
 impl From<legacy::Error> for SendError {

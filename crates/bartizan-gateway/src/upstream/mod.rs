@@ -12,8 +12,11 @@
 //!   concurrency
 //!   attempt timeout     10 s
 //!   deadline            told to the endpoint: what is left of the attempt
-//!   connection          made within a second, kept for four
+//!   connection          made within a second of knowing the address, kept for four
 //! ```
+//!
+//! At each of the two timeouts stands a `Patience`: for the time in which the body of a request is on its way it takes the
+//! place of the timeout, and counts no time that a client takes.
 //!
 //! `address.rs` tells where an endpoint is, `choice.rs` which one is taken, `stack.rs` what stands above what.
 

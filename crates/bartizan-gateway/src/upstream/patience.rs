@@ -1,10 +1,10 @@
-//! The time for an attempt whose body comes at the pace of a client: from the last byte of it.
+//! The time for a request whose body comes at the pace of a client: that in which it is for the service to go on.
 
 use crate::upload::Upload;
-use bartizan::{Problem, Refusal, ResponseBody, timeout};
+use bartizan::{Deadline, Problem, Refusal, ResponseBody, timeout};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{Extensions, HeaderMap, Request, Response, StatusCode};
 use pin_project_lite::pin_project;
 use std::{
     fmt,
@@ -14,24 +14,33 @@ use std::{
     task::{Context, Poll, ready},
     time::Duration,
 };
-use tokio::time::sleep;
+use tokio::time::Instant;
 use tower_service::Service;
 
-/// Gives an attempt up when its endpoint has had all of the body for so long, and has not answered. No endpoint is to
-/// blame for the time that a client takes, and none that hangs shall hide behind it.
+/// Gives up when it has been for the service to go on for so long: to take more of the body, or to answer when it has
+/// all of it. No endpoint is to blame for the time that a client takes, and none that hangs shall hide behind it.
 ///
-/// Requests that come in one piece pass: their time is the attempt's timeout.
+/// Requests that come in one piece pass, and so does another attempt when all of the body is here: their time is the
+/// timeout that stands beside this.
 #[derive(Clone)]
 pub(super) struct Patience<S> {
     inner: S,
+    of: Of,
     limit: Duration,
     observe: Option<Arc<Observe>>,
+}
+
+/// Of what it is the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Of {
+    All,
+    Attempt,
 }
 
 pub(super) type Observe = dyn Fn(&timeout::Event) + Send + Sync;
 
 pin_project! {
-    /// Waits for the endpoint, or until it has had its time.
+    /// Waits for the service, or until it has had its time.
     pub(super) struct Waiting<F> {
         #[pin]
         state: State<F>,
@@ -39,6 +48,7 @@ pin_project! {
         over: Option<BoxFuture<'static, ()>>,
         limit: Duration,
         observe: Option<Arc<Observe>>,
+        is_limit_first: bool,
     }
 }
 
@@ -53,8 +63,8 @@ pin_project! {
 // ===== impl Patience =====
 
 impl<S> Patience<S> {
-    pub(super) fn new(inner: S, limit: Duration, observe: Option<Arc<Observe>>) -> Self {
-        Self { inner, limit, observe }
+    pub(super) fn new(inner: S, of: Of, limit: Duration, observe: Option<Arc<Observe>>) -> Self {
+        Self { inner, of, limit, observe }
     }
 }
 
@@ -70,18 +80,37 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let limit = self.limit;
-        let over = request.extensions().get::<Upload>().cloned().map(|upload| {
-            let over: BoxFuture<'static, ()> = Box::pin(async move {
-                upload.handed_over().await;
-                sleep(limit).await;
-            });
-            over
-        });
+        let extensions = request.extensions_mut();
+        let mut upload = Upload::under_way(extensions).cloned();
+        let is_limit_first = self.of == Of::All && is_first(limit, extensions, upload.is_some());
+        if let Some(upload) = &mut upload {
+            match self.of {
+                Of::All => {
+                    upload.deadline = Deadline::of(extensions);
+                    extensions.insert(upload.clone());
+                }
+                Of::Attempt => {
+                    upload.ask();
+                    // What stands there now is what a client may take, which nobody shall think that he has to work in.
+                    match upload.deadline {
+                        Some(deadline) => _ = extensions.insert(deadline),
+                        None => _ = extensions.remove::<Deadline>(),
+                    }
+                }
+            }
+        }
+        let over = upload.map(|upload| -> BoxFuture<'static, ()> { Box::pin(upload.waits_for_service(limit)) });
         let observe = over.as_ref().and(self.observe.clone());
-        Waiting { state: State::Called { answer: self.inner.call(request) }, over, limit, observe }
+        Waiting { state: State::Called { answer: self.inner.call(request) }, over, limit, observe, is_limit_first }
     }
+}
+
+/// Whether the limit passes before the deadline that the request came with, if it has one.
+fn is_first(limit: Duration, extensions: &Extensions, is_upload: bool) -> bool {
+    let Some(deadline) = Deadline::of(extensions) else { return true };
+    !is_upload && Instant::now().checked_add(limit).is_some_and(|over| over < deadline.instant())
 }
 
 // ===== impl Waiting =====
@@ -97,7 +126,13 @@ where
         if let StateProj::Called { answer } = this.state.as_mut().project()
             && let Poll::Ready(answer) = answer.poll(cx)
         {
-            return Poll::Ready(answer.map(|answer| answer.map(ResponseBody::inner)));
+            return Poll::Ready(answer.map(|answer| {
+                // Further in our limit is the deadline, and an attempt that it cuts short calls it so.
+                if *this.is_limit_first && is_problem_of_deadline(&answer) {
+                    return too_slow().map(ResponseBody::own);
+                }
+                answer.map(ResponseBody::inner)
+            }));
         }
         let Some(over) = this.over else { return Poll::Pending };
         ready!(over.as_mut().poll(cx));
@@ -116,7 +151,13 @@ impl<F> fmt::Debug for Waiting<F> {
     }
 }
 
-/// In the words of the attempt's timeout.
+/// Whether a layer further in has refused because the deadline was over, to one who does not speak gRPC.
+fn is_problem_of_deadline<R>(answer: &Response<R>) -> bool {
+    answer.status() == StatusCode::GATEWAY_TIMEOUT
+        && answer.extensions().get::<Refusal>().is_some_and(|refusal| refusal.error_type() == "deadline")
+}
+
+/// In the words of the timeouts.
 fn too_slow() -> Response<Bytes> {
     let refusal = Refusal::new("timeout");
     let problem = Problem::new(StatusCode::GATEWAY_TIMEOUT).detail("The service did not answer in time.");

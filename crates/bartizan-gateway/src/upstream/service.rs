@@ -33,7 +33,7 @@ use tower_service::Service;
 ///
 /// It is a Tower service, and what an [`Aggregate`](crate::Aggregate) and a [`Proxy`](crate::Proxy) call. A request keeps
 /// its path and query, and is sent to one of the endpoints, whatever host it names; `Host` says the endpoint, unless the
-/// request has the field itself.
+/// request has the field itself and is sent over HTTP/1.1.
 ///
 /// ```
 /// use bartizan::{circuit_breaker::BreakerPolicy, fallback::fixed, retry::RetryPolicy};
@@ -57,7 +57,7 @@ use tower_service::Service;
 ///
 /// In this order, each inside of the one before:
 ///
-/// - The [`fallback`](Self::fallback) answers if all of the rest could not.
+/// - The [`fallback`](Self::fallback) answers requests to read, if all of the rest could not.
 /// - [`total_timeout`](Self::total_timeout): all of it together has 30 seconds, and no longer than until the request's
 ///   [`Deadline`](bartizan::Deadline). Then it is answered with 504.
 /// - [`retry`](Self::retry): up to three attempts, within a [`budget`](Self::budget), of what may be sent twice: what
@@ -68,8 +68,13 @@ use tower_service::Service;
 /// - [`concurrency`](Self::concurrency): so many at once to an endpoint.
 /// - [`attempt_timeout`](Self::attempt_timeout): 10 seconds for an attempt. The endpoint is told what is left, in
 ///   `x-request-timeout-ms` or `grpc-timeout`.
-/// - A connection is made within a second (twice that with TLS), and kept for four seconds of idleness: less than servers
-///   commonly keep theirs, so that a request seldom meets one that the other side has just closed.
+/// - A connection is made within a second of knowing the address, and within two with TLS. To look a name up has the time
+///   of the attempt; with the feature `tls` all of it together has two seconds. It is kept for four seconds of idleness:
+///   less than servers commonly keep theirs, so that a request seldom meets one that the other side has just closed.
+///
+/// While the body of a request comes through a [`Proxy`](crate::Proxy) at the pace of a client, both timeouts count what
+/// the endpoint lets everybody wait for: it takes nothing more of the body, or it has all of it and does not answer.
+/// It is then told the request's own deadline, if there is one. Nothing takes longer than an hour.
 ///
 /// A refusal is an answer, marked with [`Refusal`](bartizan::Refusal); a [`SendError`] means that there was none at all.
 /// What stands outside of this, stands outside of the service: put layers round it, such as a cache.
@@ -114,7 +119,7 @@ impl Upstream {
             if address.is_secure() && !HAS_TLS {
                 return Err(error("TLS is in the feature `tls`, which is off"));
             }
-            if addresses.contains(&address) {
+            if addresses.iter().any(|there: &Address| there.is_same(&address)) {
                 return Err(error("it is there twice"));
             }
             addresses.push(address);
@@ -174,9 +179,10 @@ impl Upstream {
         self.with(|ours| ours.attempt = limit)
     }
 
-    /// What is answered when the service can't: one of [`fixed`], [`from_fn`] and [`from_part`].
+    /// What is answered to `GET`, `HEAD`, `OPTIONS` and `TRACE` when the service can't: one of [`fixed`], [`from_fn`] and
+    /// [`from_part`]. What asks for a change is told that it failed.
     ///
-    /// To ask another service instead, put a [`FallbackLayer`] round the upstream.
+    /// To answer that too, or to ask another service instead, put a [`FallbackLayer`] round the upstream.
     ///
     /// [`fixed`]: bartizan::fallback::fixed
     /// [`from_fn`]: bartizan::fallback::from_fn

@@ -4,12 +4,13 @@ use super::{
     address::Address,
     balance::Balance,
     body::AttemptBody,
+    call::Attempts,
     connection::{Connection, Protocol},
     connector::Trust,
     endpoint::{Endpoint, EndpointState},
     error::SendError,
     instead::Instead,
-    patience::{Observe, Patience},
+    patience::{Observe, Of, Patience},
     status::{Observer, UpstreamEvent},
 };
 use crate::{HttpService, upload::Upload};
@@ -33,7 +34,7 @@ use tower::{
 /// What a call goes through. A cache, and the sharing of calls that are alike, have their places outside of the retry.
 pub(super) type Stack = WithFallback<MapResponse<Tried, NameBody>, Instead>;
 /// What it goes through in its time, as often as it is tried.
-pub(super) type Tried = Timeout<Retry<Balance<PerEndpoint>, fn(&SendError) -> Failure>>;
+pub(super) type Tried = Patience<Timeout<Retry<Balance<PerEndpoint>, fn(&SendError) -> Failure>>>;
 /// What an attempt goes through, at the endpoint that was chosen for it.
 pub(super) type PerEndpoint =
     CircuitBreaker<ConcurrencyLimited<Timeout<Patience<PropagateDeadline<Leaf>>>>, fn(&SendError) -> Outcome>;
@@ -116,7 +117,7 @@ impl Policy {
             .layer(guard)
             .layer(ConcurrencyLimitLayer::new(limit.clone()))
             .layer(timeout)
-            .layer(layer_fn(|inner| Patience::new(inner, within, observe.clone())))
+            .layer(layer_fn(|inner| Patience::new(inner, Of::Attempt, within, observe.clone())))
             .layer(PropagateDeadlineLayer::new().margin(MARGIN.min(within / 10)))
             .service(connection.clone())
     }
@@ -126,16 +127,26 @@ impl Policy {
         let name_body: NameBody = |answer| answer.map(|body| AttemptBody { body });
         let mut instead = FallbackLayer::new(self.instead.clone());
         let mut timeout = TimeoutLayer::new(self.total).limit_by(Upload::limit);
-        let mut retry = RetryLayer::new(self.retry).budget(self.budget.clone()).errors_by(classify);
+        // Nobody waits longer, even if all that a retry knows is how long an upload may take.
+        let policy = self.retry.told_at_most(self.total);
+        let retry = RetryLayer::new(policy).budget(self.budget.clone()).errors_by(classify);
+        let mut retry = retry.carry::<Attempts>().carry::<Upload>();
+        let of_all = self
+            .observer
+            .get()
+            .map(|observe| -> Arc<Observe> { Arc::new(move |event| observe(&UpstreamEvent::TotalTimeout(event))) });
+        if let Some(observe) = of_all.clone() {
+            timeout = timeout.observe(move |event| observe(event));
+        }
         if let Some(observe) = self.observer.get() {
-            let (of_instead, of_timeout, of_retry) = (Arc::clone(&observe), Arc::clone(&observe), observe);
+            let (of_instead, of_retry) = (Arc::clone(&observe), observe);
             instead = instead.observe(move |event| of_instead(&UpstreamEvent::Fallback(event)));
-            timeout = timeout.observe(move |event| of_timeout(&UpstreamEvent::TotalTimeout(event)));
             retry = retry.observe(move |event| of_retry(&UpstreamEvent::Retry(event)));
         }
         ServiceBuilder::new()
             .layer(instead)
             .layer(MapResponseLayer::new(name_body))
+            .layer(layer_fn(|inner| Patience::new(inner, Of::All, self.total, of_all.clone())))
             .layer(timeout)
             .layer(retry)
             .service(Balance::new(Arc::clone(endpoints)))

@@ -78,7 +78,8 @@ pub fn failure(error: &(dyn Error + 'static)) -> Option<Failure> {
     }
     let error = error.downcast_ref::<h2::Error>()?;
     let is_refused = error.is_remote() && error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
-    // A graceful end fails the streams above the last one that the server will look at, and no others.
-    let is_turned_away = error.is_remote() && error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+    // h2 says this to the streams above the last one that the server will look at, whatever its reason to go, and to no
+    // others: those end as their connection does.
+    let is_turned_away = error.is_remote() && error.is_go_away();
     (is_refused || is_turned_away).then_some(Failure::Unprocessed)
 }

@@ -122,9 +122,10 @@ impl Breaker {
     /// The most breakers that it makes for single [keys](super::CircuitBreakerLayer::key_by): 1024. Less than a KiB
     /// each, or eight bytes per call if the window counts calls.
     ///
-    /// A further key takes the place of one that is closed and whose window holds no failure. If there is none, it has to
-    /// do with this breaker itself, together with all others that found no place. A breaker that is not closed is never
-    /// dropped.
+    /// A further key takes the place of one that can be spared: whose breaker is closed, no ramp is left, and its window
+    /// holds no failure; or that was open, and nobody came for as long after it as probes would have had time. What a
+    /// call or one of your handles still holds is not spared, nor what is forced. If there is none among the 16 that are
+    /// looked at, the key has to do with this breaker itself, together with all others that found no place.
     ///
     /// Say it before cloning: the breaker begins anew.
     #[must_use]
@@ -200,21 +201,25 @@ impl Breaker {
         self.force(Mode::Normal);
     }
 
-    /// Where it stands, to go on from there after a restart.
+    /// Where it stands, to go on from there after a restart. The breakers of keys are not in it: take one of each that
+    /// [`keys`](Self::keys) tells.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         self.core.snapshot()
     }
 
-    /// Goes on from where another breaker stood. What that one's window held counts as of now.
+    /// Goes on from where another breaker stood. What that one's window held counts as of now, and no time is longer
+    /// than twice the longest of this one's policy. Those of keys stay as they are.
     pub fn restore(&self, snapshot: &Snapshot) {
         self.core.restore(snapshot);
     }
 
     /// The breaker of a key, made if need be: see [`keys_at_most`](Self::keys_at_most).
+    ///
+    /// `None` if there is no room: the key shares this breaker then, and what is forced here is forced for all who do.
     #[must_use]
-    pub fn of(&self, key: Key) -> Self {
-        self.with_handle(self.handle_of(key))
+    pub fn of(&self, key: Key) -> Option<Self> {
+        self.own_handle_of(key).map(|handle| self.with_handle(handle))
     }
 
     /// The breakers of all keys that have one.
@@ -229,21 +234,18 @@ impl Breaker {
         &self.handles[lane() & (self.handles.len() - 1)]
     }
 
+    /// The handle of a key; the breaker's own if there is no room for another.
     pub(super) fn handle_of(&self, key: Key) -> Arc<Handle> {
-        let make = || {
-            let core = Core::new(self.core.policy, 1, Some(key), self.observe.clone());
-            match self.core.mode() {
-                Mode::Normal => {}
-                mode => core.force(mode),
-            }
-            core
-        };
-        self.keyed.of(key, make).unwrap_or_else(|| Arc::clone(self.handle()))
+        self.own_handle_of(key).unwrap_or_else(|| Arc::clone(self.handle()))
+    }
+
+    fn own_handle_of(&self, key: Key) -> Option<Arc<Handle>> {
+        self.keyed.of(key, || Core::new(self.core.policy, 1, Some(key), self.core.mode(), self.observe.clone()))
     }
 
     fn with(policy: BreakerPolicy, keys: usize, observe: Option<Observe>) -> Self {
         let lanes = thread::available_parallelism().map_or(1, |n| n.get().next_power_of_two().min(16));
-        let core = Arc::new(Core::new(policy, lanes, None, observe.clone()));
+        let core = Arc::new(Core::new(policy, lanes, None, Mode::Normal, observe.clone()));
         let handles = (0..lanes).map(|_| Handle::new(&core)).collect();
         Self { core, handles, keyed: Arc::new(Keyed::new(keys)), observe }
     }

@@ -3,12 +3,15 @@
 
 use super::{
     breaker::{Metrics, Mode, Snapshot, State},
+    control::{
+        CLOSED, Control, DISABLED, FORCED_CLOSED, FORCED_OPEN, HALF_OPEN, OPEN, SHADOW, dice, epoch_of, gate_of,
+    },
     event::{Cause, Event, Judged, Transition},
-    machine::{Admission, Machine, Nanos, Phase, Probed, nanos},
+    machine::{Admission, Machine, Nanos, Phase, Probed, SECOND, nanos},
     outcome::Outcome,
     permit::Permit,
     policy::BreakerPolicy,
-    series::Series,
+    series::{Length, Series},
     totals::{Totals, lane},
     window::{Mark, Tally, WHOLE_FAILURE, Window},
 };
@@ -21,7 +24,7 @@ use crate::shared::sync::{
 };
 use bartizan_store::Key;
 use std::{
-    fmt, mem,
+    fmt,
     sync::{Arc, OnceLock, PoisonError},
     time::Duration,
 };
@@ -58,13 +61,6 @@ pub(super) struct Handle(pub(super) Arc<Core>);
 
 pub(super) type Observe = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
 
-/// What changes rarely, and in one step.
-struct Control {
-    machine: Machine,
-    mode: Mode,
-    epoch: u32,
-}
-
 /// What becomes of a call.
 #[derive(Debug)]
 pub(super) enum Asked {
@@ -82,26 +78,25 @@ pub(super) enum Asked {
 pub(super) struct Ended {
     pub(super) epoch: u32,
     pub(super) probe: bool,
+    /// Whether [`Core::answer_probe`] was told.
+    pub(super) answered: bool,
     pub(super) slow: bool,
     pub(super) outcome: Outcome,
     pub(super) retry_after: Option<Duration>,
 }
 
-const CLOSED: u8 = 0;
-const RAMP: u8 = 1;
-const OPEN: u8 = 2;
-const HALF_OPEN: u8 = 3;
-const FORCED_OPEN: u8 = 4;
-const FORCED_CLOSED: u8 = 5;
-const DISABLED: u8 = 6;
-const SHADOW: u64 = 1 << 8;
-
 // ===== impl Core =====
 
 impl Core {
     /// Threads share so many lanes, a power of two.
-    pub(super) fn new(policy: BreakerPolicy, lanes: usize, key: Option<Key>, observe: Option<Observe>) -> Self {
-        let control = Control { machine: Machine::NEW, mode: Mode::Normal, epoch: 1 };
+    pub(super) fn new(
+        policy: BreakerPolicy,
+        lanes: usize,
+        key: Option<Key>,
+        mode: Mode,
+        observe: Option<Observe>,
+    ) -> Self {
+        let control = Control { machine: Machine::NEW, mode, epoch: 1 };
         Self {
             word: AtomicU64::new(control.word()),
             until: AtomicU64::new(0),
@@ -140,8 +135,27 @@ impl Core {
         })
     }
 
-    /// Takes note of how a call went. One of another epoch changes nothing.
+    /// Takes note of a call that went well and was not slow, nor a probe: the way of most.
     #[inline]
+    pub(super) fn settle_well(&self, epoch: u32) {
+        if epoch_of(self.word.load(Acquire)) != epoch || self.observe.is_some() {
+            let outcome = Outcome::Success;
+            return self.settle(Ended {
+                epoch,
+                probe: false,
+                answered: false,
+                slow: false,
+                outcome,
+                retry_after: None,
+            });
+        }
+        let lane = lane();
+        self.totals.count(lane, Outcome::Success, false);
+        self.count_well(epoch, lane);
+    }
+
+    /// Takes note of how a call went. One of another epoch changes nothing.
+    #[inline(never)]
     pub(super) fn settle(&self, ended: Ended) {
         let lane = lane();
         let word = self.word.load(Acquire);
@@ -151,7 +165,7 @@ impl Core {
             match ended.outcome {
                 _ if ended.probe => self.settle_probe(ended),
                 Outcome::Ignored => {}
-                Outcome::Success if !ended.slow => self.settle_well(ended.epoch, lane),
+                Outcome::Success if !ended.slow => self.count_well(ended.epoch, lane),
                 _ => self.settle_badly(ended, gate_of(word) == FORCED_CLOSED),
             }
         }
@@ -160,9 +174,8 @@ impl Core {
         }
     }
 
-    /// The way of most calls.
     #[inline]
-    fn settle_well(&self, epoch: u32, lane: usize) {
+    fn count_well(&self, epoch: u32, lane: usize) {
         self.window.add(epoch, lane, Mark { failed: 0, slow: false }, || self.now());
         self.series.end(epoch);
     }
@@ -176,20 +189,46 @@ impl Core {
             Outcome::Success | Outcome::Ignored => 0,
         };
         self.window.add(ended.epoch, lane(), Mark { failed, slow: ended.slow }, || now);
+        let wait = self.wait(ended);
         let series = match ended.outcome {
-            Outcome::Failure => self.series.lengthen(ended.epoch),
-            Outcome::Success => self.series.end(ended.epoch),
+            Outcome::Failure => self.series.lengthen(ended.epoch, wait > 0),
+            Outcome::Success => {
+                self.series.end(ended.epoch);
+                Length::default()
+            }
             Outcome::SoftFailure(_) | Outcome::Ignored => self.series.length(ended.epoch),
         };
         let tally = self.window.tally(ended.epoch, now);
-        let wait = ended.retry_after.filter(|wait| !wait.min(&self.policy.longest_retry_after).is_zero());
-        let Some(cause) = self.policy.trips(series, tally, wait.is_some()) else { return };
+        let Some(cause) = self.policy.trips(series, tally) else { return };
         if forced {
             return;
         }
         self.change(Some(cause), |control, policy, dice| {
             if control.epoch == ended.epoch && matches!(control.mode, Mode::Normal | Mode::Shadow) {
-                control.step(|machine| machine.trip(policy, now, wait.map_or(0, nanos), dice));
+                control.step(|machine| machine.trip(policy, now, wait, dice));
+            }
+        });
+    }
+
+    /// For how long a failure asks to be left alone. What is no failure may be the limit of one client.
+    fn wait(&self, ended: Ended) -> Nanos {
+        let wait = ended.retry_after.filter(|_| ended.outcome == Outcome::Failure).unwrap_or_default();
+        nanos(wait.min(self.policy.longest_retry_after))
+    }
+
+    /// A good head has come whose status is no other than this. Its body may take for ever.
+    #[inline]
+    pub(super) fn end_series(&self, epoch: u32) {
+        self.series.end(epoch);
+    }
+
+    /// A probe has begun well. Whether it goes on like that, [`settle`](Self::settle) tells.
+    #[inline(never)]
+    pub(super) fn answer_probe(&self, epoch: u32) {
+        let now = self.now();
+        self.change(None, |control, policy, dice| {
+            if control.epoch == epoch {
+                control.step(|machine| machine.answered(policy, now, dice));
             }
         });
     }
@@ -200,12 +239,11 @@ impl Core {
         let probed = match ended.outcome {
             Outcome::Success if !ended.slow => Probed::Well,
             Outcome::Ignored => Probed::Nothing,
-            Outcome::Success | Outcome::Failure | Outcome::SoftFailure(_) => Probed::Badly,
+            Outcome::Success | Outcome::Failure | Outcome::SoftFailure(_) => Probed::Badly(self.wait(ended)),
         };
         self.change(None, |control, policy, dice| {
             if control.epoch == ended.epoch {
-                let wait = ended.retry_after.map_or(0, nanos);
-                control.step(|machine| machine.probed(policy, now, probed, wait, dice));
+                control.step(|machine| machine.probed(policy, now, ended.answered, probed, dice));
             }
         });
         if probed == Probed::Nothing {
@@ -226,18 +264,17 @@ impl Core {
         let now = self.now();
         let control = self.lock();
         let tally = self.window.tally(control.epoch, now);
-        let (state, remaining) = match control.machine.phase {
-            Phase::Closed { .. } => (State::Closed, 0),
-            Phase::Open { until } => (State::Open, until.saturating_sub(now)),
-            Phase::HalfOpen { .. } => (State::HalfOpen, 0),
+        let remaining = match control.machine.phase {
+            Phase::Open { until } => until.saturating_sub(now),
+            Phase::Closed { .. } | Phase::HalfOpen { .. } => 0,
         };
         Snapshot {
-            state,
+            state: control.state(),
             mode: control.mode,
             remaining: Duration::from_nanos(remaining),
             lasted: Duration::from_nanos(control.machine.lasted),
             opened: control.machine.opened,
-            consecutive: self.series.length(control.epoch),
+            consecutive: self.series.length(control.epoch).failures,
             calls: tally.calls,
             failed: tally.failed,
             slow: tally.slow,
@@ -248,15 +285,8 @@ impl Core {
     pub(super) fn restore(&self, snapshot: &Snapshot) {
         let now = self.now();
         self.change(Some(Cause::Forced), |control, policy, _| {
-            let phase = match snapshot.state {
-                State::Closed => Phase::Closed { since: now, ramp: None },
-                State::Open | State::HalfOpen => {
-                    let longest = policy.longest.max(policy.longest_retry_after).saturating_mul(2);
-                    Phase::Open { until: now.saturating_add(nanos(snapshot.remaining.min(longest))) }
-                }
-            };
-            let lasted = nanos(snapshot.lasted).max(nanos(policy.open));
-            control.begin(snapshot.mode, Machine { phase, opened: snapshot.opened, lasted });
+            control.restore(snapshot, policy, now);
+            self.window.begin(control.epoch);
             let Snapshot { calls, failed, slow, consecutive, .. } = *snapshot;
             self.window.restore(control.epoch, Tally { calls, failed, slow }, now);
             self.series.restore(control.epoch, consecutive);
@@ -297,13 +327,13 @@ impl Core {
     /// Whether nothing would be lost with it but the count of what went well.
     pub(super) fn is_expendable(&self) -> bool {
         let control = self.lock();
-        let is_closed =
-            matches!(control.machine.phase, Phase::Closed { ramp: None, .. }) && control.machine.opened == 0;
-        let tally = self.window.tally(control.epoch, self.now());
-        is_closed
-            && control.mode == Mode::Normal
+        let now = self.now();
+        let tally = self.window.tally(control.epoch, now);
+        let series = self.series.length(control.epoch);
+        control.mode == Mode::Normal
+            && control.machine.is_over(&self.policy, now)
             && tally.failed + tally.slow == 0
-            && self.series.length(control.epoch) == 0
+            && (tally.calls == 0 || series.failures == 0)
     }
 
     /// The time since the breaker was made, as calls need it for what is slow; 0 where they don't.
@@ -318,8 +348,10 @@ impl Core {
         self.slow.is_some_and(|slow| self.now().saturating_sub(started) >= slow)
     }
 
+    #[inline]
     pub(super) fn now(&self) -> Nanos {
-        nanos(Instant::now().saturating_duration_since(self.birth))
+        let time = Instant::now() - self.birth;
+        time.as_secs() * SECOND + u64::from(time.subsec_nanos())
     }
 
     /// The one way in which anything changes: under the lock, and published before it is released.
@@ -329,6 +361,9 @@ impl Core {
         let told = f(&mut control, &self.policy, dice());
         if let Phase::Open { until } = control.machine.phase {
             self.until.store(until, Release);
+        }
+        if epoch != control.epoch {
+            self.window.begin(control.epoch);
         }
         self.word.store(control.word(), Release);
         let (to, mode) = (control.state(), control.mode);
@@ -409,72 +444,4 @@ impl Handle {
             Admission::Refuse(after) => refuse(after),
         }
     }
-}
-
-// ===== impl Control =====
-
-impl Control {
-    fn word(&self) -> u64 {
-        let (gate, shadow) = match self.mode {
-            Mode::ForcedOpen => (FORCED_OPEN, 0),
-            Mode::ForcedClosed => (FORCED_CLOSED, 0),
-            Mode::Disabled => (DISABLED, 0),
-            Mode::Normal => (self.machine.phase.gate(), 0),
-            Mode::Shadow => (self.machine.phase.gate(), SHADOW),
-        };
-        u64::from(self.epoch) << 32 | shadow | u64::from(gate)
-    }
-
-    fn state(&self) -> State {
-        match (self.mode, self.machine.phase) {
-            (Mode::ForcedOpen, _) => State::Open,
-            (Mode::ForcedClosed | Mode::Disabled, _) | (_, Phase::Closed { .. }) => State::Closed,
-            (_, Phase::Open { .. }) => State::Open,
-            (_, Phase::HalfOpen { .. }) => State::HalfOpen,
-        }
-    }
-
-    /// Lets the machine do something. If it changes its state by that, an epoch begins.
-    fn step<T>(&mut self, f: impl FnOnce(&mut Machine) -> T) -> T {
-        let was = mem::discriminant(&self.machine.phase);
-        let told = f(&mut self.machine);
-        if was != mem::discriminant(&self.machine.phase) {
-            self.epoch = self.epoch.wrapping_add(1);
-        }
-        told
-    }
-
-    /// Whatever was is of another epoch.
-    fn begin(&mut self, mode: Mode, machine: Machine) {
-        (self.mode, self.machine, self.epoch) = (mode, machine, self.epoch.wrapping_add(1));
-    }
-}
-
-impl Phase {
-    fn gate(self) -> u8 {
-        match self {
-            Self::Closed { ramp: None, .. } => CLOSED,
-            Self::Closed { ramp: Some(_), .. } => RAMP,
-            Self::Open { .. } => OPEN,
-            Self::HalfOpen { .. } => HALF_OPEN,
-        }
-    }
-}
-
-fn epoch_of(word: u64) -> u32 {
-    u32::try_from(word >> 32).unwrap_or_default()
-}
-
-fn gate_of(word: u64) -> u8 {
-    u8::try_from(word & 0xff).unwrap_or_default()
-}
-
-#[cfg(not(bartizan_loom))]
-fn dice() -> u32 {
-    rand::random()
-}
-
-#[cfg(bartizan_loom)]
-fn dice() -> u32 {
-    0
 }

@@ -1,11 +1,11 @@
 //! The response of a call that a breaker watches.
 
 use super::{
+    body::WatchedBody,
     layer::Rules,
     outcome::{ClassifyError, Outcome, Told},
-    permit::Permit,
+    permit::{Blame, Permit},
 };
-use crate::shared::ResponseBody;
 use bytes::Bytes;
 use http::Response;
 use http_body::Body;
@@ -28,8 +28,10 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<F, C> {
-        /// The service is at work.
-        Calling { #[pin] future: F, permit: Option<Permit>, custom: Option<Arc<Rules<C>>> },
+        /// The service is at work, and we tell what its answer says, unless nobody wants to know.
+        Calling { #[pin] future: F, permit: Option<Permit> },
+        /// The service is at work, and somebody else tells what its answer says.
+        Custom { #[pin] future: F, permit: Option<Permit>, rules: Arc<Rules<C>> },
         /// Nothing is left but to hand this over.
         Refused { response: Option<Box<Response<Bytes>>> },
     }
@@ -39,12 +41,16 @@ pin_project! {
 
 impl<F, C> ResponseFuture<F, C> {
     #[inline]
-    pub(super) fn calling(future: F, permit: Option<Permit>, custom: Option<Arc<Rules<C>>>) -> Self {
-        Self { state: State::Calling { future, permit, custom } }
+    pub(super) fn calling(future: F, permit: Option<Permit>) -> Self {
+        Self { state: State::Calling { future, permit } }
     }
 
-    pub(super) fn refused(response: Response<Bytes>) -> Self {
-        Self { state: State::Refused { response: Some(Box::new(response)) } }
+    pub(super) fn custom(future: F, permit: Option<Permit>, rules: Arc<Rules<C>>) -> Self {
+        Self { state: State::Custom { future, permit, rules } }
+    }
+
+    pub(super) fn refused(response: Box<Response<Bytes>>) -> Self {
+        Self { state: State::Refused { response: Some(response) } }
     }
 }
 
@@ -54,36 +60,95 @@ where
     C: ClassifyError<E>,
     R: Body,
 {
-    type Output = Result<Response<ResponseBody<R, Permit>>, E>;
+    type Output = Result<Response<WatchedBody<R>>, E>;
 
     #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
-            StateProj::Calling { future, permit, custom } => match ready!(future.poll(cx)) {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.as_mut().project().state.project() {
+            StateProj::Calling { future, permit } => match watched(future, permit, cx) {
+                Poll::Ready(Ok(response)) => {
+                    match permit {
+                        Some(permit) if Told::is_well(&response) => permit.answered_well(),
+                        _ => judge_by_default(permit, &response),
+                    }
+                    Poll::Ready(Ok(response.map(|body| WatchedBody::inner(body, permit.take()))))
+                }
+                Poll::Ready(Err(error)) => {
+                    fail(permit);
+                    Poll::Ready(Err(error))
+                }
+                Poll::Pending => Poll::Pending,
+            },
+            _ => self.poll_other(cx),
+        }
+    }
+}
+
+impl<F, C, R, E> ResponseFuture<F, C>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+    C: ClassifyError<E>,
+    R: Body,
+{
+    /// What few calls come to, apart from what most do, which so is short enough to be inlined.
+    #[inline(never)]
+    fn poll_other(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
+        match self.as_mut().project().state.project() {
+            StateProj::Calling { .. } => self.poll(cx),
+            StateProj::Custom { future, permit, rules } => match ready!(watched(future, permit, cx)) {
                 Ok(mut response) => {
-                    let told = match custom.as_ref().and_then(|rules| rules.classify()) {
-                        None => Told::by_default(&response),
-                        Some(classify) => Told::by(classify, &mut response),
-                    };
-                    let watch = permit.take().and_then(|permit| permit.answered(told, response.headers()));
-                    Poll::Ready(Ok(response.map(|body| match watch {
-                        Some(permit) => ResponseBody::inner(body).watched_by(permit),
-                        None => ResponseBody::inner(body),
-                    })))
+                    if permit.is_some() {
+                        let told = match rules.classify() {
+                            None => Told::by_default(&response),
+                            Some(classify) => Told::by(classify, &mut response),
+                        };
+                        judge(permit, &response, told);
+                    }
+                    Poll::Ready(Ok(response.map(|body| WatchedBody::inner(body, permit.take()))))
                 }
                 Err(error) => {
                     if let Some(permit) = permit.take() {
-                        let outcome = custom.take().map(|rules| rules.errors().classify_error(&error));
-                        permit.settle(outcome.unwrap_or(Outcome::Failure), None);
+                        permit.settle(rules.errors().classify_error(&error), None);
                     }
                     Poll::Ready(Err(error))
                 }
             },
             StateProj::Refused { response } => {
                 let response = response.take().expect("polled after it was ready");
-                Poll::Ready(Ok(response.map(ResponseBody::own)))
+                Poll::Ready(Ok(response.map(WatchedBody::own)))
             }
         }
+    }
+}
+
+#[inline]
+fn watched<F: Future>(future: Pin<&mut F>, permit: &mut Option<Permit>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    let blame = Blame::on_panic(permit);
+    let polled = future.poll(cx);
+    blame.over();
+    polled
+}
+
+/// What few heads need.
+#[inline(never)]
+fn judge_by_default<B: Body>(permit: &mut Option<Permit>, response: &Response<B>) {
+    judge(permit, response, Told::by_default(response));
+}
+
+/// Leaves the permit to the body if there is more to learn from that.
+fn judge<B: Body>(permit: &mut Option<Permit>, response: &Response<B>, told: Told) {
+    *permit = permit.take().and_then(|permit| permit.answered(told, response.headers()));
+    if response.body().is_end_stream()
+        && let Some(permit) = permit.take()
+    {
+        permit.end();
+    }
+}
+
+#[inline(never)]
+fn fail(permit: &mut Option<Permit>) {
+    if let Some(permit) = permit.take() {
+        permit.settle(Outcome::Failure, None);
     }
 }
 

@@ -6,15 +6,24 @@ use std::{
     collections::{HashMap, hash_map::RandomState},
     fmt,
     hash::{BuildHasher, Hash, Hasher},
+    mem,
     sync::{Arc, PoisonError, RwLock},
 };
 
 /// The breakers of all keys, in so many parts that two requests rarely meet.
 pub(super) struct Keyed {
-    parts: Box<[RwLock<HashMap<ByBytes, Arc<Handle>, RandomState>>]>,
+    parts: Box<[RwLock<Part>]>,
     hasher: RandomState,
-    /// How many keys a part may hold.
     most: usize,
+}
+
+struct Part {
+    breakers: HashMap<ByBytes, Arc<Handle>, RandomState>,
+    /// How many keys it may hold.
+    most: usize,
+    /// The same keys in a row, and where in it the next search for room begins.
+    keys: Vec<ByBytes>,
+    hand: usize,
 }
 
 /// A key that is hashed by as many bytes as it has.
@@ -23,6 +32,8 @@ struct ByBytes(Key);
 
 pub(super) const MOST_KEYS: usize = 1024;
 const PARTS: usize = 16;
+/// Whoever needs room looks at so many keys, and who comes next at those that follow.
+const LOOKED_AT: usize = 16;
 
 // ===== impl Keyed =====
 
@@ -30,8 +41,12 @@ impl Keyed {
     pub(super) fn new(most: usize) -> Self {
         let parts = PARTS.min(most.max(1));
         let hasher = RandomState::new();
-        let part = || RwLock::new(HashMap::with_hasher(hasher.clone()));
-        Self { parts: (0..parts).map(|_| part()).collect(), most: most.div_ceil(parts), hasher }
+        let part = |index| {
+            let most = most / parts + usize::from(index < most % parts);
+            let breakers = HashMap::with_hasher(hasher.clone());
+            RwLock::new(Part { breakers, most, keys: Vec::new(), hand: 0 })
+        };
+        Self { parts: (0..parts).map(part).collect(), most, hasher }
     }
 
     /// The breaker of a key, made if need be. `None` if there is no room, because none that is there can be spared.
@@ -39,28 +54,57 @@ impl Keyed {
         let key = ByBytes(key);
         let hash = usize::try_from(self.hasher.hash_one(key) >> 32).unwrap_or_default();
         let part = &self.parts[hash % self.parts.len()];
-        if let Some(core) = part.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            return Some(Arc::clone(core));
+        if let Some(handle) = part.read().unwrap_or_else(PoisonError::into_inner).breakers.get(&key) {
+            return Some(Arc::clone(handle));
         }
-        let mut part = part.write().unwrap_or_else(PoisonError::into_inner);
-        if !part.contains_key(&key) && part.len() >= self.most {
-            let expendable = part.iter().find(|(_, core)| core.0.is_expendable()).map(|(key, _)| *key)?;
-            part.remove(&expendable);
-        }
-        Some(Arc::clone(part.entry(key).or_insert_with(|| Handle::new(&Arc::new(make())))))
+        part.write().unwrap_or_else(PoisonError::into_inner).make(key, make)
     }
 
     pub(super) fn most(&self) -> usize {
-        self.most * self.parts.len()
+        self.most
     }
 
     pub(super) fn all(&self) -> Vec<(Key, Arc<Handle>)> {
         let mut all = Vec::new();
         for part in &self.parts {
             let part = part.read().unwrap_or_else(PoisonError::into_inner);
-            all.extend(part.iter().map(|(key, core)| (key.0, Arc::clone(core))));
+            all.extend(part.breakers.iter().map(|(key, core)| (key.0, Arc::clone(core))));
         }
         all
+    }
+}
+
+// ===== impl Part =====
+
+impl Part {
+    fn make(&mut self, key: ByBytes, make: impl FnOnce() -> Core) -> Option<Arc<Handle>> {
+        if let Some(handle) = self.breakers.get(&key) {
+            return Some(Arc::clone(handle)); // somebody was quicker
+        }
+        if self.keys.len() < self.most {
+            self.keys.push(key);
+        } else {
+            let place = self.expendable()?;
+            let old = mem::replace(&mut self.keys[place], key);
+            self.breakers.remove(&old);
+        }
+        let handle = Handle::new(&Arc::new(make()));
+        self.breakers.insert(key, Arc::clone(&handle));
+        Some(handle)
+    }
+
+    /// The place of a key whose breaker can be spared. What somebody else holds cannot: a call that is under way, or a
+    /// user who may steer it yet.
+    fn expendable(&mut self) -> Option<usize> {
+        for _ in 0..LOOKED_AT.min(self.keys.len()) {
+            let place = self.hand % self.keys.len();
+            self.hand = place + 1;
+            let handle = self.breakers.get(&self.keys[place]);
+            if handle.is_none_or(|handle| Arc::strong_count(handle) == 1 && handle.0.is_expendable()) {
+                return Some(place);
+            }
+        }
+        None
     }
 }
 

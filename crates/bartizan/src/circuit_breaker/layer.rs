@@ -1,6 +1,7 @@
 //! How the breaker plugs in.
 
 use super::{
+    body::WatchedBody,
     breaker::Breaker,
     core::{Asked, Core, Handle},
     event::Event,
@@ -8,10 +9,10 @@ use super::{
     gate::{Waiting, opened},
     machine::Nanos,
     outcome::{AllFail, Classify, ClassifyError, Outcome},
-    permit::Permit,
+    permit::Blame,
     refusal::{Answer, ERROR_TYPE, Refused},
 };
-use crate::shared::{Flag, Notes, OnRefusal, ResponseBody, with_head};
+use crate::shared::{Flag, Notes, OnRefusal, with_head};
 use bartizan_store::Key;
 use bytes::Bytes;
 use http::{Request, Response, request, response};
@@ -59,8 +60,9 @@ impl CircuitBreakerLayer {
     /// Asks `breaker` before each call, and tells it how the call went.
     ///
     /// 5xx are failures, but for 501 and 505, which say nothing; 429 is a soft one; so are their counterparts in gRPC.
-    /// Any error of the service is a failure, a body that breaks is one, and so is a timeout of ours further in. All
-    /// else that our own layers refuse further in says nothing.
+    /// Any error of the service is a failure, a body that breaks is one, and so is a timeout of ours further in; a
+    /// deadline that passes in a call is one if the call was slow by then. All else that our own layers refuse further in
+    /// says nothing.
     #[must_use]
     pub fn new(breaker: Breaker) -> Self {
         let rules = Rules {
@@ -148,7 +150,7 @@ where
     C: ClassifyError<S::Error>,
     R: Body,
 {
-    type Response = Response<ResponseBody<R, Permit>>;
+    type Response = Response<WatchedBody<R>>;
     type Error = S::Error;
     type Future = ResponseFuture<S::Future, C>;
 
@@ -165,7 +167,7 @@ where
         let rules = &self.rules;
         let of_key = rules.handle_of(&mut request);
         let handle = of_key.as_ref().unwrap_or_else(|| rules.breaker.handle());
-        let permit = match handle.ask(rules.gate) {
+        let mut permit = match handle.ask(rules.gate) {
             Asked::Pass(permit) => Some(permit),
             Asked::PassUncounted => None,
             Asked::Refuse(after) => return ResponseFuture::refused(rules.refuse(&handle.0, after, request)),
@@ -174,8 +176,13 @@ where
                 None
             }
         };
-        let custom = rules.custom.then(|| Arc::clone(&self.rules));
-        ResponseFuture::calling(self.inner.call(request), permit, custom)
+        let blame = Blame::on_panic(&mut permit);
+        let future = self.inner.call(request);
+        blame.over();
+        if rules.custom {
+            return ResponseFuture::custom(future, permit, Arc::clone(rules));
+        }
+        ResponseFuture::calling(future, permit)
     }
 }
 
@@ -221,7 +228,7 @@ impl<C> Rules<C> {
     }
 
     #[inline(never)]
-    fn refuse<B>(&self, core: &Core, after: Nanos, request: Request<B>) -> Response<Bytes> {
+    fn refuse<B>(&self, core: &Core, after: Nanos, request: Request<B>) -> Box<Response<Bytes>> {
         let refused = Refused { key: core.key, state: core.state(), after };
         core.count_refused();
         core.tell(&Event::Refused(&refused));
@@ -230,7 +237,7 @@ impl<C> Rules<C> {
             notes.flag(Flag::UpstreamOverflow);
             notes.error_type(ERROR_TYPE);
         }
-        self.answer.respond(&refused, &mut head)
+        Box::new(self.answer.respond(&refused, &mut head))
     }
 
     pub(super) fn classify(&self) -> Option<&Classify> {

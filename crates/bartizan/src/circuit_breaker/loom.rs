@@ -16,7 +16,7 @@ const FAILURE: Mark = Mark { failed: 100, slow: false };
 const SUCCESS: Mark = Mark { failed: 0, slow: false };
 
 fn core(policy: BreakerPolicy) -> Arc<Core> {
-    Arc::new(Core::new(policy.open_for(LONG, LONG), 1, None, None))
+    Arc::new(Core::new(policy.open_for(LONG, LONG), 1, None, super::breaker::Mode::Normal, None))
 }
 
 fn pass(core: &Arc<Core>) -> Option<Permit> {
@@ -130,6 +130,25 @@ fn an_earlier_epoch_leaves_nothing_in_a_later_one() {
             assert_eq!(window.tally(2, 0), Tally { calls: 1, failed: 100, slow: 0 });
         });
     }
+}
+
+/// The epoch that begins here takes over all places, while somebody still brings what is of the one before.
+#[test]
+fn a_ring_that_is_cleared_keeps_what_is_new() {
+    loom::model(|| {
+        let window = Arc::new(Window::new(&BreakerPolicy::new().of_last(2), 1));
+        window.add(0x3fff, 0, FAILURE, || 0);
+        let [one, other] = [Arc::clone(&window), Arc::clone(&window)];
+        let clears = move || {
+            other.begin(0x4000);
+            other.add(0x4000, 0, FAILURE, || 0);
+        };
+        both(move || one.add(0x3fff, 0, FAILURE, || 0), clears);
+        assert_eq!(window.tally(0x4000, 0), Tally { calls: 1, failed: 100, slow: 0 });
+        window.add(0x4000, 0, SUCCESS, || 0);
+        window.add(0x4000, 0, SUCCESS, || 0);
+        assert_eq!(window.tally(0x4000, 0), Tally { calls: 2, failed: 0, slow: 0 });
+    });
 }
 
 /// A thread that was late meets a slice that has come round.

@@ -3,6 +3,7 @@
 use super::{
     event::Cause,
     policy::BreakerPolicy,
+    series::Length,
     window::{Tally, WHOLE_FAILURE},
 };
 
@@ -43,8 +44,12 @@ pub(super) struct Ramp {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Probes {
     pub(super) out: u32,
+    /// Of those, how many have shown by a good beginning that the service is well.
+    pub(super) answered: u32,
     pub(super) good: u32,
     pub(super) bad: u32,
+    /// For how long a bad one has asked the service to be left alone.
+    pub(super) wait: Nanos,
 }
 
 /// What becomes of a call.
@@ -60,7 +65,8 @@ pub(super) enum Admission {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Probed {
     Well,
-    Badly,
+    /// The service is to be left alone for so long.
+    Badly(Nanos),
     /// It says nothing, and another may take its place.
     Nothing,
 }
@@ -76,12 +82,11 @@ impl Machine {
 
     /// Opens a closed breaker, for no less than `at_least`.
     pub(super) fn trip(&mut self, policy: &BreakerPolicy, now: Nanos, at_least: Nanos, dice: u32) {
-        let Phase::Closed { since, .. } = self.phase else { return };
-        // Whoever fails again before the ramp is over has not recovered.
-        if self.opened > 0 && now >= since.saturating_add(nanos(policy.ramp)) {
-            self.opened = 0;
+        if matches!(self.phase, Phase::Closed { .. }) {
+            // Whoever fails again before the ramp is over has not recovered.
+            self.pass_time(policy, now, dice);
+            self.open(policy, now, at_least, dice);
         }
-        self.open(policy, now, at_least, dice);
     }
 
     /// Asks for a call to pass. `gate` spares it the ramp, of which a balancer has its own.
@@ -100,19 +105,31 @@ impl Machine {
         }
     }
 
-    /// Takes note of how a probe went. The verdict falls as soon as no further probe can change it.
-    pub(super) fn probed(&mut self, policy: &BreakerPolicy, now: Nanos, probed: Probed, at_least: Nanos, dice: u32) {
+    /// Takes note that a probe has begun well. It may be a stream that never ends, so that at the end of the time this
+    /// has to do.
+    pub(super) fn answered(&mut self, policy: &BreakerPolicy, now: Nanos, dice: u32) {
+        if let Phase::HalfOpen { probes, .. } = &mut self.phase {
+            probes.answered += 1;
+        }
+        self.pass_time(policy, now, dice);
+    }
+
+    /// Takes note of how a probe went, which may have `answered` before. The verdict falls as soon as no further probe
+    /// can change it.
+    pub(super) fn probed(&mut self, policy: &BreakerPolicy, now: Nanos, answered: bool, probed: Probed, dice: u32) {
         let Phase::HalfOpen { probes, .. } = &mut self.phase else { return };
         probes.out = probes.out.saturating_sub(1);
+        probes.answered = probes.answered.saturating_sub(u32::from(answered));
         match probed {
             Probed::Well => probes.good += 1,
-            Probed::Badly => probes.bad += 1,
+            Probed::Badly(wait) => (probes.bad, probes.wait) = (probes.bad + 1, probes.wait.max(wait)),
             Probed::Nothing => {}
         }
-        if probes.good >= policy.good_probes {
+        let Probes { good, bad, wait, .. } = *probes;
+        if good >= policy.good_probes {
             self.close(policy, now);
-        } else if probes.bad > policy.probes - policy.good_probes {
-            self.open(policy, now, at_least, dice);
+        } else if bad > policy.probes - policy.good_probes {
+            self.open(policy, now, wait, dice);
         } else {
             self.pass_time(policy, now, dice);
         }
@@ -121,24 +138,42 @@ impl Machine {
     /// What the mere passing of time leads to.
     pub(super) fn pass_time(&mut self, policy: &BreakerPolicy, now: Nanos, dice: u32) {
         match &mut self.phase {
-            Phase::Closed { since, ramp } if ramp.is_some() && now >= since.saturating_add(nanos(policy.ramp)) => {
+            Phase::Closed { since, ramp } if now >= since.saturating_add(nanos(policy.ramp)) => {
                 *ramp = None;
+                self.opened = 0;
             }
             Phase::Open { until } if now >= *until => self.probe(policy, now),
             Phase::HalfOpen { until, probes } if now >= *until => match *probes {
                 // Nobody came. That says nothing.
-                Probes { out: 0, good: 0, bad: 0 } => self.probe(policy, now),
-                Probes { good: 1.., bad: 0, .. } => self.close(policy, now),
-                _ => self.open(policy, now, 0, dice),
+                probes if probes.taken() == 0 => self.probe(policy, now),
+                Probes { good, answered, bad: 0, .. } if good + answered > 0 => self.close(policy, now),
+                Probes { wait, .. } => self.open(policy, now, wait, dice),
             },
             Phase::Closed { .. } | Phase::Open { .. } | Phase::HalfOpen { .. } => {}
         }
     }
 
+    /// Whether nothing is left of what happened: it is closed and has recovered, or nobody came for as long as probes
+    /// would have had time.
+    pub(super) fn is_over(&self, policy: &BreakerPolicy, now: Nanos) -> bool {
+        match self.phase {
+            Phase::Closed { since, ramp } => {
+                (ramp.is_none() && self.opened == 0) || now >= since.saturating_add(nanos(policy.ramp))
+            }
+            Phase::Open { until } | Phase::HalfOpen { until, .. } => {
+                now >= until.saturating_add(self.time_for_probes(policy))
+            }
+        }
+    }
+
     /// Half-open, from now.
     fn probe(&mut self, policy: &BreakerPolicy, now: Nanos) {
-        let longest = self.lasted.saturating_mul(u64::from(policy.half_open_factor));
-        self.phase = Phase::HalfOpen { until: now.saturating_add(longest), probes: Probes::default() };
+        let until = now.saturating_add(self.time_for_probes(policy));
+        self.phase = Phase::HalfOpen { until, probes: Probes::default() };
+    }
+
+    fn time_for_probes(&self, policy: &BreakerPolicy) -> Nanos {
+        self.lasted.saturating_mul(u64::from(policy.half_open_factor))
     }
 
     fn open(&mut self, policy: &BreakerPolicy, now: Nanos, at_least: Nanos, dice: u32) {
@@ -150,8 +185,8 @@ impl Machine {
     }
 
     fn close(&mut self, policy: &BreakerPolicy, now: Nanos) {
-        let ramp = (!policy.ramp.is_zero()).then(Ramp::default);
-        self.phase = Phase::Closed { since: now, ramp };
+        self.phase = Phase::Closed { since: now, ramp: Some(Ramp::default()) };
+        self.pass_time(policy, now, 0); // there may be no ramp
     }
 }
 
@@ -191,16 +226,16 @@ impl Probes {
 
 impl BreakerPolicy {
     /// Whether a call that has failed, softly or not, or was slow, opens the breaker, and why.
-    pub(super) fn trips(&self, series: u32, tally: Tally, told_to_wait: bool) -> Option<Cause> {
+    pub(super) fn trips(&self, series: Length, tally: Tally) -> Option<Cause> {
         let has_volume = tally.calls >= u64::from(self.volume());
         let failures = u64::from(WHOLE_FAILURE) * tally.calls;
-        if self.consecutive.is_some_and(|most| series >= most) {
+        if self.consecutive.is_some_and(|most| series.failures >= most) {
             Some(Cause::ConsecutiveFailures)
         } else if has_volume && self.failures.is_some_and(|rate| rate.is_reached(tally.failed, failures)) {
             Some(Cause::FailureRate)
         } else if has_volume && self.slow.is_some_and(|slow| slow.rate.is_reached(tally.slow, tally.calls)) {
             Some(Cause::SlowCalls)
-        } else if told_to_wait && series >= 2 {
+        } else if series.told_to_wait >= 2 {
             // Once could be the maintenance page of one tenant.
             Some(Cause::RetryAfter)
         } else {

@@ -6,7 +6,8 @@
 //! succeed, it closes, and admits a share that rises from a tenth to all.
 //!
 //! What counts is how a call ends: at the end of the response's body, with the trailers of gRPC, and not at its head. An
-//! outcome from before the breaker last changed its state changes nothing.
+//! outcome from before the breaker last changed its state changes nothing. Only where streams never end, their heads have
+//! to do: a good one ends a series of failures, and closes a half-open breaker when the time for probes is over.
 //!
 //! # Example
 //!
@@ -62,13 +63,17 @@
 //!
 //! What its [`Breaker`] remembers, which is made before the layer and shared by every clone, route and connection. What
 //! that takes does not depend on how much happens: see [`Breaker::new`] and [`Breaker::keys_at_most`]. A call takes no
-//! lock and allocates nothing while the breaker is closed. [`Breaker::snapshot`] takes it over a restart.
+//! lock and allocates nothing while the breaker is closed, but for two cases: to find the breaker of a key it shares a
+//! lock with all that do so, and while the share of admitted calls rises, each call takes one for a moment.
+//! [`Breaker::snapshot`] takes it over a restart, without its keys.
 //!
 //! # Lifting
 //!
 //! Copy this folder and `shared/`; add `bartizan-store` and `rand` to the dependencies, and `sync` to tokio's features.
 
+mod body;
 mod breaker;
+mod control;
 mod core;
 mod event;
 mod future;
@@ -90,12 +95,12 @@ mod loom;
 mod tests;
 
 pub use self::{
+    body::WatchedBody,
     breaker::{Breaker, Changes, Metrics, Mode, Snapshot, State},
     event::{Cause, Event, Judged, Transition},
     future::ResponseFuture,
     layer::{CircuitBreaker, CircuitBreakerLayer},
     outcome::{AllFail, ClassifyError, Outcome, Weight},
-    permit::Permit,
     policy::BreakerPolicy,
     refusal::Refused,
 };

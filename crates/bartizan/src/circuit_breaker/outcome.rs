@@ -42,6 +42,8 @@ pub(super) struct Told {
     pub(super) outcome: Outcome,
     /// The status is yet to come. Without one, the call has failed.
     pub(super) trailers_tell: bool,
+    /// The time of the request was over. If the call was slow by then, it has failed.
+    pub(super) out_of_time: bool,
 }
 
 // ===== impl Outcome =====
@@ -73,12 +75,6 @@ impl Outcome {
             GrpcStatus(1 | 12) => Self::Ignored,
             GrpcStatus(_) => Self::Success,
         }
-    }
-
-    /// What one of our own refusals says about the service behind: that it took too long, or nothing.
-    fn of_refusal(extensions: &Extensions) -> Option<Self> {
-        let refusal = extensions.get::<Refusal>()?;
-        Some(if refusal.error_type() == "timeout" { Self::Failure } else { Self::Ignored })
     }
 }
 
@@ -120,26 +116,40 @@ impl<E, F: Fn(&E) -> Outcome> ClassifyError<E> for F {
 // ===== impl Told =====
 
 impl Told {
-    /// What a response says before its body has come, by the rules of HTTP and of gRPC.
+    /// Whether a response is one of HTTP alone, tells that all is well, and has a body: most are like that.
     #[inline]
+    pub(super) fn is_well<B: Body>(response: &Response<B>) -> bool {
+        Outcome::of_status(response.status()) == Outcome::Success
+            && response.version() < Version::HTTP_2
+            && !response.body().is_end_stream()
+            && response.extensions().get::<Refusal>().is_none()
+    }
+
+    /// What a response says before its body has come, by the rules of HTTP and of gRPC.
     pub(super) fn by_default<B: Body>(response: &Response<B>) -> Self {
-        if let Some(outcome) = Outcome::of_refusal(response.extensions()) {
-            return outcome.into();
+        if let Some(told) = Self::by_refusal(response.extensions()) {
+            return told;
         }
-        // An answer of gRPC comes by HTTP/2, or has no body: nobody else pays for a look at its content type.
-        if response.status() == StatusCode::OK
-            && (response.version() == Version::HTTP_2 || response.body().is_end_stream())
+        Self::by_outcome(Outcome::of_status(response.status()), response)
+    }
+
+    /// What a response says of which this is known. An answer of gRPC says more.
+    fn by_outcome<B: Body>(outcome: Outcome, response: &Response<B>) -> Self {
+        // It comes by HTTP/2 or later, or has no body: nobody else pays for a look at its content type.
+        if outcome == Outcome::Success
+            && response.status() == StatusCode::OK
+            && (response.version() >= Version::HTTP_2 || response.body().is_end_stream())
         {
             return Self::by_grpc(response.headers());
         }
-        Outcome::of_status(response.status()).into()
+        outcome.into()
     }
 
     /// What a response says by a user's function, which isn't asked about refusals of our own.
     #[inline(never)]
-    pub(super) fn by<B>(function: &Classify, response: &mut Response<B>) -> Self {
-        if let Some(outcome) = Outcome::of_refusal(response.extensions()) {
-            return outcome.into();
+    pub(super) fn by<B: Body>(function: &Classify, response: &mut Response<B>) -> Self {
+        if let Some(told) = Self::by_refusal(response.extensions()) {
+            return told;
         }
         let (mut head, ()) = Response::new(()).into_parts();
         let swap = |response: &mut Response<B>, head: &mut response::Parts| {
@@ -151,7 +161,14 @@ impl Told {
         swap(response, &mut head);
         let outcome = function(&head);
         swap(response, &mut head);
-        outcome.into()
+        Self::by_outcome(outcome, response)
+    }
+
+    /// What one of our own refusals says about the service behind: that it took too long, or nothing.
+    fn by_refusal(extensions: &Extensions) -> Option<Self> {
+        let error_type = extensions.get::<Refusal>()?.error_type();
+        let outcome = if error_type == "timeout" { Outcome::Failure } else { Outcome::Ignored };
+        Some(Self { out_of_time: error_type == "deadline", ..outcome.into() })
     }
 
     fn by_grpc(fields: &HeaderMap) -> Self {
@@ -159,12 +176,12 @@ impl Told {
             return Outcome::Success.into();
         }
         let status = GrpcStatus::of(fields).map(Outcome::of_grpc);
-        Self { outcome: status.unwrap_or(Outcome::Success), trailers_tell: status.is_none() }
+        Self { trailers_tell: status.is_none(), ..status.unwrap_or(Outcome::Success).into() }
     }
 }
 
 impl From<Outcome> for Told {
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, trailers_tell: false }
+        Self { outcome, trailers_tell: false, out_of_time: false }
     }
 }

@@ -70,6 +70,9 @@ impl BreakerPolicy {
     /// Open for 5 s at first, twice as long each time in a row, up to 60 s, and up to 20 % more or less; longer where
     /// the service says so with `Retry-After`, up to 300 s. Then 3 probes, of which 2 must succeed, in at most twice the
     /// time that it was open. Then the share of admitted calls rises from 10 % to all over 10 s. Slow calls don't count.
+    ///
+    /// Also when 2 failures one after the other both bring `Retry-After`: see
+    /// [`heed_retry_after`](Self::heed_retry_after).
     #[must_use]
     pub const fn new() -> Self {
         Self::failure_rate(0.5).or_consecutive_failures(7)
@@ -203,7 +206,8 @@ impl BreakerPolicy {
         self
     }
 
-    /// Half-open for at most so many times as long as it was open (2). Then what the probes have shown has to do.
+    /// Half-open for at most so many times as long as it was open (2). Then what the probes have shown has to do: if none
+    /// has failed, one good head is enough, or the first message of a gRPC stream, as a body may take for ever.
     ///
     /// # Panics
     /// If it is 0.
@@ -222,7 +226,11 @@ impl BreakerPolicy {
         self
     }
 
-    /// Stays open for as long as `Retry-After` says, up to this time: 300 s. Zero ignores the field.
+    /// Stays open for as long as the `Retry-After` of a failure says, up to this time: 300 s. Zero ignores the field.
+    ///
+    /// Two failures one after the other that both bring it open the breaker, whatever its other conditions are: one could
+    /// be the maintenance page of a single tenant. A 429 never does, nor does its `Retry-After` count: it may be the limit
+    /// of one client.
     #[must_use]
     pub const fn heed_retry_after(mut self, longest: Duration) -> Self {
         self.longest_retry_after = shorter(longest, FOREVER);

@@ -2,11 +2,12 @@
 
 mod by_key;
 mod gate;
+mod healing;
 mod model;
 mod traps;
 
 use super::*;
-use crate::shared::{Notes, Refusal, ResponseBody};
+use crate::shared::{Notes, Refusal};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::{Body, Frame};
@@ -41,7 +42,7 @@ fn with(status: u16, name: &'static str, value: &str) -> Answer {
     response
 }
 
-async fn through<C, B>(layer: &CircuitBreakerLayer<C>, response: Response<B>) -> Response<ResponseBody<B, Permit>>
+async fn through<C, B>(layer: &CircuitBreakerLayer<C>, response: Response<B>) -> Response<WatchedBody<B>>
 where
     C: Clone + ClassifyError<Infallible>,
     B: Body<Data = Bytes>,
@@ -300,6 +301,7 @@ async fn grpc_tells_in_its_trailers() {
             HeaderMap::from_iter([("grpc-status".parse().expect("a name"), HeaderValue::from_static(status))]);
         let frames = [Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"message"))), Ok(Frame::trailers(trailers))];
         let mut response = Response::new(Frames(frames.into()));
+        *response.version_mut() = http::Version::HTTP_2;
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         through(&layer, response).await.into_body().collect().await.expect("a body");
         assert_eq!(breaker.snapshot().consecutive, series, "{status}");
@@ -360,6 +362,42 @@ async fn our_own_refusals_say_nothing_but_a_timeout_does() {
     assert_eq!((breaker.metrics().ignored, breaker.metrics().failed), (1, 1));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_refusal_in_the_guise_of_a_good_answer_is_still_one() {
+    let (breaker, layer) = breaker(TWO);
+    let refused = |error_type| {
+        let mut response = answer(200);
+        response.extensions_mut().insert(Refusal::new(error_type));
+        response
+    };
+    call(&layer, refused("rate_limited")).await;
+    call(&layer, refused("timeout")).await;
+    let metrics = breaker.metrics();
+    assert_eq!((metrics.ignored, metrics.failed, metrics.succeeded), (1, 1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_goes_well_is_counted_and_told() {
+    let (breaker, layer) = breaker(TWO);
+    assert_eq!(calls(&layer, &[200, 404, 304]).await, [200, 404, 304]);
+    assert_eq!((breaker.metrics().succeeded, breaker.metrics().late), (3, 0));
+
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let told_too = Arc::clone(&told);
+    let breaker = Breaker::new(TWO).observe(move |event| {
+        if let Event::Judged(judged) = event {
+            told_too.lock().expect("unpoisoned").push((judged.outcome, judged.late));
+        }
+    });
+    let layer = CircuitBreakerLayer::new(breaker.clone());
+    calls(&layer, &[200]).await;
+    let late = through(&layer, answer(200)).await;
+    breaker.reset();
+    late.into_body().collect().await.expect("a body");
+    assert_eq!(*told.lock().expect("unpoisoned"), [(Outcome::Success, false), (Outcome::Success, true)]);
+    assert_eq!((breaker.metrics().succeeded, breaker.metrics().late), (2, 1));
+}
+
 // ===== until the body's end =====
 
 /// A body of these frames, one after the other.
@@ -412,19 +450,18 @@ async fn a_call_given_up_says_nothing_unless_it_took_too_long() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_leaves_a_stalled_body_shows_a_failure() {
+async fn a_client_that_leaves_a_body_has_had_enough_of_it() {
     let (breaker, layer) = breaker(BreakerPolicy::slow_calls(1.0, SECOND));
     let response = through(&layer, answer(200)).await;
-    pass(SECOND).await;
+    pass(SECOND).await; // all that it wants to know is in the head
     drop(response);
-    assert_eq!((breaker.metrics().failed, breaker.metrics().succeeded), (1, 0));
+    assert_eq!((breaker.metrics().failed, breaker.metrics().succeeded), (0, 1));
 
-    // Of a long download that is under way, the client has simply had enough.
     let mut body = through(&layer, broken()).await.into_body();
     body.frame().await.expect("a frame").expect("the first");
     pass(SECOND).await;
     drop(body);
-    assert_eq!((breaker.metrics().failed, breaker.metrics().succeeded), (1, 1));
+    assert_eq!((breaker.metrics().failed, breaker.metrics().succeeded), (0, 2));
 }
 
 #[tokio::test(start_paused = true)]

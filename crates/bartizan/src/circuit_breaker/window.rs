@@ -89,6 +89,13 @@ impl Window {
         }
     }
 
+    /// An epoch begins, before anything is counted in it. None is left out.
+    pub(super) fn begin(&self, epoch: u32) {
+        if let Self::Calls(ring) = self {
+            ring.begin(epoch);
+        }
+    }
+
     /// Counts what was counted before, all of it as of now.
     pub(super) fn restore(&self, epoch: u32, tally: Tally, now: Nanos) {
         match self {
@@ -191,11 +198,24 @@ const LAP_MASK: u64 = (1 << 40) - 1;
 /// The sums are `epoch:16 | failed:24 | slow:24`.
 const SUM: u32 = 24;
 const SUM_MASK: u64 = (1 << SUM) - 1;
+/// After so many epochs, a quarter of those that can be told apart.
+const CLEARED_EVERY: u32 = 1 << 14;
 
 impl Ring {
     fn new(calls: u32) -> Self {
         let places = (0..calls).map(|_| AtomicU64::new(0)).collect();
         Self { next: AtomicU64::new(0), sums: AtomicU64::new(0), places }
+    }
+
+    /// From time to time all is taken over for the new epoch, before what is left of earlier ones seems to be later.
+    fn begin(&self, epoch: u32) {
+        let cleared = (u64::from(epoch) & 0xffff) << EPOCH;
+        if !epoch.is_multiple_of(CLEARED_EVERY) || self.next.load(Relaxed) >> EPOCH == cleared >> EPOCH {
+            return;
+        }
+        for place in self.places.iter().chain([&self.next, &self.sums]) {
+            place.swap(cleared, AcqRel);
+        }
     }
 
     fn add(&self, epoch: u32, mark: Mark) {

@@ -18,10 +18,10 @@ pub enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refused {
-    /// There is no permit, and no line to wait in.
+    /// There is no permit, and no queue to wait in.
     Full,
-    /// There is no permit, and no place in the line.
-    LineFull,
+    /// There is no permit, and no place in the queue.
+    QueueFull,
     /// No permit came in time.
     WaitedTooLong,
 }

@@ -64,8 +64,8 @@ where
         Self { state: State::Calling { future, permit } }
     }
 
-    pub(super) fn refused(response: Response<Bytes>) -> Self {
-        Self { state: State::Refused { response: Some(Box::new(response)) } }
+    pub(super) fn refused(response: Box<Response<Bytes>>) -> Self {
+        Self { state: State::Refused { response: Some(response) } }
     }
 
     pub(super) fn waiting(ticket: Ticket, until: Instant, service: S, request: Request<B>, door: Arc<Door>) -> Self {
@@ -147,14 +147,14 @@ impl<S, B> Held<S, B> {
         S: Service<Request<B>>,
     {
         let Self { ticket, since, mut service, request, door, .. } = self;
-        drop(ticket); // who will not wait leaves the line before anything else
+        drop(ticket); // who will not wait leaves the queue before anything else
         door.tell(Event::Waited(since.elapsed()));
         match outcome {
             Ok(permit) => {
                 door.tell(Event::Admitted);
                 State::Calling { future: service.call(request), permit: Some(permit) }
             }
-            Err(refused) => State::Refused { response: Some(Box::new(door.refuse(refused, request))) },
+            Err(refused) => State::Refused { response: Some(door.refuse(refused, request)) },
         }
     }
 }

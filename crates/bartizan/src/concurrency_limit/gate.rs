@@ -1,4 +1,4 @@
-//! Permits, and the line of those who wait for one.
+//! Permits, and the queue of those who wait for one.
 
 use super::word::Word;
 use crate::shared::{
@@ -19,17 +19,17 @@ use tokio::sync::oneshot;
 
 /// What lets so many in at once.
 ///
-/// While the word says that somebody waits, it changes under the lock alone; it says so if and only if the line is not
+/// While the word says that somebody waits, it changes under the lock alone; it says so if and only if the queue is not
 /// empty.
 #[derive(Debug)]
 pub(super) struct Gate {
     word: AtomicU64,
-    line: Mutex<Line>,
+    queue: Mutex<Queue>,
 }
 
 /// Those who wait, in the order in which they came.
 #[derive(Debug, Default)]
-struct Line {
+struct Queue {
     waiting: BTreeMap<u64, oneshot::Sender<Permit>>,
     next: u64,
 }
@@ -40,7 +40,7 @@ pub struct Permit {
     gate: Option<Arc<Gate>>,
 }
 
-/// A place in the line. Whoever drops it leaves the line, and gives back the permit that was already on its way.
+/// A place in the queue. Whoever drops it leaves the queue, and gives back the permit that was already on its way.
 #[derive(Debug)]
 pub(super) struct Ticket {
     gate: Arc<Gate>,
@@ -54,7 +54,7 @@ pub(super) enum Joined {
     Entered(Permit),
     Waiting(Ticket),
     /// So many wait already.
-    LineFull,
+    QueueFull,
 }
 
 /// To whom a permit goes that is given back while somebody waits.
@@ -70,7 +70,7 @@ enum Next {
 
 impl Gate {
     pub(super) fn new(limit: u32) -> Self {
-        Self { word: AtomicU64::new(Word::new(limit).bits()), line: Mutex::new(Line::default()) }
+        Self { word: AtomicU64::new(Word::new(limit).bits()), queue: Mutex::new(Queue::default()) }
     }
 
     /// A permit, if there is one.
@@ -79,42 +79,42 @@ impl Gate {
         gate.change(Word::enter).then(|| Permit { gate: Some(Arc::clone(gate)) })
     }
 
-    /// A permit, or a place in the line unless `longest` wait there.
+    /// A permit, or a place in the queue unless `longest` wait there.
     pub(super) fn enter_or_join(gate: &Arc<Self>, longest: usize) -> Joined {
-        let mut line = gate.lock();
-        // Who leaves before we say that we wait must be seen; who leaves after it comes to the line.
+        let mut queue = gate.lock();
+        // Who leaves before we say that we wait must be seen; who leaves after it comes to the queue.
         while !gate.word().has_waiting() {
             if let Some(permit) = Self::enter(gate) {
                 return Joined::Entered(permit);
             }
             if longest == 0 {
-                return Joined::LineFull;
+                return Joined::QueueFull;
             }
             if gate.change(|word| word.enter().is_none().then(|| word.waiting(true))) {
                 break;
             }
         }
-        if line.waiting.len() >= longest {
-            return Joined::LineFull;
+        if queue.waiting.len() >= longest {
+            return Joined::QueueFull;
         }
         let (give, permit) = oneshot::channel();
-        let place = line.next;
-        line.next += 1;
-        line.waiting.insert(place, give);
+        let place = queue.next;
+        queue.next += 1;
+        queue.waiting.insert(place, give);
         Joined::Waiting(Ticket { gate: Arc::clone(gate), place, permit })
     }
 
     /// Sets another limit. Those who wait enter if there is room now; those who are in stay, also above it.
     pub(super) fn resize(gate: &Arc<Self>, limit: u32) {
         let entering: Vec<_> = {
-            let mut line = gate.lock();
+            let mut queue = gate.lock();
             let mut entering = 0;
             gate.change(|word| {
-                let (word, so_many) = word.resize(limit, line.waiting.len());
+                let (word, so_many) = word.resize(limit, queue.waiting.len());
                 entering = so_many;
                 Some(word)
             });
-            (0..entering).filter_map(|_| line.waiting.pop_first()).map(|(_, give)| give).collect()
+            (0..entering).filter_map(|_| queue.waiting.pop_first()).map(|(_, give)| give).collect()
         };
         for give in entering {
             // Who has gone leaves the permit to us, and we drop it.
@@ -151,7 +151,7 @@ impl Gate {
 
     #[cold]
     fn next(&self) -> Next {
-        let mut line = self.lock();
+        let mut queue = self.lock();
         let word = self.word();
         if !word.has_waiting() {
             return Next::NoneWaits;
@@ -160,18 +160,18 @@ impl Gate {
             self.word.store(word.bits(), Ordering::Release);
             return Next::Nobody;
         }
-        let first = line.waiting.pop_first();
-        self.word.store(word.waiting(!line.waiting.is_empty()).bits(), Ordering::Release);
+        let first = queue.waiting.pop_first();
+        self.word.store(word.waiting(!queue.waiting.is_empty()).bits(), Ordering::Release);
         first.map_or(Next::NoneWaits, |(_, give)| Next::Waiting(give))
     }
 
     fn forget(&self, place: u64) {
-        let mut line = self.lock();
-        let left = line.waiting.remove(&place);
-        if left.is_some() && line.waiting.is_empty() {
+        let mut queue = self.lock();
+        let left = queue.waiting.remove(&place);
+        if left.is_some() && queue.waiting.is_empty() {
             self.word.store(self.word().waiting(false).bits(), Ordering::Release);
         }
-        drop(line);
+        drop(queue);
     }
 
     #[inline]
@@ -185,8 +185,8 @@ impl Gate {
     }
 
     /// Held for a few lines. No permit is dropped in them, as that may come here again.
-    fn lock(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -218,7 +218,7 @@ impl Ticket {
     /// The permit, when it is this one's turn.
     pub(super) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Permit> {
         let permit = Pin::new(&mut self.permit);
-        permit.poll(cx).map(|permit| permit.expect("who is taken off the line is sent a permit"))
+        permit.poll(cx).map(|permit| permit.expect("who is taken off the queue is sent a permit"))
     }
 
     /// The permit, if it has come already.

@@ -55,7 +55,7 @@ pub(super) struct Door {
 #[derive(Clone, Copy, Debug)]
 struct Patience {
     longest: Duration,
-    line: usize,
+    queue: usize,
 }
 
 /// What becomes of a request.
@@ -101,11 +101,11 @@ impl ConcurrencyLimitLayer {
     /// Lets a request wait for a permit, at most `longest` and not past its [`Deadline`](crate::Deadline), instead of
     /// refusing it.
     ///
-    /// `line` is how many may wait at once, or for each key; further ones are refused. They enter in the order in which
+    /// `queue` is how many may wait at once, or for each key; further ones are refused. They enter in the order in which
     /// they came, and nobody who comes later overtakes them.
     #[must_use]
-    pub fn wait_up_to(self, longest: Duration, line: usize) -> Self {
-        self.with(|door| door.patience = Some(Patience { longest, line }).filter(|patience| patience.line > 0))
+    pub fn wait_up_to(self, longest: Duration, queue: usize) -> Self {
+        self.with(|door| door.patience = Some(Patience { longest, queue }).filter(|patience| patience.queue > 0))
     }
 
     /// Lets the requests for which this is true pass, and does not count them: health checks, most of all.
@@ -117,7 +117,7 @@ impl ConcurrencyLimitLayer {
     /// When a refused client shall come back: rounded up to whole seconds, and one at least. By default one.
     #[must_use]
     pub fn retry_after(self, time: Duration) -> Self {
-        let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+        let seconds = time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0));
         self.with(|door| door.retry_after = seconds.max(1))
     }
 
@@ -216,17 +216,17 @@ impl Door {
 
     #[cold]
     fn wait_or_refuse<B>(&self, gate: &GateArc<Gate>, request: &Request<B>) -> Decision {
-        let Some(Patience { longest, line }) = self.patience else { return Decision::Refuse(Refused::Full) };
+        let Some(Patience { longest, queue }) = self.patience else { return Decision::Refuse(Refused::Full) };
         let now = Instant::now();
         let latest = Deadline::after(longest);
         let until = Deadline::of(request.extensions()).map_or(latest, |deadline| deadline.min(latest)).instant();
         if until <= now {
             return Decision::Refuse(Refused::WaitedTooLong);
         }
-        match Gate::enter_or_join(gate, line) {
+        match Gate::enter_or_join(gate, queue) {
             Joined::Entered(permit) => self.admit(permit),
             Joined::Waiting(ticket) => Decision::Wait(ticket, until),
-            Joined::LineFull => Decision::Refuse(Refused::LineFull),
+            Joined::QueueFull => Decision::Refuse(Refused::QueueFull),
         }
     }
 
@@ -237,14 +237,14 @@ impl Door {
     }
 
     #[cold]
-    pub(super) fn refuse<B>(&self, refused: Refused, request: Request<B>) -> Response<Bytes> {
+    pub(super) fn refuse<B>(&self, refused: Refused, request: Request<B>) -> Box<Response<Bytes>> {
         self.tell(Event::Refused(refused));
         let (mut head, _) = request.into_parts();
         let retry_after = Some(self.retry_after);
-        match &self.on_refusal {
+        Box::new(match &self.on_refusal {
             None => self.refusal.respond(&mut head, retry_after),
             Some(answer) => self.refusal.mark(answer.answer(&refused, &head), retry_after),
-        }
+        })
     }
 
     #[inline]

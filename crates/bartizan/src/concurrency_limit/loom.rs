@@ -8,7 +8,7 @@ fn comes_in(joined: Joined) -> Option<Permit> {
     match joined {
         Joined::Entered(permit) => Some(permit),
         Joined::Waiting(mut ticket) => ticket.turn(),
-        Joined::LineFull => None,
+        Joined::QueueFull => None,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A request holds a permit until the last byte of its answer has been handed over, or somebody drops it: not only until
 //! the head. Who finds none is answered `503 Service Unavailable` as `application/problem+json` with the code
-//! `overloaded` and `Retry-After`, or waits for one in a bounded line; a gRPC client gets `UNAVAILABLE` and a pushback.
+//! `overloaded` and `Retry-After`, or waits for one in a bounded queue; a gRPC client gets `UNAVAILABLE` and a pushback.
 //! Nothing else of the service is touched.
 //!
 //! # Example

@@ -8,7 +8,7 @@ use std::time::Duration;
 pub enum Event {
     /// A request came in, and has this long.
     Set(Duration),
-    /// A trusted sender told what is no length of time. It was ignored; [`Set`](Self::Set) follows.
+    /// A trusted sender told what is no length of time. That line was ignored; what became of the request follows.
     Malformed,
     /// A request went out, and its receiver was told this.
     Told(Duration),

@@ -1,13 +1,7 @@
 //! How the deadline of a request that comes in plugs in.
 
-use super::{
-    event::Event,
-    future::ResponseFuture,
-    refusal::Refuse,
-    time_left::{LONGEST, coming_in},
-    wire,
-};
-use crate::shared::{Deadline, ResponseBody, TrustedProxies, with_head};
+use super::{event::Event, future::ResponseFuture, refusal::Refuse, time_left::coming_in, wire};
+use crate::shared::{Deadline, ResponseBody, THIRTY_YEARS, TrustedProxies, with_head};
 use bytes::Bytes;
 use http::{HeaderName, Request, Response, request::Parts};
 use std::{
@@ -23,11 +17,12 @@ use tower_service::Service;
 /// Gives each request that comes in a deadline. See the [module](super).
 #[derive(Clone, Debug)]
 pub struct DeadlineLayer {
-    policy: Arc<Policy>,
+    terms: Arc<Terms>,
 }
 
+/// How long requests get, and whose word on it counts.
 #[derive(Clone)]
-struct Policy {
+struct Terms {
     maximum: Duration,
     millis: HeaderName,
     trust: Trust,
@@ -48,7 +43,7 @@ pub(super) type Observer = Arc<dyn Fn(&Event) + Send + Sync>;
 #[derive(Clone, Debug)]
 pub struct Deadlines<S> {
     inner: S,
-    policy: Arc<Policy>,
+    terms: Arc<Terms>,
 }
 
 /// The field of plain HTTP. There is no standard; this name says what it holds.
@@ -58,25 +53,25 @@ pub(super) const MILLIS: HeaderName = HeaderName::from_static("x-request-timeout
 
 impl DeadlineLayer {
     /// Gives each request `maximum`, or what its sender tells if that is less and the sender is trusted. Nobody is, to
-    /// begin with.
+    /// begin with. The fields in which it could tell are taken away: from here on the [`Deadline`] carries the time.
     ///
     /// More than thirty years counts as thirty years.
     #[must_use]
     pub fn new(maximum: Duration) -> Self {
         let (millis, trust, refuse) = (MILLIS, Trust::Never, Refuse::new());
-        Self { policy: Arc::new(Policy { maximum: maximum.min(LONGEST), millis, trust, refuse, observer: None }) }
+        Self { terms: Arc::new(Terms { maximum: maximum.min(THIRTY_YEARS), millis, trust, refuse, observer: None }) }
     }
 
     /// Believes what requests tell whose peer is one of these proxies: a gateway, or services that call this one.
     #[must_use]
     pub fn trust(self, proxies: TrustedProxies) -> Self {
-        self.with(|policy| policy.trust = Trust::From(proxies))
+        self.with(|terms| terms.trust = Trust::From(proxies))
     }
 
     /// Believes what every request tells: for a service that only other services of yours can reach.
     #[must_use]
     pub fn trust_everybody(self) -> Self {
-        self.with(|policy| policy.trust = Trust::Always)
+        self.with(|terms| terms.trust = Trust::Always)
     }
 
     /// Names the field that tells the time in milliseconds; `x-request-timeout-ms` by default.
@@ -85,23 +80,23 @@ impl DeadlineLayer {
     /// is read besides.
     #[must_use]
     pub fn header(self, name: HeaderName) -> Self {
-        self.with(|policy| policy.millis = name)
+        self.with(|terms| terms.millis = name)
     }
 
     /// Answers with this function when the deadline has passed. The mark is added to whatever it makes.
     #[must_use]
     pub fn on_refusal(self, answer: impl Fn(&Parts) -> Response<Bytes> + Send + Sync + 'static) -> Self {
-        self.with(|policy| policy.refuse.by(answer))
+        self.with(|terms| terms.refuse.by(answer))
     }
 
     /// Tells this function what happens to each request's deadline.
     #[must_use]
     pub fn observe(self, observer: impl Fn(&Event) + Send + Sync + 'static) -> Self {
-        self.with(|policy| policy.observer = Some(Arc::new(observer)))
+        self.with(|terms| terms.observer = Some(Arc::new(observer)))
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Policy)) -> Self {
-        change(Arc::make_mut(&mut self.policy));
+    fn with(mut self, change: impl FnOnce(&mut Terms)) -> Self {
+        change(Arc::make_mut(&mut self.terms));
         self
     }
 }
@@ -117,7 +112,7 @@ impl<S> Layer<S> for DeadlineLayer {
     type Service = Deadlines<S>;
 
     fn layer(&self, inner: S) -> Deadlines<S> {
-        Deadlines { inner, policy: Arc::clone(&self.policy) }
+        Deadlines { inner, terms: Arc::clone(&self.terms) }
     }
 }
 
@@ -137,35 +132,35 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let now = Instant::now();
-        let told = self.policy.told(&mut request);
-        let Ok(deadline) = coming_in(now, Deadline::of(request.extensions()), told, self.policy.maximum) else {
-            self.policy.tell(|| Event::Refused);
-            return ResponseFuture::refused(self.policy.refuse.answer(request));
+        let told = self.terms.told(&mut request);
+        wire::clear(request.headers_mut(), &self.terms.millis);
+        let Ok(deadline) = coming_in(now, Deadline::of(request.extensions()), told, self.terms.maximum) else {
+            self.terms.tell(|| Event::Refused);
+            return ResponseFuture::refused(self.terms.refuse.answer(request));
         };
         deadline.tighten(request.extensions_mut());
-        self.policy.tell(|| Event::Set(deadline.instant() - now));
+        self.terms.tell(|| Event::Set(deadline.instant() - now));
         ResponseFuture::called(self.inner.call(request))
     }
 }
 
-// ===== impl Policy =====
+// ===== impl Terms =====
 
-impl Policy {
+impl Terms {
     /// What a trusted sender tells.
     fn told<B>(&self, request: &mut Request<B>) -> Option<Duration> {
         if matches!(self.trust, Trust::Never) {
             return None;
         }
-        match wire::read(request.headers(), &self.millis) {
-            Ok(None) => None,
-            _ if !self.trusts_sender_of(request) => None,
-            Ok(told) => told,
-            Err(wire::Malformed) => {
-                self.tell(|| Event::Malformed);
-                tracing::debug!(deadline.malformed = true, "a trusted sender told what is no length of time");
-                None
-            }
+        let told = wire::read(request.headers(), &self.millis);
+        if told == wire::Told::default() || !self.trusts_sender_of(request) {
+            return None;
         }
+        if told.is_malformed {
+            self.tell(|| Event::Malformed);
+            tracing::debug!(deadline.malformed = true, "a trusted sender told what is no length of time");
+        }
+        told.time
     }
 
     fn trusts_sender_of<B>(&self, request: &mut Request<B>) -> bool {
@@ -183,10 +178,10 @@ impl Policy {
     }
 }
 
-impl fmt::Debug for Policy {
+impl fmt::Debug for Terms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { maximum, millis, trust, .. } = self;
-        let mut policy = f.debug_struct("Policy");
-        policy.field("maximum", maximum).field("header", millis).field("trust", trust).finish_non_exhaustive()
+        let mut terms = f.debug_struct("Terms");
+        terms.field("maximum", maximum).field("header", millis).field("trust", trust).finish_non_exhaustive()
     }
 }

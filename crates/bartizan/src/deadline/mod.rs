@@ -9,8 +9,12 @@
 //! or with `DEADLINE_EXCEEDED` to a client of gRPC, without calling the service. They do not stop a service that is at
 //! work: [`TimeoutLayer`] does that, and knows the deadline.
 //!
-//! A field that is no length of time is ignored, as gRPC's servers mostly do: it could only have shortened the wait. A
+//! A line that is no length of time is ignored, as gRPC's servers mostly do: it could only have shortened the wait. A
 //! zero is one, and means that nobody waits.
+//!
+//! What a stranger tells goes no further: [`DeadlineLayer`] takes both fields away from every request, believed or not,
+//! and [`PropagateDeadlineLayer`] writes what the [`Deadline`](crate::Deadline) says over whatever stands there. Else a
+//! client could make the next service refuse in an instant, and a breaker blame that service for it.
 //!
 //! # Example
 //!

@@ -24,11 +24,12 @@ use tower_service::Service;
 /// Tells the receiver of each request that goes out how long it has. See the [module](super).
 #[derive(Clone, Debug)]
 pub struct PropagateDeadlineLayer {
-    policy: Arc<Policy>,
+    notice: Arc<Notice>,
 }
 
+/// How receivers are told what is left.
 #[derive(Clone)]
-struct Policy {
+struct Notice {
     margin: Duration,
     millis: HeaderName,
     refuse: Refuse,
@@ -39,7 +40,7 @@ struct Policy {
 #[derive(Clone, Debug)]
 pub struct PropagateDeadline<S> {
     inner: S,
-    policy: Arc<Policy>,
+    notice: Arc<Notice>,
 }
 
 // ===== impl PropagateDeadlineLayer =====
@@ -47,40 +48,40 @@ pub struct PropagateDeadline<S> {
 impl PropagateDeadlineLayer {
     /// Tells what is left but for 5 ms: our own measure of the way there and back within a region.
     ///
-    /// A request of gRPC tells it in `grpc-timeout`, any other in `x-request-timeout-ms`. A request without a deadline
-    /// goes out as it is.
+    /// A request of gRPC tells it in `grpc-timeout`, any other in `x-request-timeout-ms`. What stood in either is replaced:
+    /// only the request's [`Deadline`] counts. A request without one goes out as it is.
     #[must_use]
     pub fn new() -> Self {
         let (margin, refuse) = (Duration::from_millis(5), Refuse::new());
-        Self { policy: Arc::new(Policy { margin, millis: MILLIS, refuse, observer: None }) }
+        Self { notice: Arc::new(Notice { margin, millis: MILLIS, refuse, observer: None }) }
     }
 
     /// What is kept back for the way there and back, so that the answer is here before the deadline.
     #[must_use]
     pub fn margin(self, margin: Duration) -> Self {
-        self.with(|policy| policy.margin = margin)
+        self.with(|notice| notice.margin = margin)
     }
 
     /// Names the field that tells the time in milliseconds, for requests other than gRPC's.
     #[must_use]
     pub fn header(self, name: HeaderName) -> Self {
-        self.with(|policy| policy.millis = name)
+        self.with(|notice| notice.millis = name)
     }
 
     /// Answers with this function when nothing is left. The mark is added to whatever it makes.
     #[must_use]
     pub fn on_refusal(self, answer: impl Fn(&Parts) -> Response<Bytes> + Send + Sync + 'static) -> Self {
-        self.with(|policy| policy.refuse.by(answer))
+        self.with(|notice| notice.refuse.by(answer))
     }
 
     /// Tells this function what each receiver was told.
     #[must_use]
     pub fn observe(self, observer: impl Fn(&Event) + Send + Sync + 'static) -> Self {
-        self.with(|policy| policy.observer = Some(Arc::new(observer)))
+        self.with(|notice| notice.observer = Some(Arc::new(observer)))
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Policy)) -> Self {
-        change(Arc::make_mut(&mut self.policy));
+    fn with(mut self, change: impl FnOnce(&mut Notice)) -> Self {
+        change(Arc::make_mut(&mut self.notice));
         self
     }
 }
@@ -95,7 +96,7 @@ impl<S> Layer<S> for PropagateDeadlineLayer {
     type Service = PropagateDeadline<S>;
 
     fn layer(&self, inner: S) -> PropagateDeadline<S> {
-        PropagateDeadline { inner, policy: Arc::clone(&self.policy) }
+        PropagateDeadline { inner, notice: Arc::clone(&self.notice) }
     }
 }
 
@@ -115,14 +116,14 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         if let Some(deadline) = Deadline::of(request.extensions()) {
-            match going_out(Instant::now(), deadline, self.policy.margin) {
+            match going_out(Instant::now(), deadline, self.notice.margin) {
                 Ok(left) => {
-                    wire::write(request.headers_mut(), &self.policy.millis, left);
-                    self.policy.tell(Event::Told(left));
+                    wire::write(request.headers_mut(), &self.notice.millis, left);
+                    self.notice.tell(Event::Told(left));
                 }
                 Err(_) => {
-                    self.policy.tell(Event::Refused);
-                    return ResponseFuture::refused(self.policy.refuse.answer(request));
+                    self.notice.tell(Event::Refused);
+                    return ResponseFuture::refused(self.notice.refuse.answer(request));
                 }
             }
         }
@@ -130,9 +131,9 @@ where
     }
 }
 
-// ===== impl Policy =====
+// ===== impl Notice =====
 
-impl Policy {
+impl Notice {
     fn tell(&self, event: Event) {
         if let Some(observer) = &self.observer {
             observer(&event);
@@ -140,9 +141,9 @@ impl Policy {
     }
 }
 
-impl fmt::Debug for Policy {
+impl fmt::Debug for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { margin, millis, .. } = self;
-        f.debug_struct("Policy").field("margin", margin).field("header", millis).finish_non_exhaustive()
+        f.debug_struct("Notice").field("margin", margin).field("header", millis).finish_non_exhaustive()
     }
 }

@@ -1,9 +1,9 @@
 use super::{
     DeadlineLayer, Event, PropagateDeadlineLayer,
-    time_left::{LONGEST, Passed, coming_in, going_out},
-    wire::{self, Malformed, from_grpc, from_millis, to_grpc, to_millis},
+    time_left::{Passed, coming_in, going_out},
+    wire::{self, Told, from_grpc, from_millis, to_grpc, to_millis},
 };
-use crate::shared::{Deadline, PeerAddr, Refusal, RequestId, TrustedProxies};
+use crate::shared::{Deadline, PeerAddr, Refusal, RequestId, THIRTY_YEARS, TrustedProxies};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use proptest::prelude::*;
@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 use tokio::time::{Instant, advance};
-use tower::{Layer, ServiceExt, service_fn};
+use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
 const MILLIS: HeaderName = HeaderName::from_static("x-request-timeout-ms");
 const SECOND: Duration = Duration::from_secs(1);
@@ -61,7 +61,7 @@ fn a_timeout_of_grpc_is_written_in_the_finest_unit_that_has_room() {
         (Duration::from_secs(30), "30000000u"),
         (Duration::from_secs(100), "100000m"),
         (Duration::from_secs(200_000), "200000S"),
-        (LONGEST, "15768000M"),
+        (THIRTY_YEARS, "15768000M"),
         (Duration::MAX, "99999999H"),
     ] {
         assert_eq!(to_grpc(time), value);
@@ -71,33 +71,39 @@ fn a_timeout_of_grpc_is_written_in_the_finest_unit_that_has_room() {
 #[test]
 fn of_several_lines_the_shortest_counts() {
     let read = |lines| wire::read(&fields(lines), &MILLIS);
-    assert_eq!(read(&[]), Ok(None));
-    assert_eq!(read(&[("grpc-timeout", "2S"), ("x-request-timeout-ms", "1000")]), Ok(Some(SECOND)));
-    assert_eq!(read(&[("x-request-timeout-ms", "2000"), ("x-request-timeout-ms", "1000")]), Ok(Some(SECOND)));
-    assert_eq!(read(&[("grpc-timeout", "1S"), ("x-request-timeout-ms", "soon")]), Err(Malformed));
+    let told = |time| Told { time, is_malformed: false };
+    assert_eq!(read(&[]), told(None));
+    assert_eq!(read(&[("grpc-timeout", "2S"), ("x-request-timeout-ms", "1000")]), told(Some(SECOND)));
+    assert_eq!(read(&[("x-request-timeout-ms", "2000"), ("x-request-timeout-ms", "1000")]), told(Some(SECOND)));
 }
 
 #[test]
-fn what_a_field_told_before_is_only_shortened() {
+fn a_line_that_says_nothing_takes_no_other_line_along() {
+    let read = |lines| wire::read(&fields(lines), &MILLIS);
+    let told = |time| Told { time, is_malformed: true };
+    assert_eq!(read(&[("grpc-timeout", "1S"), ("x-request-timeout-ms", "soon")]), told(Some(SECOND)));
+    assert_eq!(read(&[("grpc-timeout", "soon"), ("x-request-timeout-ms", "1000")]), told(Some(SECOND)));
+    let lines = [("x-request-timeout-ms", "2000"), ("x-request-timeout-ms", ""), ("x-request-timeout-ms", "1000")];
+    assert_eq!(read(&lines), told(Some(SECOND)));
+    assert_eq!(read(&[("grpc-timeout", "soon"), ("grpc-timeout", "later")]), told(None));
+}
+
+#[test]
+fn what_stood_in_either_field_is_replaced_by_what_is_left() {
     let written = |lines: &[(&'static str, &str)]| {
         let mut fields = fields(lines);
         wire::write(&mut fields, &MILLIS, SECOND);
-        let mut told: Vec<_> = fields
-            .iter()
-            .filter(|(name, _)| *name != "content-type")
-            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
-            .collect();
-        told.sort();
-        told
+        fields.remove("content-type");
+        fields.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect::<Vec<_>>()
     };
-    assert_eq!(written(&[]), ["x-request-timeout-ms: 1000"]);
-    assert_eq!(written(&[("x-request-timeout-ms", "300")]), ["x-request-timeout-ms: 300"]);
-    assert_eq!(written(&[("x-request-timeout-ms", "5000")]), ["x-request-timeout-ms: 1000"]);
-    assert_eq!(written(&[("x-request-timeout-ms", "ever")]), ["x-request-timeout-ms: 1000"]);
     let grpc = ("content-type", "application/grpc");
+    for (stood, others) in [("0", "0n"), ("300", "200m"), ("5000", "1H"), ("ever", "never")] {
+        let lines = [("x-request-timeout-ms", stood), ("x-request-timeout-ms", "1"), ("grpc-timeout", others)];
+        assert_eq!(written(&lines), ["x-request-timeout-ms: 1000"]);
+        assert_eq!(written(&[&[grpc], &lines[..]].concat()), ["grpc-timeout: 1000000u"]);
+    }
+    assert_eq!(written(&[]), ["x-request-timeout-ms: 1000"]);
     assert_eq!(written(&[grpc]), ["grpc-timeout: 1000000u"]);
-    assert_eq!(written(&[grpc, ("grpc-timeout", "200m"), ("grpc-timeout", "1S")]), ["grpc-timeout: 200000u"]);
-    assert_eq!(written(&[grpc, ("grpc-timeout", "1H")]), ["grpc-timeout: 1000000u"]);
 }
 
 // ===== the decision =====
@@ -107,8 +113,8 @@ fn durations() -> impl Strategy<Value = Duration> {
     prop_oneof![
         (0..2_000_000_000u64).prop_map(Duration::from_nanos),
         (0..10_000_000u64).prop_map(Duration::from_millis),
-        (0..LONGEST.as_secs()).prop_map(Duration::from_secs),
-        Just(LONGEST),
+        (0..THIRTY_YEARS.as_secs()).prop_map(Duration::from_secs),
+        Just(THIRTY_YEARS),
         Just(Duration::ZERO),
     ]
 }
@@ -159,7 +165,7 @@ proptest! {
         };
         let mut fields = if is_grpc { fields(&[("content-type", "application/grpc")]) } else { HeaderMap::new() };
         wire::write(&mut fields, &MILLIS, left);
-        let told = wire::read(&fields, &MILLIS).unwrap();
+        let told = wire::read(&fields, &MILLIS).time;
         prop_assert!(told.is_some_and(|told| told <= left && !told.is_zero()));
         let child = coming_in(now + on_the_way, None, told, maximum).unwrap();
         prop_assert!(child.instant() + margin <= deadline.instant() + on_the_way);
@@ -252,6 +258,44 @@ async fn what_is_malformed_is_ignored_and_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_line_that_is_malformed_is_told_and_the_other_counts() {
+    let (events, observer) = watched();
+    let layer = DeadlineLayer::new(30 * SECOND).trust_everybody().observe(observer);
+    let lines = [("grpc-timeout", "1S"), ("x-request-timeout-ms", "soon")];
+    assert_eq!(left(&come_in(layer, from("10.0.0.1:1", &lines)).await), Some(SECOND));
+    assert_eq!(*events.lock().unwrap(), [Event::Malformed, Event::Set(SECOND)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_request_was_told_in_stays_at_the_door_whoever_sent_it() {
+    let lines = [("x-request-timeout-ms", "2000"), ("x-request-timeout-ms", "?"), ("grpc-timeout", "3S"), ("a", "b")];
+    let proxies = TrustedProxies::new(["10.0.0.0/8"]).unwrap();
+    for layer in
+        [DeadlineLayer::default(), DeadlineLayer::default().trust(proxies), DeadlineLayer::default().trust_everybody()]
+    {
+        for peer in ["10.0.0.1:1", "192.0.2.1:1"] {
+            let response = come_in(layer.clone(), from(peer, &lines)).await;
+            assert_eq!(*response.headers(), fields(&[("a", "b")]), "{peer} {layer:?}");
+        }
+    }
+    let named = HeaderName::from_static("connect-timeout-ms");
+    let layer = DeadlineLayer::default().header(named);
+    let response = come_in(layer, from("192.0.2.1:1", &[("connect-timeout-ms", "0")])).await;
+    assert!(response.headers().is_empty(), "{response:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_stranger_tells_does_not_reach_the_next_service() {
+    for (content_type, told) in [("application/grpc", "29995000u"), ("text/plain", "29995")] {
+        let stack = ServiceBuilder::new().layer(DeadlineLayer::new(30 * SECOND)).layer(PropagateDeadlineLayer::new());
+        let lines = [("content-type", content_type), ("x-request-timeout-ms", "0"), ("grpc-timeout", "0n")];
+        let response = stack.service_fn(echo).oneshot(from("192.0.2.1:1", &lines)).await.unwrap();
+        let told_in = if content_type == "text/plain" { "x-request-timeout-ms" } else { "grpc-timeout" };
+        assert_eq!(*response.headers(), fields(&[("content-type", content_type), (told_in, told)]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deadline_from_further_out_stays_if_it_is_earlier() {
     for (stands, granted) in [(SECOND, SECOND), (60 * SECOND, 10 * SECOND)] {
         let mut request = from("10.0.0.1:1", &[]);
@@ -335,6 +379,19 @@ async fn a_request_that_would_come_back_too_late_does_not_go_out() {
     assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
     assert_eq!(response.extensions().get(), Some(&Refusal::new("deadline")));
     assert_eq!(*events.lock().unwrap(), [Event::Refused]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_told_that_there_is_no_time() {
+    let layer = PropagateDeadlineLayer::new();
+    for (left, told) in [(SECOND, Some("995")), (Duration::from_millis(6), Some("1")), (Duration::from_millis(5), None)]
+    {
+        let mut request = from("10.0.0.1:1", &[("x-request-timeout-ms", "0")]);
+        Deadline::after(left).tighten(request.extensions_mut());
+        let response = layer.layer(service_fn(echo)).oneshot(request).await.unwrap();
+        assert_eq!(response.headers().get("x-request-timeout-ms").map(|told| told.to_str().unwrap()), told);
+        assert_eq!(response.status() == StatusCode::GATEWAY_TIMEOUT, told.is_none());
+    }
 }
 
 #[tokio::test]

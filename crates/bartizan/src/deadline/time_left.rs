@@ -8,11 +8,8 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Passed;
 
-/// The longest time that can be counted from any instant: thirty years.
-pub(super) const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-
 /// The deadline of a request that comes in: the earliest of the one that `stands` already, what its sender `told`, and
-/// the `maximum`, which is at most [`LONGEST`].
+/// the `maximum`, which can be counted.
 pub(super) fn coming_in(
     now: Instant,
     stands: Option<Deadline>,

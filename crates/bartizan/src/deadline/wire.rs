@@ -1,15 +1,20 @@
 //! How the time that is left looks on the wire: always as a length of time, so that no two clocks have to agree.
 
 use crate::shared::is_grpc;
-use http::{HeaderMap, HeaderName, HeaderValue, header::Entry};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use std::time::Duration;
 
 /// The field of gRPC: up to eight digits and a unit.
 pub(super) const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
-/// A field that is no length of time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed;
+/// What the sender of a head tells of the time that it still waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    /// Of all lines of both fields the shortest.
+    pub(super) time: Option<Duration>,
+    /// Whether a line is no length of time. The others count all the same.
+    pub(super) is_malformed: bool,
+}
 
 /// The units of gRPC, finest first: nanoseconds in each.
 const UNITS: [(u8, u128); 6] = [
@@ -25,42 +30,31 @@ const MOST_DIGITS_OF_GRPC: usize = 8;
 /// As in the Connect protocol: a hundred days, which is longer than anybody waits.
 const MOST_DIGITS_OF_MILLIS: usize = 10;
 
-/// The time that the sender of this head still waits: of all lines of both fields the shortest.
-pub(super) fn read(fields: &HeaderMap, millis: &HeaderName) -> Result<Option<Duration>, Malformed> {
+/// What the sender of this head tells, in whichever of the two fields.
+pub(super) fn read(fields: &HeaderMap, millis: &HeaderName) -> Told {
     let grpc = fields.get_all(GRPC_TIMEOUT).iter().map(from_grpc);
     let millis = fields.get_all(millis).iter().map(from_millis);
-    grpc.chain(millis).try_fold(None, |shortest: Option<Duration>, told| {
-        let told = told.ok_or(Malformed)?;
-        Ok(Some(shortest.map_or(told, |shortest| shortest.min(told))))
+    grpc.chain(millis).fold(Told::default(), |told, line| match line {
+        Some(time) => Told { time: Some(told.time.map_or(time, |shortest| shortest.min(time))), ..told },
+        None => Told { is_malformed: true, ..told },
     })
 }
 
-/// Tells the receiver how long the sender waits, in the field that it reads. What the field told before is only
-/// shortened.
-pub(super) fn write(fields: &mut HeaderMap, millis: &HeaderName, left: Duration) {
-    if is_grpc(fields) {
-        shorten(fields.entry(GRPC_TIMEOUT), from_grpc, to_grpc, left);
-    } else {
-        shorten(fields.entry(millis), from_millis, to_millis, left);
-    }
+/// Takes both fields away, whoever wrote them.
+pub(super) fn clear(fields: &mut HeaderMap, millis: &HeaderName) {
+    fields.remove(GRPC_TIMEOUT);
+    fields.remove(millis);
 }
 
-/// Sets the field to `left`, or to what one of its lines says if that is less. A line that says nothing is as if it were
-/// not there.
-fn shorten(
-    field: Entry<'_, HeaderValue>,
-    read: fn(&HeaderValue) -> Option<Duration>,
-    write: fn(Duration) -> HeaderValue,
-    left: Duration,
-) {
-    match field {
-        Entry::Vacant(field) => {
-            field.insert(write(left));
-        }
-        Entry::Occupied(mut field) => {
-            let shortest = field.iter().filter_map(read).fold(left, Duration::min);
-            field.insert(write(shortest));
-        }
+/// Tells the receiver how long the sender waits, in the field that it reads, and nothing else: what stood there may be a
+/// stranger's, and the other field might contradict.
+pub(super) fn write(fields: &mut HeaderMap, millis: &HeaderName, left: Duration) {
+    if is_grpc(fields) {
+        fields.remove(millis);
+        fields.insert(GRPC_TIMEOUT, to_grpc(left));
+    } else {
+        fields.remove(GRPC_TIMEOUT);
+        fields.insert(millis, to_millis(left));
     }
 }
 

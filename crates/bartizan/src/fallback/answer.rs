@@ -1,9 +1,16 @@
 //! Who answers instead, and what each of them needs to keep of a request.
 
 use super::{asking::Asking, reason::Reason};
-use crate::shared::{Deadline, ResponseBody, with_head};
+use crate::shared::{Deadline, ResponseBody, is_grpc, with_head};
 use bytes::Bytes;
-use http::{Request, Response, request::Parts};
+use http::{
+    HeaderName, Request, Response,
+    header::{
+        CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE, EXPECT,
+        TRAILER, TRANSFER_ENCODING,
+    },
+    request::Parts,
+};
 use std::{
     fmt,
     future::{Ready, ready},
@@ -32,6 +39,12 @@ pub trait Answer<B, R, E> {
 
     /// Answers.
     fn answer(&self, kept: Self::Kept, reason: Reason) -> Self::Future;
+
+    /// Whether this can stand in the place of what the service answered. What you say yourself always can.
+    fn can_stand(response: &Response<ResponseBody<R>>) -> bool {
+        let _ = response;
+        true
+    }
 }
 
 /// Always the same answer.
@@ -96,14 +109,30 @@ pub fn from_part<T>(
     Made { keep, answer }
 }
 
-/// The answer of another service, which gets the head of the request with an empty body; the [`Reason`] stands in its
-/// extensions. It is asked only while there is time until the request's [`Deadline`], and no longer.
+/// The answer of another service, which gets the head of the request with an empty body, and without the fields that tell
+/// of the body that is gone; the [`Reason`] stands in its extensions. It is asked only while there is time until the
+/// request's [`Deadline`], and no longer. If it answers 5xx, it could not help either: that is what the client gets, and it
+/// is not told as a fallback.
 ///
 /// The head is copied for each request, whether it will be needed or not: for seven fields some 2 700 instructions and
 /// eight allocations.
 pub fn service<F>(service: F) -> Served<F> {
     Served(service)
 }
+
+/// RFC 9110 §15.4 drops most of these where a request loses its body, too. A length that is left would have the next
+/// request of a connection read as the body of this one.
+const OF_THE_BODY: [HeaderName; 9] = [
+    CONTENT_LENGTH,
+    TRANSFER_ENCODING,
+    TRAILER,
+    EXPECT,
+    CONTENT_TYPE,
+    CONTENT_ENCODING,
+    CONTENT_LANGUAGE,
+    CONTENT_LOCATION,
+    CONTENT_RANGE,
+];
 
 // ===== impl Fixed =====
 
@@ -173,7 +202,18 @@ where
     fn answer(&self, mut head: Box<Parts>, reason: Reason) -> Asking<F, B> {
         head.extensions.insert(reason);
         let deadline = Deadline::of(&head.extensions);
-        Asking::new(self.0.clone(), Request::from_parts(*head, B::default()), deadline)
+        let is_grpc = is_grpc(&head.headers);
+        for name in OF_THE_BODY {
+            // The type of a call of gRPC is how all know its protocol, whatever its body.
+            if !(is_grpc && name == CONTENT_TYPE) {
+                head.headers.remove(name);
+            }
+        }
+        Asking::new(self.0.clone(), Request::from_parts(*head, B::default()), deadline, is_grpc)
+    }
+
+    fn can_stand(response: &Response<ResponseBody<R>>) -> bool {
+        !response.status().is_server_error()
     }
 }
 

@@ -1,8 +1,8 @@
 //! Asking another service, no longer than until the request's deadline.
 
-use crate::shared::{Deadline, GrpcStatus, PreparedRefusal, Problem, Refusal, ResponseBody, is_grpc};
+use crate::shared::{Deadline, GrpcStatus, PreparedRefusal, Problem, Refusal, ResponseBody};
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{Request, Response, StatusCode};
 use pin_project_lite::pin_project;
 use std::{
     fmt,
@@ -20,8 +20,10 @@ pin_project! {
     {
         #[pin]
         step: Step<F, B, F::Future>,
-        // Boxed with the rest of what only few requests need.
-        deadline: Option<Pin<Box<Sleep>>>,
+        // Until somebody has to wait.
+        deadline: Option<Deadline>,
+        // Boxed, as only few requests need it.
+        timer: Option<Pin<Box<Sleep>>>,
         is_grpc: bool,
     }
 }
@@ -41,10 +43,9 @@ impl<F, B> Asking<F, B>
 where
     F: Service<Request<B>>,
 {
-    pub(super) fn new(service: F, request: Request<B>, deadline: Option<Deadline>) -> Self {
-        let deadline = deadline.map(|deadline| Box::pin(sleep_until(deadline.instant())));
-        let is_grpc = is_grpc(request.headers());
-        Self { step: Step::Readying { service, request: Some(request) }, deadline, is_grpc }
+    pub(super) fn new(service: F, request: Request<B>, deadline: Option<Deadline>, is_grpc: bool) -> Self {
+        let step = Step::Readying { service, request: Some(request) };
+        Self { step, deadline, timer: None, is_grpc }
     }
 }
 
@@ -56,11 +57,18 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        // Once it ticks, the timer comes first: a service that uses up the task's budget would leave it none.
+        if is_over(this.timer, cx) {
+            return Poll::Ready(Ok(too_late(*this.is_grpc).map(ResponseBody::own)));
+        }
         if let Poll::Ready(answer) = this.step.poll(cx) {
             return Poll::Ready(answer.map(|response| response.map(ResponseBody::inner)));
         }
-        let Some(deadline) = this.deadline else { return Poll::Pending };
-        ready!(deadline.as_mut().poll(cx));
+        let Some(deadline) = this.deadline.take() else { return Poll::Pending };
+        *this.timer = Some(Box::pin(sleep_until(deadline.instant())));
+        if !is_over(this.timer, cx) {
+            return Poll::Pending;
+        }
         Poll::Ready(Ok(too_late(*this.is_grpc).map(ResponseBody::own)))
     }
 }
@@ -94,13 +102,13 @@ where
     }
 }
 
+fn is_over(timer: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> bool {
+    timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready())
+}
+
 /// What is answered when the deadline has passed for the fallback too.
 fn too_late(is_grpc: bool) -> Response<Bytes> {
     let problem = Problem::new(StatusCode::GATEWAY_TIMEOUT).detail("The time for this request is over.");
     let (status, message) = (GrpcStatus::DEADLINE_EXCEEDED, "the time for this request is over");
-    let (mut head, ()) = Request::new(()).into_parts();
-    if is_grpc {
-        head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    }
-    PreparedRefusal::new(Refusal::new("deadline"), problem, status, message).respond(&mut head, None)
+    PreparedRefusal::new(Refusal::new("deadline"), problem, status, message).respond_late(is_grpc)
 }

@@ -30,7 +30,7 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<F, K, G> {
-        /// The service is at work.
+        /// The service is at work. Where nothing was kept, nobody stands in for it.
         Called { #[pin] future: F, kept: Option<K> },
         /// Its answer is gone; the fallback makes another.
         FallenBack { #[pin] future: G, reason: Reason },
@@ -43,8 +43,8 @@ impl<F, A, B, R, E> ResponseFuture<F, A, B, R, E>
 where
     A: Answer<B, R, E>,
 {
-    pub(super) fn new(future: F, kept: A::Kept, policy: Arc<Policy<A>>) -> Self {
-        Self { state: State::Called { future, kept: Some(kept) }, policy }
+    pub(super) fn new(future: F, kept: Option<A::Kept>, policy: Arc<Policy<A>>) -> Self {
+        Self { state: State::Called { future, kept }, policy }
     }
 }
 
@@ -65,10 +65,9 @@ where
                         Ok(response) => this.policy.triggers.judge(response),
                         Err(_) => this.policy.triggers.errors.then_some(Reason::Error),
                     };
-                    let Some(reason) = reason else {
+                    let Some((reason, kept)) = reason.and_then(|reason| Some((reason, kept.take()?))) else {
                         return Poll::Ready(answer.map(|response| response.map(ResponseBody::inner)));
                     };
-                    let kept = kept.take().expect("a future is not polled after it was ready");
                     if !A::has_time(&kept) {
                         this.policy.tell(Event::NoTime(reason));
                         return Poll::Ready(answer.map(|response| response.map(ResponseBody::inner)));
@@ -79,7 +78,8 @@ where
                 }
                 StateProj::FallenBack { future, reason } => {
                     let answer = ready!(future.poll(cx));
-                    return Poll::Ready(this.policy.hand_over(answer, *reason).map_err(Into::into));
+                    let can_stand = answer.as_ref().is_ok_and(A::can_stand);
+                    return Poll::Ready(this.policy.hand_over(answer, can_stand, *reason).map_err(Into::into));
                 }
             };
             this.state.set(next);
@@ -100,14 +100,22 @@ where
 
 impl<A> Policy<A> {
     /// Says of an answer that a fallback gave it. A refusal is none.
-    fn hand_over<R, E>(&self, answer: Result<Response<R>, E>, reason: Reason) -> Result<Response<R>, E> {
-        let is_answered = answer.as_ref().is_ok_and(|response| response.extensions().get::<Refusal>().is_none());
-        if !is_answered {
-            self.tell(Event::Failed(reason));
-            return answer;
+    fn hand_over<R, E>(
+        &self,
+        answer: Result<Response<R>, E>,
+        can_stand: bool,
+        reason: Reason,
+    ) -> Result<Response<R>, E> {
+        match answer {
+            Ok(response) if can_stand && response.extensions().get::<Refusal>().is_none() => {
+                self.tell(Event::Answered(reason));
+                Ok(self.mark(response, reason))
+            }
+            failed => {
+                self.tell(Event::Failed(reason));
+                failed
+            }
         }
-        self.tell(Event::Answered(reason));
-        answer.map(|response| self.mark(response, reason))
     }
 
     fn mark<R>(&self, mut response: Response<R>, reason: Reason) -> Response<R> {

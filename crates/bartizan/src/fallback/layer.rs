@@ -36,8 +36,8 @@ type Observer = Arc<dyn Fn(&Event) + Send + Sync>;
 pub enum Event {
     /// It answered in the place of the service, for this reason.
     Answered(Reason),
-    /// It could not answer either: the service that it asked failed, was refused by one of our layers, or took longer
-    /// than until the deadline.
+    /// It could not answer either: the service that it asked failed, answered 5xx, was refused by one of our layers, or
+    /// took longer than until the deadline.
     Failed(Reason),
     /// The deadline had passed, so that no other service was asked: what the service answered, it answered.
     NoTime(Reason),
@@ -55,7 +55,8 @@ impl<A> FallbackLayer<A> {
     /// Answers with [`fixed`](super::fixed), [`from_fn`](super::from_fn), [`from_part`](super::from_part) or
     /// [`service`](super::service) when the service fails, when one of our layers refuses to call it or gives it up
     /// (503 and 504, or `UNAVAILABLE` and `DEADLINE_EXCEEDED`), or when it answers 502, 503 or 504; and says so in the
-    /// field `x-fallback`.
+    /// field `x-fallback`. Requests to read are answered so: those with the methods `GET`, `HEAD`, `OPTIONS` and `TRACE`
+    /// (RFC 9110 §9.2.1).
     #[must_use]
     pub fn new(answer: A) -> Self {
         let field = Some(HeaderName::from_static("x-fallback"));
@@ -86,6 +87,15 @@ impl<A> FallbackLayer<A> {
     #[must_use]
     pub fn answer_rate_limited(self) -> Self {
         self.with(|policy| policy.triggers.rate_limited = true)
+    }
+
+    /// Answers also requests with methods that are not safe: `POST`, `PUT`, `PATCH`, `DELETE`, and any that is not known.
+    ///
+    /// For a service that is asked by `POST`, as by gRPC, GraphQL or a search; or if the answer says that nothing was
+    /// changed. A client takes a success for the confirmation of an order that may have been lost.
+    #[must_use]
+    pub fn answer_unsafe_methods(self) -> Self {
+        self.with(|policy| policy.triggers.unsafe_methods = true)
     }
 
     /// Names the field that tells the reason: `breaker_open`, `timeout`, `503`, `error`. It is `x-fallback` by default.
@@ -148,7 +158,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let kept = self.policy.answer.keep(&mut request);
+        let Policy { answer, triggers, .. } = &*self.policy;
+        let kept = triggers.includes(request.method()).then(|| answer.keep(&mut request));
         ResponseFuture::new(self.inner.call(request), kept, Arc::clone(&self.policy))
     }
 }

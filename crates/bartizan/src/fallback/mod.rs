@@ -6,7 +6,9 @@
 //! that a stopgap does not outlive its need.
 //!
 //! It stands in when the service fails, when one of our layers refuses to call it or gives it up, and when it answers
-//! 502, 503 or 504. It never hides a 4xx: what is wrong with a request is for its sender to see.
+//! 502, 503 or 504. It never hides a 4xx: what is wrong with a request is for its sender to see. And it answers only
+//! requests to read, unless [told](FallbackLayer::answer_unsafe_methods) otherwise: nobody should take `200 []` for the
+//! confirmation of an order.
 //!
 //! # Example
 //!
@@ -46,7 +48,7 @@
 //! # What it costs
 //!
 //! What the kind of answer needs to keep of each request: nothing for [`fixed`], what you say for [`from_part`], a copy of
-//! the head for the others. The failed answer is dropped before another service is asked, and with it what it holds.
+//! the head for the others; and nothing of a request that is not answered because of its method. The failed answer is dropped before another service is asked, and with it what it holds.
 //!
 //! # What it remembers
 //!

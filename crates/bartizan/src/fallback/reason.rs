@@ -1,7 +1,7 @@
 //! Why somebody else answers: the decision.
 
 use crate::shared::{GrpcStatus, Refusal};
-use http::{Extensions, HeaderMap, HeaderValue, Response, StatusCode};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Response, StatusCode};
 use std::fmt;
 
 /// Why a fallback answers in the place of the service.
@@ -31,6 +31,7 @@ pub(super) struct Triggers {
     statuses: [u64; 2],
     pub(super) errors: bool,
     pub(super) rate_limited: bool,
+    pub(super) unsafe_methods: bool,
 }
 
 // ===== impl Reason =====
@@ -82,11 +83,18 @@ impl Fallback {
 impl Triggers {
     pub(super) fn new() -> Self {
         let statuses = [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
-        Self { statuses: bits_of(statuses), errors: true, rate_limited: false }
+        Self { statuses: bits_of(statuses), errors: true, rate_limited: false, unsafe_methods: false }
     }
 
     pub(super) fn set_statuses(&mut self, statuses: impl IntoIterator<Item = StatusCode>) {
         self.statuses = bits_of(statuses);
+    }
+
+    /// Whether there is an answer for requests with this method. RFC 9110 §9.2.1: a method that is not safe asks for a
+    /// change, and a stopgap would confirm one that was not made.
+    #[inline]
+    pub(super) fn includes(&self, method: &Method) -> bool {
+        method.is_safe() || self.unsafe_methods
     }
 
     /// Why this response should not be the answer; `None` for all that should, and for every 4xx that is not our own.

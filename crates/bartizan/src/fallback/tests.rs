@@ -1,7 +1,7 @@
 use super::{Answer, Event, Fallback, FallbackLayer, Reason, fixed, from_fn, from_part, reason::Triggers, service};
 use crate::shared::{Deadline, Refusal, ResponseBody};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use proptest::prelude::*;
 use std::{
@@ -61,7 +61,7 @@ where
 }
 
 fn request() -> Request<Body> {
-    Request::post("/orders/7?a=b").header("x-tenant-id", "acme").body(Full::from("an order")).unwrap()
+    Request::get("/orders/7?a=b").header("x-tenant-id", "acme").body(Full::from("a query")).unwrap()
 }
 
 fn due_in(time: Duration) -> Request<Body> {
@@ -142,6 +142,28 @@ fn a_4xx_cannot_be_named() {
     let _ = FallbackLayer::new(fixed(stopgap())).statuses([StatusCode::TOO_MANY_REQUESTS]);
 }
 
+#[test]
+fn a_stopgap_is_for_those_who_read() {
+    let [usual, mut all] = [Triggers::new(), Triggers::new()];
+    all.unsafe_methods = true;
+    for (method, is_safe) in [
+        ("GET", true),
+        ("HEAD", true),
+        ("OPTIONS", true),
+        ("TRACE", true),
+        ("POST", false),
+        ("PUT", false),
+        ("PATCH", false),
+        ("DELETE", false),
+        ("CONNECT", false),
+        ("ORDER", false),
+        ("get", false),
+    ] {
+        let method: Method = method.parse().unwrap();
+        assert_eq!((usual.includes(&method), all.includes(&method)), (is_safe, true), "{method}");
+    }
+}
+
 // ===== the answers =====
 
 #[tokio::test]
@@ -169,6 +191,26 @@ async fn a_fixed_answer_says_that_it_is_one_and_why() {
         assert_eq!(got.reason.map(|reason| reason.to_string()).as_deref(), Some(why));
         assert_eq!(events.lock().unwrap().pop(), got.reason.map(Event::Answered));
     }
+}
+
+#[tokio::test]
+async fn an_order_that_failed_is_not_confirmed() {
+    let (events, observer) = watched();
+    let kept = Arc::new(AtomicUsize::new(0));
+    let counts = Arc::clone(&kept);
+    let answer = from_part(move |_| counts.fetch_add(1, Relaxed), |_, _| stopgap());
+    let layer = FallbackLayer::new(answer).observe(observer);
+    let order = || Request::post("/orders").body(Body::from("an order")).unwrap();
+    for outcome in [status(504), refused(503, "breaker_open"), Err("broken")] {
+        let failing = service_fn(|_: Request<Body>| ready(outcome.clone()));
+        let answered = layer.layer(failing).oneshot(order()).await;
+        assert_eq!(answered.map(|answer| answer.status()), outcome.map(|answer| answer.status()));
+    }
+    assert_eq!((events.lock().unwrap().len(), kept.load(Relaxed)), (0, 0));
+
+    let failing = service_fn(|_: Request<Body>| ready(status(504)));
+    let answered = layer.answer_unsafe_methods().layer(failing).oneshot(order()).await.unwrap();
+    assert_eq!((answered.status(), &answered.headers()["x-fallback"]), (StatusCode::OK, &HeaderValue::from(504)));
 }
 
 #[tokio::test]
@@ -204,7 +246,7 @@ async fn other_statuses_and_another_field_can_be_named() {
 #[tokio::test]
 async fn a_function_sees_the_head_or_the_part_of_it_that_was_kept() {
     let whole = from_fn(|head, reason| Response::new(format!("{} {} {reason}", head.method, head.uri).into()));
-    assert_eq!(send(FallbackLayer::new(whole), status(502)).await.unwrap().body, "POST /orders/7?a=b 502");
+    assert_eq!(send(FallbackLayer::new(whole), status(502)).await.unwrap().body, "GET /orders/7?a=b 502");
 
     let kept = Arc::new(AtomicUsize::new(0));
     let part = from_part(
@@ -245,8 +287,35 @@ async fn another_service_gets_the_head_the_reason_and_no_body() {
         Outcome::Ok(Response::new(Full::from(format!("{} {} {reason} {length}", head.method, head.uri))))
     });
     let got = send(FallbackLayer::new(service(other)), refused(504, "timeout")).await.unwrap();
-    assert_eq!(got.body, "POST /orders/7?a=b timeout 0");
+    assert_eq!(got.body, "GET /orders/7?a=b timeout 0");
     assert_eq!(got.headers["x-fallback"], "timeout");
+}
+
+#[tokio::test]
+async fn a_head_without_its_body_promises_none() {
+    let names = |request: Request<Body>| {
+        let names: Vec<_> = request.headers().keys().map(ToString::to_string).collect();
+        ready(Outcome::Ok(Response::new(Full::from(names.join(" ")))))
+    };
+    let layer = FallbackLayer::new(service(service_fn(names))).answer_unsafe_methods();
+    for (content_type, stay) in [("text/plain", "x-tenant-id"), ("application/grpc", "x-tenant-id content-type")] {
+        let request = Request::post("/orders")
+            .header("x-tenant-id", "acme")
+            .header("content-type", content_type)
+            .header("content-length", "8")
+            .header("content-encoding", "gzip")
+            .header("content-language", "en")
+            .header("content-location", "/orders/7")
+            .header("content-range", "bytes 0-7/8")
+            .header("transfer-encoding", "gzip")
+            .header("transfer-encoding", "chunked")
+            .header("trailer", "x-sum")
+            .header("expect", "100-continue")
+            .body(Body::from("an order"))
+            .unwrap();
+        let failing = service_fn(|_: Request<Body>| ready(status(503)));
+        assert_eq!(read(layer.layer(failing).oneshot(request).await.unwrap()).await.body, stay);
+    }
 }
 
 /// Is not ready at first, and says when it was called all the same.
@@ -301,6 +370,20 @@ async fn a_fallback_that_fails_or_is_refused_does_not_pass_for_an_answer() {
     assert_eq!(*events.lock().unwrap(), [Event::Failed(Reason::Error)]);
 }
 
+#[tokio::test]
+async fn another_service_that_answers_5xx_has_not_helped_and_what_you_say_yourself_stands() {
+    let (events, observer) = watched();
+    let down = service_fn(|_: Request<Body>| ready(status(500)));
+    let got = send(FallbackLayer::new(service(down)).observe(observer), status(503)).await.unwrap();
+    assert_eq!((got.status.as_u16(), got.reason, got.headers.len()), (500, None, 0));
+    assert_eq!(*events.lock().unwrap(), [Event::Failed(Reason::Status(StatusCode::SERVICE_UNAVAILABLE))]);
+
+    let mut closed = stopgap();
+    *closed.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    let got = send(FallbackLayer::new(fixed(closed)), status(504)).await.unwrap();
+    assert_eq!((got.status.as_u16(), &got.headers["x-fallback"]), (503, &HeaderValue::from(504)));
+}
+
 // ===== time, and letting go =====
 
 #[tokio::test(start_paused = true)]
@@ -318,6 +401,31 @@ async fn another_service_is_not_waited_for_past_the_deadline() {
     assert_eq!(response.extensions().get(), Some(&Refusal::new("deadline")));
     assert_eq!((response.status().as_u16(), Fallback::of(response.extensions())), (504, None));
     assert_eq!(*events.lock().unwrap(), [Event::Failed(Reason::Status(StatusCode::SERVICE_UNAVAILABLE))]);
+}
+
+/// Real time: with a paused clock it never passes, as this service leaves nobody idle.
+#[test]
+fn another_service_that_uses_up_the_budget_of_the_task_is_given_up_all_the_same() {
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let answer = runtime.block_on(async {
+            // Yields only when tokio makes it.
+            let busy = service_fn(|_: Request<Body>| async {
+                let (give, mut take) = tokio::sync::mpsc::unbounded_channel();
+                loop {
+                    give.send(()).unwrap();
+                    if take.recv().await.is_none() {
+                        return status(200);
+                    }
+                }
+            });
+            let failing = service_fn(|_: Request<Body>| ready(status(503)));
+            FallbackLayer::new(service(busy)).layer(failing).oneshot(due_in(Duration::from_millis(50))).await
+        });
+        let _ = done.send(answer.unwrap().status());
+    });
+    assert_eq!(is_done.recv_timeout(10 * SECOND), Ok(StatusCode::GATEWAY_TIMEOUT));
 }
 
 #[tokio::test(start_paused = true)]

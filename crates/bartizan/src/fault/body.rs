@@ -75,7 +75,7 @@ enum BadEnd {
 #[derive(Debug)]
 struct Pace {
     bytes_per_second: NonZeroU32,
-    /// When what was handed over has used up its time; `None` if nothing has come for a while.
+    /// When what was handed over has used up its time; `None` if the service has said nothing for a while.
     free_at: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
@@ -236,12 +236,10 @@ impl Harm {
         let Some(held) = &mut self.held else { return Poll::Ready(None) };
         let Some(pace) = &mut self.pace else { return Poll::Ready(self.held.take()) };
         let slice = pace.slice().min(held.len());
-        let sleep = pace.sleep.get_or_insert_with(|| {
-            let due = pace.free_at.unwrap_or_else(Instant::now) + time_for(slice, pace.bytes_per_second);
-            pace.free_at = Some(due);
-            Box::pin(sleep_until(due))
-        });
-        ready!(sleep.as_mut().poll(cx));
+        if pace.sleep.is_none() {
+            pace.sleep = Some(Box::pin(sleep_until(pace.take(Instant::now(), slice))));
+        }
+        ready!(pace.sleep.as_mut().map_or(Poll::Ready(()), |sleep| sleep.as_mut().poll(cx)));
         pace.sleep = None;
         let data = held.split_to(slice);
         if held.is_empty() {
@@ -269,7 +267,18 @@ impl Pace {
     fn slice(&self) -> usize {
         usize::try_from(self.bytes_per_second.get() / 10).unwrap_or(usize::MAX).max(1)
     }
+
+    /// Takes the time for so many bytes: until when they are on their way.
+    fn take(&mut self, now: Instant, bytes: usize) -> Instant {
+        let earliest = now.checked_sub(MADE_UP_FOR).unwrap_or(now);
+        let from = self.free_at.map_or(now, |free_at| free_at.max(earliest));
+        *self.free_at.insert(from + time_for(bytes, self.bytes_per_second))
+    }
 }
+
+/// What a reader or a timer that comes late may make up for: what a tenth of a second carries, so that a line of many
+/// small pieces is not slower than it says, and no reader that has rested finds it faster.
+const MADE_UP_FOR: Duration = Duration::from_millis(100);
 
 fn time_for(bytes: usize, bytes_per_second: NonZeroU32) -> Duration {
     // A slice is small: no more than a tenth of what fits into 32 bits, or one byte.

@@ -395,6 +395,34 @@ async fn a_slow_line_carries_what_it_says() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_slow_line_is_no_faster_after_a_reader_has_rested() {
+    let big = Full::new(Bytes::from(vec![0; 1000]));
+    let mut body = FaultyBody::harmed(big, None, NonZeroU32::new(100));
+    assert!(body.frame().await.is_some());
+    sleep(9 * SECOND).await; // the reader rests
+    let (start, mut bytes) = (Instant::now(), 0);
+    while start.elapsed() < SECOND {
+        let frame = body.frame().await.expect("there is more").expect("it is whole");
+        bytes += frame.into_data().expect("data").len();
+    }
+    assert_eq!(bytes, 110, "of a line of 100 in a second, and what was on its way");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_of_many_small_pieces_is_not_slower_than_it_says() {
+    let (feed, body) = fed();
+    for _ in 0..1000 {
+        feed.send(Frame::data(Bytes::from_static(b"1234567890"))).expect("it is there");
+    }
+    drop(feed);
+    // A piece takes a tenth of what a timer can tell.
+    let body = FaultyBody::harmed(body, None, NonZeroU32::new(100_000));
+    let started = Instant::now();
+    assert_eq!(body.collect().await.expect("it is whole").to_bytes().len(), 10_000);
+    assert!((99..=102).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn trailers_and_pauses_of_the_service_pass_a_slow_line() {
     let (feed, body) = fed();
     let mut body = FaultyBody::harmed(body, None, NonZeroU32::new(10));

@@ -106,7 +106,7 @@ impl<T: Throttle + Clone> Limiter<T> {
     fn ask_one(self: &Arc<Self>, policy: &Policy, head: &Head<'_>) -> Asked<T> {
         let key = match self.rules.key_by(policy).read_in(head) {
             Some(key) => key,
-            None => match self.rules.missing.key() {
+            None => match self.rules.missing.key_for(policy) {
                 Ok(Some(key)) => key,
                 Ok(None) => return Asked::Judged(self.exempt()),
                 Err(NoKey) => return Asked::Judged(self.refuse(Reason::NoKey, None, SmallVec::new(), None)),

@@ -1,10 +1,10 @@
 //! What a refused client gets.
 
 use super::rules::Rules;
-use crate::shared::{PreparedProblem, Problem, Refusal, seconds_value};
+use crate::shared::{GrpcStatus, PreparedProblem, Problem, Refusal, is_grpc, seconds_value};
 use bartizan_store::PolicyName;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header, request::Parts};
+use http::{Response, StatusCode, header, request::Parts};
 use smallvec::SmallVec;
 use std::time::Duration;
 
@@ -39,7 +39,6 @@ pub(super) struct Prepared {
 }
 
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
-const GRPC_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
 // ===== impl Refused =====
 
@@ -66,7 +65,7 @@ impl Refused {
     pub(super) fn respond(&self, rules: &Rules, prepared: &Prepared, head: &mut Parts) -> Box<Response<Bytes>> {
         let mut response = Box::new(match &rules.on_refusal {
             Some(on_refusal) => on_refusal.answer(self, head),
-            None if is_grpc(head) => self.grpc(),
+            None if is_grpc(&head.headers) => self.grpc(),
             None => self.problem(rules, prepared, head),
         });
         if let Some(seconds) = self.retry_after
@@ -90,22 +89,14 @@ impl Refused {
     /// The trailers-only answer of gRPC: `RESOURCE_EXHAUSTED`, or what fits the reason.
     fn grpc(&self) -> Response<Bytes> {
         let (status, message) = match self.reason {
-            Reason::Limited => ("8", "quota exceeded"),
-            Reason::TooCostly => ("8", "the request costs more than its quota ever grants at once"),
-            Reason::NoKey => ("3", "the request lacks what its limit is counted by"),
-            Reason::Unavailable => ("14", "rate limiting is unavailable"),
+            Reason::Limited => (GrpcStatus::RESOURCE_EXHAUSTED, "quota exceeded"),
+            Reason::TooCostly => {
+                (GrpcStatus::RESOURCE_EXHAUSTED, "the request costs more than its quota ever grants at once")
+            }
+            Reason::NoKey => (GrpcStatus::INVALID_ARGUMENT, "the request lacks what its limit is counted by"),
+            Reason::Unavailable => (GrpcStatus::UNAVAILABLE, "rate limiting is unavailable"),
         };
-        let mut response = Response::new(Bytes::new());
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        headers.insert("grpc-status", HeaderValue::from_static(status));
-        headers.insert("grpc-message", HeaderValue::from_static(message));
-        let pushback = match self.retry_after {
-            Some(seconds) => HeaderValue::from(seconds.saturating_mul(1000)),
-            None => HeaderValue::from_static("-1"),
-        };
-        headers.insert(GRPC_PUSHBACK, pushback);
-        response
+        status.trailers_only(message, self.retry_after)
     }
 }
 
@@ -149,8 +140,4 @@ impl Prepared {
         let by = |policy: &super::Policy| Reason::Limited.problem(std::slice::from_ref(&policy.name)).into();
         Self { by_policy: rules.policies.iter().map(by).collect() }
     }
-}
-
-fn is_grpc(head: &Parts) -> bool {
-    head.headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }

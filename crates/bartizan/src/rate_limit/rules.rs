@@ -13,7 +13,13 @@ use crate::shared::{Deadline, OnRefusal};
 use bartizan_store::{Charge, Key, Quota};
 use http::request::Parts;
 use smallvec::SmallVec;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::time::Instant;
 
 /// All that the user said, shared by every clone of the layer.
@@ -57,12 +63,29 @@ pub(super) enum MissingKey {
 
 impl MissingKey {
     /// The key of a request that has none.
-    pub(super) fn key(self) -> Result<Option<Key>, NoKey> {
+    #[cold]
+    pub(super) fn key_for(self, policy: &Policy) -> Result<Option<Key>, NoKey> {
         match self {
-            Self::Share => Ok(Some(Key::GLOBAL)),
+            Self::Share => {
+                warn_that_a_bucket_is_shared(policy);
+                Ok(Some(Key::GLOBAL))
+            }
             Self::Skip => Ok(None),
             Self::Refuse => Err(NoKey),
         }
+    }
+}
+
+/// Most often a layer stands further out than the one that finds what it counts by, and then all requests are like this.
+fn warn_that_a_bucket_is_shared(policy: &Policy) {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    if !WARNED.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            policy = policy.name.as_str(),
+            "a request has nothing that its limit is counted by, so it shares one bucket with all others that have none: \
+             does the layer that finds it (a tenant, say) stand outside the limit? skip_missing_key and \
+             refuse_missing_key do otherwise; this is said once"
+        );
     }
 }
 
@@ -118,7 +141,7 @@ impl Rules {
 
     /// Whose bucket of this policy it takes from; nobody's if the policy does not apply.
     pub(super) fn key(&self, policy: &Policy, head: &Head<'_>) -> Result<Option<Key>, NoKey> {
-        self.key_by(policy).read_in(head).map_or_else(|| self.missing.key(), |key| Ok(Some(key)))
+        self.key_by(policy).read_in(head).map_or_else(|| self.missing.key_for(policy), |key| Ok(Some(key)))
     }
 
     /// By what this policy counts.

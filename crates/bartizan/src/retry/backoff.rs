@@ -57,5 +57,6 @@ pub(super) fn between(least: u64, most: u64, dice: u64) -> u64 {
 }
 
 pub(super) fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+    // In one word: `as_nanos` computes in two.
+    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos().into())
 }

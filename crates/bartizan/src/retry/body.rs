@@ -11,21 +11,26 @@ use std::{
 
 pin_project! {
     /// The body of the inner service. Of a call of gRPC, the first frame may have been looked at; it still comes first.
+    ///
+    /// Most are not looked at, and carry no room for what came.
     pub struct ResponseBody<B: Body> {
-        first: Option<Box<First<B>>>,
         #[pin]
-        rest: Rest<B>,
+        kind: Kind<B>,
     }
 }
 
 pin_project! {
-    #[project = RestProj]
-    enum Rest<B> {
+    #[project = KindProj]
+    enum Kind<B: Body> {
         Inner { #[pin] body: B },
-        // Looked at, so it cannot be moved any more.
-        Pinned { body: Pin<Box<B>> },
-        None,
+        Looked { at: Box<LookedAt<B>> },
     }
+}
+
+/// A body that was polled, so that it cannot be moved any more.
+struct LookedAt<B: Body> {
+    first: Option<First<B>>,
+    rest: Option<Pin<Box<B>>>,
 }
 
 /// What has come out of the body already.
@@ -36,20 +41,21 @@ pub(super) type First<B> = Result<Frame<<B as Body>::Data>, <B as Body>::Error>;
 impl<B: Body> ResponseBody<B> {
     #[inline]
     pub(super) fn untouched(body: B) -> Self {
-        Self { first: None, rest: Rest::Inner { body } }
+        Self { kind: Kind::Inner { body } }
     }
 
     /// A body that was polled, and what came of that; `None` if it was nothing yet.
     pub(super) fn looked_at(came: Option<Option<First<B>>>, body: Pin<Box<B>>) -> Self {
-        match came {
-            None => Self { first: None, rest: Rest::Pinned { body } },
-            Some(Some(first)) => Self { first: Some(Box::new(first)), rest: Rest::Pinned { body } },
-            Some(None) => Self::empty(),
-        }
+        let at = match came {
+            None => LookedAt { first: None, rest: Some(body) },
+            Some(Some(first)) => LookedAt { first: Some(first), rest: Some(body) },
+            Some(None) => LookedAt { first: None, rest: None },
+        };
+        Self { kind: Kind::Looked { at: Box::new(at) } }
     }
 
     pub(super) fn empty() -> Self {
-        Self { first: None, rest: Rest::None }
+        Self { kind: Kind::Looked { at: Box::new(LookedAt { first: None, rest: None }) } }
     }
 }
 
@@ -64,34 +70,43 @@ impl<B: Body> Body for ResponseBody<B> {
     type Data = B::Data;
     type Error = B::Error;
 
+    #[inline]
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<First<B>>> {
-        let this = self.project();
-        if let Some(first) = this.first.take() {
-            return Poll::Ready(Some(*first));
-        }
-        match this.rest.project() {
-            RestProj::Inner { body } => body.poll_frame(cx),
-            RestProj::Pinned { body } => body.as_mut().poll_frame(cx),
-            RestProj::None => Poll::Ready(None),
+        match self.project().kind.project() {
+            KindProj::Inner { body } => body.poll_frame(cx),
+            KindProj::Looked { at } => at.poll_frame(cx),
         }
     }
 
+    #[inline]
     fn is_end_stream(&self) -> bool {
-        self.first.is_none()
-            && match &self.rest {
-                Rest::Inner { body } => body.is_end_stream(),
-                Rest::Pinned { body } => body.is_end_stream(),
-                Rest::None => true,
-            }
+        match &self.kind {
+            Kind::Inner { body } => body.is_end_stream(),
+            Kind::Looked { at } => at.first.is_none() && at.rest.as_ref().is_none_or(Body::is_end_stream),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        let rest = match &self.rest {
-            Rest::Inner { body } => body.size_hint(),
-            Rest::Pinned { body } => body.size_hint(),
-            Rest::None => SizeHint::with_exact(0),
-        };
-        let Some(Ok(first)) = self.first.as_deref() else { return rest };
+        match &self.kind {
+            Kind::Inner { body } => body.size_hint(),
+            Kind::Looked { at } => at.size_hint(),
+        }
+    }
+}
+
+// ===== impl LookedAt =====
+
+impl<B: Body> LookedAt<B> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<First<B>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(first));
+        }
+        self.rest.as_mut().map_or(Poll::Ready(None), |rest| rest.as_mut().poll_frame(cx))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let rest = self.rest.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint);
+        let Some(Ok(first)) = &self.first else { return rest };
         let bytes = first.data_ref().map_or(0, |data| data.remaining() as u64);
         let mut hint = SizeHint::new();
         if let Some(upper) = rest.upper() {

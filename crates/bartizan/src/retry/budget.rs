@@ -2,12 +2,10 @@
 
 use super::{
     backoff::nanos,
+    crowd::Crowd,
     ledger::{Grant, Ledger, SLOTS},
 };
-use crate::shared::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use crate::shared::sync::Arc;
 use std::{fmt, time::Duration};
 use tokio::time::Instant;
 
@@ -17,6 +15,9 @@ use tokio::time::Instant;
 /// bear least. So each request that comes back is a *deposit* of a fifth of a retry, and each retry a *withdrawal*;
 /// and of what is waiting for an answer at one time, no more than a fifth is a retry. What is refused on this side, by
 /// a layer of ours, counts for nothing.
+///
+/// One retry of each request is free of all that: the first after an error that proves that the service has not seen
+/// the request. It costs the destination nothing, and is not counted in flight.
 ///
 /// One budget for each destination, or one that is down takes the retries of all. Its clones are the same budget.
 ///
@@ -34,17 +35,12 @@ pub struct Budget {
 
 struct Account {
     window: Duration,
+    /// How long a slot of the window is, in nanoseconds: a millisecond at least.
+    slot: u64,
     per_second: u32,
     ledger: Ledger,
     crowd: Crowd,
     born: Instant,
-}
-
-/// Who waits for an answer: requests in the upper half of a word, retries of them in the lower.
-#[derive(Debug)]
-pub(super) struct Crowd {
-    share: Grant,
-    at_once: AtomicU64,
 }
 
 /// A retry that was granted. Its place among those in flight is given back when this is dropped.
@@ -72,14 +68,14 @@ impl Budget {
     #[must_use]
     pub fn share(self, share: f64) -> Self {
         let account = &*self.account;
-        Self::with(Grant::new(share, 0), account.per_second, account.window, account.crowd.share)
+        Self::with(Grant::new(share, 0), account.per_second, account.window, account.crowd.share())
     }
 
     /// Grants so many retries in each second besides, so that a client with little traffic can try again at all.
     #[must_use]
     pub fn reserve_per_second(self, retries: u32) -> Self {
         let account = &*self.account;
-        Self::with(account.ledger.grant(), retries, account.window, account.crowd.share)
+        Self::with(account.ledger.grant(), retries, account.window, account.crowd.share())
     }
 
     /// The window over which requests and retries are compared. It moves by a tenth of itself.
@@ -90,7 +86,7 @@ impl Budget {
     pub fn over(self, window: Duration) -> Self {
         assert!(window >= Duration::from_millis(10), "a window of {window:?} is too short to count anything in it");
         let account = &*self.account;
-        Self::with(account.ledger.grant(), account.per_second, window, account.crowd.share)
+        Self::with(account.ledger.grant(), account.per_second, window, account.crowd.share())
     }
 
     /// Lets at most this share of what is in flight be retries, or `at_least` of them if that is more.
@@ -107,7 +103,14 @@ impl Budget {
         let reserve = u128::from(per_second) * window.as_millis() / 1000;
         let reserve = u32::try_from(reserve).unwrap_or(u32::MAX);
         let ledger = Ledger::new(Grant { reserve, ..share });
-        let account = Account { window, per_second, ledger, crowd: Crowd::new(crowd), born: Instant::now() };
+        let account = Account {
+            window,
+            slot: nanos(window) / SLOTS,
+            per_second,
+            ledger,
+            crowd: Crowd::new(crowd),
+            born: Instant::now(),
+        };
         Self { account: Arc::new(account) }
     }
 
@@ -158,7 +161,7 @@ impl fmt::Debug for Budget {
         f.debug_struct("Budget")
             .field("grant", &self.account.ledger.grant())
             .field("window", &self.account.window)
-            .field("in_flight", &self.account.crowd.share)
+            .field("in_flight", &self.account.crowd.share())
             .finish_non_exhaustive()
     }
 }
@@ -167,9 +170,7 @@ impl fmt::Debug for Budget {
 
 impl Account {
     fn slot(&self) -> u64 {
-        // A tenth of the window is a millisecond at least.
-        let slot = nanos(self.window) / SLOTS;
-        nanos(self.born.elapsed()) / slot
+        nanos(self.born.elapsed()) / self.slot
     }
 }
 
@@ -177,59 +178,6 @@ impl fmt::Debug for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Account")
     }
-}
-
-// ===== impl Crowd =====
-
-impl Crowd {
-    const REQUEST: u64 = 1 << 32;
-
-    pub(super) fn new(share: Grant) -> Self {
-        Self { share, at_once: AtomicU64::new(0) }
-    }
-
-    #[inline]
-    pub(super) fn enter(&self) {
-        self.at_once.fetch_add(Self::REQUEST, Ordering::AcqRel);
-    }
-
-    #[inline]
-    pub(super) fn leave(&self) {
-        self.at_once.fetch_sub(Self::REQUEST, Ordering::AcqRel);
-    }
-
-    /// A retry joins, if there are few enough.
-    pub(super) fn join(&self) -> bool {
-        let mut seen = self.at_once.load(Ordering::Acquire);
-        loop {
-            if !self.allows(seen) {
-                return false;
-            }
-            match self.at_once.compare_exchange(seen, seen + 1, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return true,
-                Err(other) => seen = other,
-            }
-        }
-    }
-
-    pub(super) fn part(&self) {
-        self.at_once.fetch_sub(1, Ordering::AcqRel);
-    }
-
-    /// Either the share of the requests in flight, or the least number, whichever is more.
-    fn allows(&self, at_once: u64) -> bool {
-        let (requests, retries) = halves(at_once);
-        retries < self.share.reserve || Grant { reserve: 0, ..self.share }.allows(requests, retries)
-    }
-
-    pub(super) fn at_once(&self) -> (u32, u32) {
-        halves(self.at_once.load(Ordering::Acquire))
-    }
-}
-
-#[allow(clippy::cast_possible_truncation, reason = "the lower half is meant")]
-fn halves(word: u64) -> (u32, u32) {
-    ((word >> 32) as u32, word as u32)
 }
 
 // ===== impl Withdrawal =====

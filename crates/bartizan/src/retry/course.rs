@@ -6,14 +6,14 @@ use super::{
     event::{Event, GaveUp, Reason},
     failure::Failure,
     layer::Rules,
-    outcome::Outcome,
+    outcome::{self, Outcome},
     policy::RetryPolicy,
     record::Record,
     replay::{Replay, RequestBody},
     spare,
 };
 use crate::shared::{Deadline, is_grpc};
-use http::{Method, Request, header, response};
+use http::{Method, Request, Response, header, response};
 use http_body::Body;
 use std::{
     ops::{Deref, DerefMut},
@@ -36,40 +36,55 @@ struct Lent(Option<Box<Record>>);
 // ===== impl Course =====
 
 impl<S, B: Body, E> Course<S, B, E> {
-    /// The first attempt, and the course that begins with it. `service` is for the others.
+    /// The course that begins with `request`, as yet without its body. `service` is for the attempts after the first.
     #[inline]
     pub(super) fn begin<C>(
-        request: Request<B>,
+        request: &mut Request<B>,
         given: Option<Box<RetryPolicy>>,
         may_repeat: bool,
         rules: &Rules<C>,
         service: S,
-    ) -> (Request<RequestBody<B>>, Self) {
+    ) -> Self {
         let mut record = spare::take();
-        record.head.copy(&request);
-        let most = given.as_deref().unwrap_or(&rules.policy).replay;
-        (record.given, record.may_repeat) = (given, may_repeat);
-        let (parts, body) = request.into_parts();
+        record.head.copy(request, &rules.carry);
         let (prior, deadline) = record.head.prior();
-        record.prior = prior.unwrap_or(Attempt::FIRST);
-        record.deadline = deadline;
         record.began = deadline.map(|_| Instant::now());
-        record.is_grpc = parts.method == Method::POST && is_grpc(&parts.headers);
-        let (body, replay) = Replay::new(body, most, &rules.memory);
-        let mut request = Request::from_parts(parts, body);
-        if record.prior.is_retry() {
-            record.prior.tell(request.headers_mut(), &rules.field);
+        record.deadline = deadline;
+        record.is_grpc = request.method() == Method::POST && is_grpc(request.headers());
+        (record.given, record.may_repeat) = (given, may_repeat);
+        if let Some(prior) = prior {
+            record.prior = prior;
+            if prior.is_retry() {
+                prior.tell(request.headers_mut(), &rules.field);
+            }
         }
-        (request, Self { service, replay, last: None, record: Lent(Some(record)) })
+        Self { service, replay: Replay::empty(), last: None, record: Lent(Some(record)) }
+    }
+
+    /// The first attempt's body.
+    #[inline]
+    pub(super) fn keep<C>(&mut self, body: B, rules: &Rules<C>) -> RequestBody<B> {
+        let most = self.policy(rules).replay;
+        self.replay.keep(body, most, &rules.memory)
     }
 
     pub(super) fn policy<'a, C>(&'a self, rules: &'a Rules<C>) -> &'a RetryPolicy {
         self.record.given.as_deref().unwrap_or(&rules.policy)
     }
 
+    /// Whether nothing follows from this answer to the first attempt but that it is the caller's, as is so of most.
+    #[inline]
+    pub(super) fn is_over_at_once<C, R>(&self, rules: &Rules<C>, answer: &Response<R>) -> bool {
+        let record = &*self.record;
+        record.attempt == 1
+            && !record.is_grpc
+            && record.began.is_none()
+            && outcome::is_plain(self.policy(rules), answer)
+    }
+
     /// Whether it makes sense to look closer at an answer.
     pub(super) fn may_go_on<C>(&self, rules: &Rules<C>) -> bool {
-        self.record.may_repeat && self.record.attempt < self.attempts(rules) && self.replay.can_repeat_after_answer()
+        self.record.may_repeat && self.record.attempt < self.attempts(rules) && self.replay.can_repeat(true)
     }
 
     /// What follows from the outcome of an attempt: another one after a pause, or none.
@@ -91,7 +106,7 @@ impl<S, B: Body, E> Course<S, B, E> {
             }
             Outcome::Failed(failed) => {
                 drop(withdrawal);
-                match self.decide(rules, failed, is_answer) {
+                match self.decide(rules, failed, is_answer).and_then(|pause| self.take_over(is_answer, pause)) {
                     Ok(pause) => {
                         let (attempt, reason) = (self.record.attempt, failed.reason);
                         rules.tell(&Event::Retried { attempt, reason, pause });
@@ -121,7 +136,7 @@ impl<S, B: Body, E> Course<S, B, E> {
             attempt: self.record.attempt,
             attempts: self.attempts(rules),
             repeatable: self.record.may_repeat,
-            replayable: if is_answer { self.replay.can_repeat_after_answer() } else { self.replay.can_repeat() },
+            replayable: self.replay.can_repeat(is_answer),
             left: self.record.deadline.map(Deadline::remaining),
             expected: rules.pace.expected(),
             last_pause: self.record.pause,
@@ -134,6 +149,15 @@ impl<S, B: Body, E> Course<S, B, E> {
         }
         self.record.withdrawal = Some(rules.budget.withdraw().ok_or(GaveUp::Budget)?);
         Ok(pause)
+    }
+
+    /// The attempt that has failed reads no more: going on, it would outrun the next one while that waits for its time.
+    fn take_over(&mut self, is_answer: bool, pause: Duration) -> Result<Duration, GaveUp> {
+        if self.replay.take_over(is_answer) {
+            return Ok(pause);
+        }
+        self.refund();
+        Err(GaveUp::NotReplayable)
     }
 
     fn attempts<C>(&self, rules: &Rules<C>) -> u32 {
@@ -158,13 +182,18 @@ impl<S, B: Body, E> Course<S, B, E> {
         self.record.deadline.map(Deadline::instant)
     }
 
-    /// The next attempt. What is left of those before is given up.
+    /// Whether there is so much time before the pause is over, or the next attempt has to begin.
+    pub(super) fn can_spare<C>(&self, rules: &Rules<C>, time: Duration, pause: Duration) -> bool {
+        let left = self.record.deadline.map(Deadline::remaining);
+        left.is_none_or(|left| left > time.max(pause).saturating_add(rules.pace.expected()))
+    }
+
+    /// The next attempt.
     pub(super) fn next<C>(&mut self, rules: &Rules<C>) -> Request<RequestBody<B>> {
         self.record.attempt += 1;
         self.last = None;
         self.record.began = self.record.deadline.map(|_| Instant::now());
         let is_last = self.record.attempt >= self.attempts(rules);
-        self.replay.abandon();
         let body = self.replay.read();
         let head = &mut self.record.head;
         let mut request = if is_last { head.take(body) } else { head.clone().take(body) };
@@ -175,9 +204,10 @@ impl<S, B: Body, E> Course<S, B, E> {
     }
 
     /// No attempt can be made any more: the head of the last answer, without its body, which is gone; or the last error.
-    pub(super) fn settle_for_last<C>(&mut self, rules: &Rules<C>) -> Result<response::Parts, E> {
-        self.unready();
-        self.gave_up(rules, self.record.reason, GaveUp::Deadline);
+    /// Nothing was sent for what was withdrawn.
+    pub(super) fn settle_for_last<C>(&mut self, rules: &Rules<C>, why: GaveUp) -> Result<response::Parts, E> {
+        self.refund();
+        self.gave_up(rules, self.record.reason, why);
         let mut last = *self.last.take().expect("an attempt has failed before this one");
         if let Ok(head) = &mut last {
             for field in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONTENT_ENCODING, header::TRAILER]
@@ -188,8 +218,7 @@ impl<S, B: Body, E> Course<S, B, E> {
         last
     }
 
-    /// The service cannot be called: nothing was sent for what was withdrawn.
-    pub(super) fn unready(&mut self) {
+    fn refund(&mut self) {
         if let Some(withdrawal) = self.record.withdrawal.take() {
             withdrawal.refund();
         }

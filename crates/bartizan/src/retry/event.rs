@@ -66,6 +66,8 @@ pub enum GaveUp {
     Deadline,
     /// The budget is spent.
     Budget,
+    /// The service fails before it is called: it is closed.
+    Unready,
     /// A layer between here and the service refused the retry: a circuit breaker that has opened meanwhile.
     Refused,
 }

@@ -3,13 +3,14 @@
 use super::{
     body::ResponseBody,
     course::Course,
+    drain::Drain,
+    event::GaveUp,
     failure::Classify,
     layer::Rules,
     outcome::{self, Outcome},
     replay::RequestBody,
 };
-use bytes::Buf;
-use http::{Request, Response, Version, response};
+use http::{Request, Response, response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use std::{
@@ -39,16 +40,24 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<F, R> {
-        /// An attempt is at work.
+        /// An attempt is at work, as it mostly is: nothing else takes room here.
         Calling { #[pin] future: F },
+        /// An attempt has ended, and there may be another.
+        Between { between: Pin<Box<Between<R>>> },
+    }
+}
+
+pin_project! {
+    #[project = BetweenProj]
+    enum Between<R> {
         /// gRPC answered: its status may be the first thing that comes.
-        Peeking { head: Option<Box<response::Parts>>, body: Option<Pin<Box<R>>>, patience: Pin<Box<Sleep>> },
+        Peeking { head: Option<Box<response::Parts>>, body: Option<Pin<Box<R>>>, #[pin] patience: Sleep },
         /// An attempt has failed. The rest of its answer is read, so that its connection can be used again.
-        LettingGo { #[pin] body: R, left: usize, patience: Pin<Box<Sleep>>, resume: Instant },
+        LettingGo { #[pin] drain: Drain<R>, resume: Instant },
         /// It is too early for the next one.
-        Pausing { sleep: Pin<Box<Sleep>> },
+        Pausing { #[pin] sleep: Sleep },
         /// It is time, and the service has to be ready.
-        Readying { deadline: Option<Pin<Box<Sleep>>> },
+        Readying { #[pin] deadline: Option<Sleep> },
     }
 }
 
@@ -59,8 +68,6 @@ struct Waiting<C> {
 
 /// For so long a failed answer is read, or one of gRPC looked at: no longer than a short pause takes.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// And so many bytes of it; a new connection costs less than more.
-const DRAINED: usize = 64 * 1024;
 
 // ===== impl ResponseFuture =====
 
@@ -88,85 +95,84 @@ where
 {
     type Output = Result<Response<ResponseBody<R>>, S::Error>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.as_mut().project();
+        let StateProj::Calling { future } = this.state.project() else { return self.poll_between(cx) };
+        let came = ready!(future.poll(cx));
         let rules = &*this.waiting.rules;
+        let (is_over, counts) = match (this.course, &came) {
+            (None, came) => (true, !came.as_ref().is_ok_and(outcome::is_refusal)),
+            (Some(course), Ok(answer)) => (course.is_over_at_once(rules, answer), true),
+            (Some(_), Err(_)) => (false, false),
+        };
+        if is_over {
+            if counts {
+                rules.budget.deposit();
+            }
+            return Poll::Ready(came.map(|answer| answer.map(ResponseBody::untouched)));
+        }
+        match self.as_mut().judge(came) {
+            Some(came) => Poll::Ready(came),
+            None => self.poll_between(cx),
+        }
+    }
+}
+
+impl<S, C, B, R> ResponseFuture<S, C, B, R>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>>,
+    C: Classify<S::Error>,
+    B: Body,
+    R: Body,
+{
+    /// What few requests come to, apart from what most do, which so is short.
+    #[inline(never)]
+    fn poll_between(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
         loop {
-            let next = match this.state.as_mut().project() {
-                StateProj::Calling { future } => {
-                    let came = ready!(future.poll(cx));
-                    let Some(course) = this.course else {
-                        if !came.as_ref().is_ok_and(outcome::is_refusal) {
-                            rules.budget.deposit();
-                        }
-                        return Poll::Ready(came.map(|answer| answer.map(ResponseBody::untouched)));
-                    };
-                    let outcome = match &came {
-                        Ok(answer) => outcome::of_answer(course.policy(rules), answer, course.is_grpc()),
-                        Err(error) => outcome::of_error(rules.classify.failure(error)),
-                    };
-                    if course.is_first() && !matches!(outcome, Outcome::Refused(_)) {
-                        rules.budget.deposit();
-                    }
-                    match came {
-                        Ok(answer) if matches!(outcome, Outcome::Unsaid) && course.may_go_on(rules) => {
-                            State::peek(answer)
-                        }
-                        came => match course.go_on(rules, &outcome, came.is_ok()) {
-                            None => return Poll::Ready(came.map(|answer| answer.map(ResponseBody::untouched))),
-                            Some(pause) => State::let_go(came, pause, course),
-                        },
-                    }
-                }
-                StateProj::Peeking { head, body, patience } => {
-                    let Some(course) = this.course else { unreachable!("who looks at an answer may try again") };
-                    let came = match body.as_mut().expect("it is here until it is returned").as_mut().poll_frame(cx) {
-                        Poll::Ready(came) => Some(came),
-                        Poll::Pending => {
-                            ready!(patience.as_mut().poll(cx));
-                            None
-                        }
-                    };
-                    let outcome = of_first(came.as_ref());
-                    let pause = course.go_on(rules, &outcome, true);
-                    let (Some(head), Some(body)) = (head.take(), body.take()) else {
-                        unreachable!("both were here just now")
-                    };
-                    let Some(pause) = pause else {
-                        let body = ResponseBody::looked_at(came, body);
-                        return Poll::Ready(Ok(Response::from_parts(*head, body)));
-                    };
-                    course.last = Some(Box::new(Ok(*head)));
-                    State::pause(Instant::now() + pause)
-                }
-                StateProj::LettingGo { body, left, patience, resume } => {
-                    if !is_let_go(body, left, cx) && patience.as_mut().poll(cx).is_pending() {
-                        return Poll::Pending;
-                    }
-                    State::pause(*resume)
-                }
-                StateProj::Pausing { sleep } => {
-                    ready!(sleep.as_mut().poll(cx));
-                    let deadline = this.course.as_ref().and_then(Course::deadline);
-                    State::Readying { deadline: deadline.map(|deadline| Box::pin(sleep_until(deadline))) }
-                }
-                StateProj::Readying { deadline } => {
-                    let Some(course) = this.course else { unreachable!("who pauses may try again") };
-                    // The deadline first: a service that is ready at that very moment is ready too late.
-                    if deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
-                        let last = course.settle_for_last(rules);
-                        return Poll::Ready(last.map(|head| Response::from_parts(head, ResponseBody::empty())));
-                    }
-                    if let Err(error) = ready!(course.service.poll_ready(cx)) {
-                        course.unready();
-                        return Poll::Ready(Err(error));
+            let mut this = self.as_mut().project();
+            let rules = &*this.waiting.rules;
+            let came = match (this.state.as_mut().project(), this.course) {
+                (StateProj::Calling { future }, _) => ready!(future.poll(cx)),
+                (StateProj::Between { between }, Some(course)) => {
+                    if let Some(came) = ready!(between.as_mut().poll(rules, course, cx)) {
+                        return Poll::Ready(came);
                     }
                     let request = course.next(rules);
-                    State::Calling { future: course.service.call(request) }
+                    let future = course.service.call(request);
+                    this.state.set(State::Calling { future });
+                    continue;
                 }
+                (StateProj::Between { .. }, None) => unreachable!("who is between two attempts may try again"),
             };
-            this.state.set(next);
+            if let Some(came) = self.as_mut().judge(came) {
+                return Poll::Ready(came);
+            }
         }
+    }
+
+    /// What the caller gets of an attempt at a request that may be sent again; `None` if there may be another attempt.
+    #[inline(never)]
+    fn judge(self: Pin<&mut Self>, came: Result<Response<R>, S::Error>) -> Option<<Self as Future>::Output> {
+        let mut this = self.project();
+        let rules = &*this.waiting.rules;
+        let Some(course) = this.course else { unreachable!("who comes here may try again") };
+        let outcome = match &came {
+            Ok(answer) => outcome::of_answer(course.policy(rules), answer, course.is_grpc()),
+            Err(error) => outcome::of_error(rules.classify.failure(error)),
+        };
+        if course.is_first() && !matches!(outcome, Outcome::Refused(_)) {
+            rules.budget.deposit();
+        }
+        let between = match came {
+            Ok(answer) if matches!(outcome, Outcome::Unsaid) && course.may_go_on(rules) => Between::peek(answer),
+            came => match course.go_on(rules, &outcome, came.is_ok()) {
+                None => return Some(came.map(|answer| answer.map(ResponseBody::untouched))),
+                Some(pause) => Between::let_go(came, pause, rules, course),
+            },
+        };
+        this.state.set(State::Between { between: Box::pin(between) });
+        None
     }
 }
 
@@ -179,37 +185,103 @@ where
     }
 }
 
-// ===== impl State =====
+// ===== impl Between =====
 
-impl<F, R: Body> State<F, R> {
+impl<R: Body> Between<R> {
+    /// What the caller gets; `None` if it is time for another attempt, and the service ready.
+    fn poll<S, C, B, E>(
+        mut self: Pin<&mut Self>,
+        rules: &Rules<C>,
+        course: &mut Course<S, B, E>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Response<ResponseBody<R>>, E>>>
+    where
+        S: Service<Request<RequestBody<B>>, Error = E>,
+        B: Body,
+    {
+        loop {
+            let next = match self.as_mut().project() {
+                BetweenProj::Peeking { head, body, patience } => {
+                    let came = match body.as_mut().expect("it is here until it is returned").as_mut().poll_frame(cx) {
+                        Poll::Ready(came) => Some(came),
+                        Poll::Pending => {
+                            ready!(patience.poll(cx));
+                            None
+                        }
+                    };
+                    let outcome = of_first(came.as_ref());
+                    let pause = course.go_on(rules, &outcome, true);
+                    let (Some(mut head), Some(body)) = (head.take(), body.take()) else {
+                        unreachable!("both were here just now")
+                    };
+                    let Some(pause) = pause else {
+                        let body = ResponseBody::looked_at(came, body);
+                        return Poll::Ready(Some(Ok(Response::from_parts(*head, body))));
+                    };
+                    // What was looked at stands in the head from now on, as in an answer of trailers only.
+                    if let Some(Some(Ok(frame))) = came
+                        && let Ok(trailers) = frame.into_trailers()
+                    {
+                        head.headers.extend(trailers);
+                    }
+                    course.last = Some(Box::new(Ok(*head)));
+                    Self::pause(Instant::now() + pause)
+                }
+                BetweenProj::LettingGo { drain, resume } => {
+                    ready!(drain.poll(cx));
+                    Self::pause(*resume)
+                }
+                BetweenProj::Pausing { sleep } => {
+                    ready!(sleep.poll(cx));
+                    Self::Readying { deadline: course.deadline().map(sleep_until) }
+                }
+                BetweenProj::Readying { deadline } => {
+                    // The deadline first: a service that is ready at that very moment is ready too late.
+                    let why = if deadline.as_pin_mut().is_some_and(|deadline| deadline.poll(cx).is_ready()) {
+                        GaveUp::Deadline
+                    } else if ready!(course.service.poll_ready(cx)).is_err() {
+                        GaveUp::Unready
+                    } else {
+                        return Poll::Ready(None);
+                    };
+                    let last = course.settle_for_last(rules, why);
+                    return Poll::Ready(Some(last.map(|head| Response::from_parts(head, ResponseBody::empty()))));
+                }
+            };
+            self.set(next);
+        }
+    }
+
     fn peek(answer: Response<R>) -> Self {
         let (head, body) = answer.into_parts();
-        Self::Peeking { head: Some(Box::new(head)), body: Some(Box::pin(body)), patience: Box::pin(sleep(PATIENCE)) }
+        Self::Peeking { head: Some(Box::new(head)), body: Some(Box::pin(body)), patience: sleep(PATIENCE) }
     }
 
     /// The failed answer is let go before the pause, or it would keep its connection.
-    fn let_go<S, B, E>(came: Result<Response<R>, E>, pause: Duration, course: &mut Course<S, B, E>) -> Self {
+    fn let_go<S, C, B: Body, E>(
+        came: Result<Response<R>, E>,
+        pause: Duration,
+        rules: &Rules<C>,
+        course: &mut Course<S, B, E>,
+    ) -> Self {
         let resume = Instant::now() + pause;
         let (last, body) = match came {
             Ok(answer) => {
                 let (head, body) = answer.into_parts();
-                // A stream of HTTP/2 is reset by dropping it. A connection of HTTP/1 would be closed.
-                let is_worth_it = head.version <= Version::HTTP_11
-                    && !body.is_end_stream()
-                    && body.size_hint().lower() <= DRAINED as u64;
+                let is_worth_it = Drain::pays(head.version, &body) && course.can_spare(rules, PATIENCE, pause);
                 (Ok(head), Some(body).filter(|_| is_worth_it))
             }
             Err(error) => (Err(error), None),
         };
         course.last = Some(Box::new(last));
         match body {
-            Some(body) => Self::LettingGo { body, left: DRAINED, patience: Box::pin(sleep(PATIENCE)), resume },
+            Some(body) => Self::LettingGo { drain: Drain::new(body, PATIENCE), resume },
             None => Self::pause(resume),
         }
     }
 
     fn pause(until: Instant) -> Self {
-        Self::Pausing { sleep: Box::pin(sleep_until(until)) }
+        Self::Pausing { sleep: sleep_until(until) }
     }
 }
 
@@ -218,27 +290,6 @@ fn of_first<D, E>(came: Option<&Option<Result<http_body::Frame<D>, E>>>) -> Outc
     match came {
         Some(Some(Ok(frame))) => frame.trailers_ref().map_or(Outcome::Answered, outcome::of_trailers),
         _ => Outcome::Answered,
-    }
-}
-
-/// Reads what comes of a body that nobody wants; whether that was all, or enough.
-fn is_let_go<R: Body>(mut body: Pin<&mut R>, left: &mut usize, cx: &mut Context<'_>) -> bool {
-    loop {
-        match body.as_mut().poll_frame(cx) {
-            Poll::Pending => return false,
-            Poll::Ready(None | Some(Err(_))) => return true,
-            Poll::Ready(Some(Ok(frame))) => {
-                let bytes = frame.data_ref().map_or(0, Buf::remaining);
-                if bytes > *left || body.is_end_stream() {
-                    return true;
-                }
-                // A frame of nothing counts as well, or a stream of them would have no end.
-                *left = left.saturating_sub(bytes.max(1));
-                if *left == 0 {
-                    return true;
-                }
-            }
-        }
     }
 }
 

@@ -143,12 +143,13 @@ impl Ledger {
         if last >= slot {
             return;
         }
-        // Nothing has happened since the slot that began last: all of the new ones start with the same.
+        // Nothing has happened since the slot that began last: all of the new ones start with the same. Each is told of
+        // as it begins: a start that comes later takes the place of one where the window begins for who is still behind.
         let totals = self.totals.load(Ordering::Acquire);
         for begun in (last + 1).max((slot + 1).saturating_sub(REMEMBERED as u64))..=slot {
             self.start_of(begun).store(totals, Ordering::Release);
+            self.slot.store(begun, Ordering::Release);
         }
-        self.slot.store(slot, Ordering::Release);
     }
 
     fn start_of(&self, slot: u64) -> &AtomicU64 {
@@ -171,7 +172,8 @@ fn between(start: u64, totals: u64) -> (u32, u32) {
     (requests.wrapping_sub(requests_then), retries)
 }
 
+/// The upper half, and the lower.
 #[allow(clippy::cast_possible_truncation, reason = "the lower half is meant")]
-fn halves(word: u64) -> (u32, u32) {
+pub(super) fn halves(word: u64) -> (u32, u32) {
     ((word >> 32) as u32, word as u32)
 }

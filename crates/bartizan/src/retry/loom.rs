@@ -2,10 +2,18 @@
 #![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
 use super::{
-    budget::Crowd,
+    crowd::Crowd,
     ledger::{Grant, Ledger},
 };
-use loom::{sync::Arc, thread};
+use loom::{model, sync::Arc, thread};
+
+/// Where many slots begin at once, two threads have more interleavings than can be tried: those in which a thread is
+/// interrupted three times at most.
+fn of_three_changes(check: impl Fn() + Send + Sync + 'static) {
+    let mut model = model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(check);
+}
 
 #[test]
 fn the_last_retry_is_granted_once() {
@@ -55,9 +63,11 @@ fn a_refund_while_the_window_moves_grants_no_more() {
 /// and neither pays twice. What comes at that very moment may count as a slot older than it is, and never as newer.
 #[test]
 fn nothing_pays_twice_while_the_window_moves() {
-    loom::model(|| {
+    of_three_changes(|| {
         let ledger = Arc::new(Ledger::new(Grant::new(1.0, 0)));
         ledger.deposit(0);
+        // One slot at a time, or there were too much to try.
+        ledger.refund(ledger.withdraw(9).expect("it is paid for"));
         let other = Arc::clone(&ledger);
         let racer = thread::spawn(move || other.withdraw(10).is_some());
         ledger.deposit(10);
@@ -67,6 +77,20 @@ fn nothing_pays_twice_while_the_window_moves() {
         ledger.deposit(30);
         let granted = (ledger.withdraw(30).is_some(), ledger.withdraw(30).is_some());
         assert_eq!(granted, (true, false), "and nothing of it lingers");
+    });
+}
+
+/// One retry in a window of ten slots was granted in slot 9: in slot 16 that is still in the window, from 7 on.
+#[test]
+fn after_a_quiet_time_the_spent_retry_is_still_spent() {
+    of_three_changes(|| {
+        let ledger = Arc::new(Ledger::new(Grant::new(0.0, 1)));
+        assert!(ledger.withdraw(9).is_some());
+        let other = Arc::clone(&ledger);
+        let racer = thread::spawn(move || other.withdraw(16).is_some());
+        let here = ledger.withdraw(16).is_some();
+        let there = racer.join().unwrap();
+        assert!(!here && !there, "granted again within the window");
     });
 }
 

@@ -7,7 +7,8 @@
 //! `UNAVAILABLE`; not a refusal by another layer on this side, and not once the [`Budget`] of the destination is spent.
 //!
 //! When all is in vain, the caller gets the last answer as it came. So it does, at once, if the server asks for a
-//! longer pause than there is time for, or says not to try again.
+//! longer pause than there is time for, or says not to try again. If the deadline passes, or the service fails to get
+//! ready, while another attempt is waited for, it gets the last answer's head alone, or the last error.
 //!
 //! # Example
 //!
@@ -63,7 +64,8 @@
 //! # What it remembers
 //!
 //! In the [`Budget`], made in [`RetryLayer::new`] or given to it, two counts over ten seconds, and how many requests
-//! wait for the head of an answer: up to then a retry is one. In the layer, how long an attempt takes. Bodies are kept
+//! wait for the head of an answer: up to then a retry is one. The first retry after an error that proves that the
+//! service has not seen the request is counted in neither. Beside the budget, how long an attempt takes. Bodies are kept
 //! while there may be another attempt, 64 MiB of them in the whole process ([`ReplayMemory`]); what finds no place is
 //! sent once.
 //!
@@ -75,10 +77,14 @@ mod attempt;
 mod backoff;
 mod body;
 mod budget;
+mod carried;
 mod course;
+mod crowd;
 mod decision;
+mod drain;
 mod event;
 mod failure;
+mod fields;
 mod future;
 mod head;
 mod layer;

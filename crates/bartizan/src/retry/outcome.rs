@@ -31,6 +31,12 @@ pub(super) fn is_refusal<B>(answer: &Response<B>) -> bool {
         && answer.extensions().get::<Refusal>().is_some_and(|refusal| refusal.error_type() != "timeout")
 }
 
+/// Whether an answer says nothing to anything but a call of gRPC: the short way to the same outcome.
+#[inline]
+pub(super) fn is_plain<B>(policy: &RetryPolicy, answer: &Response<B>) -> bool {
+    !is_refusal(answer) && !policy.statuses.contain(answer.status())
+}
+
 /// What an answer says, to a call of gRPC or any other request, as far as its head tells.
 #[inline]
 pub(super) fn of_answer<B>(policy: &RetryPolicy, answer: &Response<B>, to_grpc: bool) -> Outcome {
@@ -87,4 +93,63 @@ pub(super) fn of_error(failure: Failure) -> Outcome {
         Failure::Ambiguous | Failure::Final => Reason::Error,
     };
     Outcome::Failed(Failed { reason, failure, throttled: false, told: Told::Nothing })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An answer that a layer on this side has made.
+    fn refusal(error_type: &'static str, status: StatusCode) -> Response<()> {
+        let mut answer = Response::new(());
+        *answer.status_mut() = status;
+        answer.extensions_mut().insert(Refusal::new(error_type));
+        answer
+    }
+
+    #[test]
+    fn a_timeout_of_ours_is_ambiguous_and_no_refusal() {
+        let policy = RetryPolicy::attempts(3);
+        let answer = refusal("timeout", StatusCode::GATEWAY_TIMEOUT);
+        assert!(!is_refusal(&answer), "the destination was asked");
+        let outcome = of_answer(&policy, &answer, false);
+        let Outcome::Failed(failed) = outcome else { panic!("it is sent again: {outcome:?}") };
+        assert_eq!(failed.failure, Failure::Ambiguous);
+        assert_eq!(failed.reason, Reason::Status(StatusCode::GATEWAY_TIMEOUT));
+    }
+
+    #[test]
+    fn what_another_layer_refused_is_never_sent_again_whatever_its_status() {
+        let policy = RetryPolicy::attempts(3);
+        for error_type in ["rate_limited", "circuit_open", "overloaded", "deadline_exceeded", "Timeout"] {
+            for status in [429, 502, 503, 504, 200].map(|status| StatusCode::from_u16(status).expect("a status")) {
+                let answer = refusal(error_type, status);
+                assert!(is_refusal(&answer), "{error_type}");
+                let outcome = of_answer(&policy, &answer, false);
+                let Outcome::Refused(reason) = outcome else { panic!("{error_type} {status}: {outcome:?}") };
+                assert_eq!(reason, Reason::Status(status));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_plain_has_been_answered() {
+        let policy = RetryPolicy::attempts(3);
+        for status in (100..1000).map(|status| StatusCode::from_u16(status).expect("a status")) {
+            let mut answer = Response::new(());
+            *answer.status_mut() = status;
+            let outcome = of_answer(&policy, &answer, false);
+            assert_eq!(is_plain(&policy, &answer), matches!(outcome, Outcome::Answered), "{status}");
+            answer.extensions_mut().insert(Refusal::new("overloaded"));
+            assert!(!is_plain(&policy, &answer));
+        }
+    }
+
+    #[test]
+    fn the_same_status_without_a_mark_is_the_destinations() {
+        let mut answer = Response::new(());
+        *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        assert!(!is_refusal(&answer));
+        assert!(matches!(of_answer(&RetryPolicy::attempts(3), &answer, false), Outcome::Failed(_)));
+    }
 }

@@ -1,6 +1,7 @@
 //! The retry as a service, on paused time.
 #![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
+mod deadline;
 mod decisions;
 mod grpc;
 mod letting_go;
@@ -130,6 +131,18 @@ async fn a_key_is_made_once_for_all_attempts_of_a_request() {
     assert_eq!(keys(&upstream), [""]);
 }
 
+/// A method that we do not know may be anything: a key would not make it one that may be sent twice.
+#[tokio::test(start_paused = true)]
+async fn keys_are_made_for_post_and_patch_alone() {
+    for (method, calls) in [("POST", 2), ("PATCH", 2), ("LOCK", 1), ("MKCOL", 1), ("CONNECT", 1)] {
+        let upstream = Upstream::answering([Say::Status(503), Say::Status(200)]);
+        let request = Request::builder().method(method).body(Full::from("order")).unwrap();
+        ask(&RetryLayer::new(THREE).idempotency_keys(), &upstream, request).await.unwrap();
+        assert_eq!(upstream.calls(), calls, "{method}");
+        assert_eq!(upstream.fields("idempotency-key")[0].is_empty(), calls == 1, "{method}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_request_may_have_a_policy_of_its_own() {
     let upstream = Upstream::answering([Say::Status(503), Say::Status(200)]);
@@ -241,42 +254,6 @@ async fn an_answer_that_asks_for_too_long_a_pause_is_returned_at_once() {
         assert_eq!(collect(answer).await, "status 503");
         assert_eq!((began.elapsed(), upstream.calls()), (Duration::ZERO, 1));
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn no_attempt_begins_that_cannot_end_before_the_deadline() {
-    // Each takes 100 ms; that is learned from the first request.
-    let layer = RetryLayer::new(RetryPolicy::attempts(20).pause(Duration::from_millis(1), Duration::from_millis(1)));
-    let events = Events::default();
-    let layer = events.of(layer);
-    let slow = Upstream::answering([Say::Status(200)]).slow(Duration::from_millis(100));
-    let with_deadline = |millis| {
-        let mut request = get();
-        Deadline::after(Duration::from_millis(millis)).tighten(request.extensions_mut());
-        request
-    };
-    ask(&layer, &slow, with_deadline(1000)).await.unwrap();
-    let failing = Upstream::answering([Say::Status(503)]).slow(Duration::from_millis(100));
-    let began = Instant::now();
-    let answer = ask(&layer, &failing, with_deadline(350)).await.unwrap();
-    assert_eq!((answer.status(), failing.calls()), (StatusCode::SERVICE_UNAVAILABLE, 3));
-    assert!(began.elapsed() < Duration::from_millis(350));
-    assert_eq!(events.names().last().unwrap(), "gave up: Deadline");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_service_that_is_not_ready_before_the_deadline_is_not_called() {
-    let upstream = Upstream::answering([Say::Status(503), Say::Status(200)]).unready_after(1);
-    let mut request = get();
-    Deadline::after(Duration::from_secs(5)).tighten(request.extensions_mut());
-    let began = Instant::now();
-    let answer = ask(&RetryLayer::new(THREE), &upstream, request).await.unwrap();
-    assert_eq!((began.elapsed(), upstream.calls()), (Duration::from_secs(5), 1));
-    assert_eq!(
-        (answer.status().as_u16(), &answer.headers()["x-answer"]),
-        (503, &"503".parse::<http::HeaderValue>().unwrap())
-    );
-    assert_eq!(collect(answer).await, "", "the body is gone, the head is not");
 }
 
 // ===== how much =====
@@ -395,11 +372,14 @@ async fn a_service_is_called_only_when_it_was_polled_ready() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_of_readiness_ends_the_attempts_and_costs_nothing() {
+async fn an_error_of_readiness_ends_the_attempts_with_the_last_answer_and_costs_nothing() {
     let budget = Budget::new().share(0.0).reserve_per_second(1).over(Duration::from_secs(1));
     let upstream = Upstream::answering([Say::Status(503)]).broken_after(1);
-    let error = ask(&RetryLayer::new(THREE).budget(budget.clone()), &upstream, get()).await.unwrap_err();
-    assert_eq!((error.to_string().as_str(), upstream.calls()), ("closed", 1));
+    let events = Events::default();
+    let layer = events.of(RetryLayer::new(THREE).budget(budget.clone()));
+    let answer = ask(&layer, &upstream, get()).await.unwrap();
+    assert_eq!((answer.status(), upstream.calls()), (StatusCode::SERVICE_UNAVAILABLE, 1));
+    assert_eq!(events.names(), ["retried Status(503)", "gave up: Unready"]);
     assert!(budget.withdraw().is_some());
 }
 

@@ -6,7 +6,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use std::{
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 pin_project! {
@@ -128,12 +128,14 @@ where
         {
             return body.poll_frame(cx);
         }
-        let frame = match this.kind.as_mut().project() {
-            KindProj::Inner { body } => ready!(body.poll_frame(cx)),
-            KindProj::Own { bytes } => bytes.take().map(|bytes| Ok(Frame::data((*bytes).into()))),
+        // Looked at where it lies: a frame is large.
+        let polled = match this.kind.as_mut().project() {
+            KindProj::Inner { body } => body.poll_frame(cx),
+            KindProj::Own { bytes } => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data((*bytes).into())))),
         };
-        match &frame {
-            Some(Ok(frame)) => {
+        match &polled {
+            Poll::Pending => {}
+            Poll::Ready(Some(Ok(frame))) => {
                 this.watched.frame(frame);
                 // A server asks `is_end_stream` and may never poll for the `None` that would follow.
                 let over = match &*this.kind {
@@ -144,10 +146,10 @@ where
                     this.watched.end(End::Complete);
                 }
             }
-            Some(Err(_)) => this.watched.end(End::Failed),
-            None => this.watched.end(End::Complete),
+            Poll::Ready(Some(Err(_))) => this.watched.end(End::Failed),
+            Poll::Ready(None) => this.watched.end(End::Complete),
         }
-        Poll::Ready(frame)
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

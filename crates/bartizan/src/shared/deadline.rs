@@ -11,6 +11,9 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(Instant);
 
+/// The longest time that can be counted from any instant.
+pub(crate) const THIRTY_YEARS: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
 impl Deadline {
     /// The deadline at `instant`.
     #[must_use]
@@ -21,7 +24,6 @@ impl Deadline {
     /// The deadline that is `time` from now. A time too long to count (decades) counts as thirty years.
     #[must_use]
     pub fn after(time: Duration) -> Self {
-        const THIRTY_YEARS: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
         Self(Instant::now() + time.min(THIRTY_YEARS))
     }
 

@@ -29,6 +29,7 @@ pub use self::{
 pub(crate) use self::{
     clock::wall_now,
     context::{Context, Noted},
+    deadline::THIRTY_YEARS,
     grpc::{GrpcStatus, is_grpc},
     head::{Single, accepts_json, seconds_value, single, with_head},
     json::{for_each_json_piece, is_plain, write_json_str},

@@ -2,7 +2,7 @@
 
 use super::{GrpcStatus, PreparedProblem, Problem, is_grpc, seconds_value};
 use bytes::Bytes;
-use http::{Request, Response, header, request};
+use http::{HeaderValue, Request, Response, header, request};
 use std::{fmt, sync::Arc};
 
 /// The mark on a response that one of our layers made instead of calling the service.
@@ -33,8 +33,12 @@ type AnswerTo<R> = dyn Fn(&R, &request::Parts) -> Response<Bytes> + Send + Sync;
 
 impl Refusal {
     /// A refusal of the kind `error_type`, such as `rate_limited`: the value of OpenTelemetry's `error.type`.
+    ///
+    /// # Panics
+    /// If it is empty, or not visible ASCII: it stands in header fields. In a `const` that is an error of the compiler.
     #[must_use]
     pub const fn new(error_type: &'static str) -> Self {
+        assert!(is_word(error_type), "an error type is one word of visible ASCII");
         Self { error_type }
     }
 
@@ -43,6 +47,17 @@ impl Refusal {
     pub const fn error_type(self) -> &'static str {
         self.error_type
     }
+}
+
+const fn is_word(text: &str) -> bool {
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        if !first.is_ascii_graphic() {
+            return false;
+        }
+        rest = tail;
+    }
+    !text.is_empty()
 }
 
 // ===== impl PreparedRefusal =====
@@ -65,9 +80,13 @@ impl PreparedRefusal {
         self.mark(response, retry_after)
     }
 
-    /// The answer to a request whose head has gone to the service already.
-    pub(crate) fn respond_late(&self) -> Response<Bytes> {
+    /// The answer to a request whose head has gone to the service already: all that is known of it is whether it speaks
+    /// gRPC.
+    pub(crate) fn respond_late(&self, is_grpc: bool) -> Response<Bytes> {
         let (mut head, ()) = Request::new(()).into_parts();
+        if is_grpc {
+            head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        }
         self.respond(&mut head, None)
     }
 
@@ -108,7 +127,7 @@ impl<R> fmt::Debug for OnRefusal<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderValue, StatusCode};
+    use http::StatusCode;
 
     fn refusal() -> PreparedRefusal {
         let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE);
@@ -133,5 +152,24 @@ mod tests {
         assert_eq!((response.status().as_u16(), &response.headers()["grpc-status"]), (200, &HeaderValue::from(14)));
         assert_eq!(response.headers()["grpc-retry-pushback-ms"], "3000");
         assert_eq!(response.extensions().get(), Some(&Refusal::new("closed")));
+    }
+
+    #[test]
+    fn without_its_head_a_client_is_still_refused_in_its_own_words() {
+        let plain = refusal().respond_late(false);
+        assert_eq!((plain.status().as_u16(), plain.headers().get("grpc-status")), (503, None));
+        let grpc = refusal().respond_late(true);
+        assert_eq!((grpc.status().as_u16(), &grpc.headers()["grpc-status"]), (200, &HeaderValue::from(14)));
+        assert_eq!(grpc.extensions().get(), Some(&Refusal::new("closed")));
+    }
+
+    #[test]
+    fn an_error_type_that_no_field_could_carry_is_none() {
+        for no_word in ["", "überlastet", "over loaded", "over\nloaded", "over\0loaded", "over\u{7f}loaded"] {
+            assert!(std::panic::catch_unwind(|| Refusal::new(no_word)).is_err(), "{no_word:?}");
+        }
+        for word in ["overloaded", "_OTHER", "a.b-c/1"] {
+            assert!(HeaderValue::try_from(Refusal::new(word).error_type()).is_ok(), "{word:?}");
+        }
     }
 }

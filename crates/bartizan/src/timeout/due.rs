@@ -24,10 +24,10 @@ pub enum Refused {
 // ===== impl Due =====
 
 impl Due {
-    /// The earlier of `limit` from now on and the deadline. More than thirty years count as thirty years.
-    pub(super) fn new(now: Instant, limit: Duration, deadline: Option<Deadline>) -> Self {
+    /// The earlier of what is `left` of `limit` and the deadline. More than thirty years count as thirty years.
+    pub(super) fn new(now: Instant, limit: Duration, left: Duration, deadline: Option<Deadline>) -> Self {
         const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-        let own = now + limit.min(LONGEST);
+        let own = now + left.min(LONGEST);
         match deadline {
             Some(deadline) if deadline.instant() < own => Self { at: deadline.instant(), refused: Refused::Deadline },
             _ => Self { at: own, refused: Refused::Timeout(limit) },

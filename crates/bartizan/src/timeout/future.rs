@@ -49,6 +49,7 @@ pin_project! {
 // ===== impl ResponseFuture =====
 
 impl<F> ResponseFuture<F> {
+    #[inline]
     pub(super) fn called(inner: F, timer: Timer, is_grpc: bool, policy: Arc<Policy>) -> Self {
         Self { state: State::Called { inner, timer }, is_grpc, policy }
     }
@@ -65,15 +66,32 @@ where
     type Output = Result<Response<ResponseBody<R>>, E>;
 
     #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let StateProj::Called { inner, timer } = self.as_mut().project().state.project() {
+            // The timer is looked at before the service, which may use up all that tokio lets a task do at once; but an
+            // answer that is there is handed over, however late it is.
+            let rung = timer.poll_ticking(cx);
+            if let Poll::Ready(answer) = inner.poll(cx) {
+                return Poll::Ready(answer.map(|response| response.map(ResponseBody::inner)));
+            }
+            if let Some(rung) = rung {
+                return rung.map(|refused| Ok(self.project().give_up(refused)));
+            }
+        }
+        self.wait(cx)
+    }
+}
+
+impl<F, R, E> ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+{
+    // Kept apart, so that an answer that is there at once does not pay for the room that a timer needs.
+    #[inline(never)]
+    fn wait(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
         let mut this = self.project();
         let refused = match this.state.as_mut().project() {
-            StateProj::Called { inner, timer } => match inner.poll(cx) {
-                // First the service: an answer that is there is handed over, however late it is.
-                Poll::Ready(Ok(response)) => return Poll::Ready(Ok(response.map(ResponseBody::inner))),
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => ready!(timer.poll(cx)),
-            },
+            StateProj::Called { timer, .. } => ready!(timer.poll(cx)),
             StateProj::Over { refused } => *refused,
         };
         Poll::Ready(Ok(this.give_up(refused)))
@@ -98,12 +116,19 @@ impl<F> fmt::Debug for ResponseFuture<F> {
 // ===== impl Timer =====
 
 impl Timer {
-    // Kept apart, so that an answer that is there at once does not pay for the room that a timer needs.
-    #[inline(never)]
+    /// `None` if nobody has had to wait yet.
+    #[inline]
+    fn poll_ticking(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Poll<Refused>> {
+        match self.project() {
+            TimerProj::Ticking { sleep, refused } => Some(sleep.poll(cx).map(|()| *refused)),
+            TimerProj::Idle { .. } | TimerProj::Due { .. } => None,
+        }
+    }
+
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Refused> {
         loop {
             let due = match self.as_mut().project() {
-                TimerProj::Idle { limit, deadline } => Due::new(Instant::now(), *limit, *deadline),
+                TimerProj::Idle { limit, deadline } => Due::new(Instant::now(), *limit, *limit, *deadline),
                 TimerProj::Due { due } => *due,
                 TimerProj::Ticking { sleep, refused } => return sleep.poll(cx).map(|()| *refused),
             };

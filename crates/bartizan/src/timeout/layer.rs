@@ -196,6 +196,7 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<S::Future>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         let polled = self.inner.poll_ready(cx);
         if self.policy.counts_readiness {
@@ -204,35 +205,35 @@ where
         polled
     }
 
+    #[inline]
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         // A request of gRPC is a POST, so that most others pay one comparison.
         let is_grpc = request.method() == Method::POST && is_grpc(request.headers());
-        let mut limit = self.policy.limit_of(&mut request);
+        let limit = self.policy.limit_of(&mut request);
+        let mut left = limit;
         if self.policy.counts_readiness {
-            let left = limit.checked_sub(self.readiness.take());
-            let Some(left) = left else {
+            let Some(rest) = limit.checked_sub(self.readiness.take()) else {
                 return ResponseFuture::over(Refused::Timeout(limit), is_grpc, Arc::clone(&self.policy));
             };
-            limit = left;
+            left = rest;
         }
-        let timer = if self.policy.tightens {
-            Timer::Due { due: tighten(&mut request, limit) }
+        let timer = if self.policy.tightens || self.policy.counts_readiness {
+            let due = Due::new(Instant::now(), limit, left, Deadline::of(request.extensions()));
+            if self.policy.tightens {
+                Deadline::at(due.at).tighten(request.extensions_mut());
+            }
+            Timer::Due { due }
         } else {
             Timer::Idle { limit, deadline: Deadline::of(request.extensions()) }
         };
-        ResponseFuture::called(self.inner.call(request), timer, is_grpc, Arc::clone(&self.policy))
+        let policy = Arc::clone(&self.policy);
+        ResponseFuture::called(self.inner.call(request), timer, is_grpc, policy)
     }
-}
-
-/// Makes the limit the request's deadline, unless an earlier one stands there.
-fn tighten<B>(request: &mut Request<B>, limit: Duration) -> Due {
-    let due = Due::new(Instant::now(), limit, Deadline::of(request.extensions()));
-    Deadline::at(due.at).tighten(request.extensions_mut());
-    due
 }
 
 /// Nobody has waited for a clone yet.
 impl<S: Clone> Clone for Timeout<S> {
+    #[inline]
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), policy: Arc::clone(&self.policy), readiness: Readiness::Unasked }
     }

@@ -3,7 +3,7 @@
 use super::{due::Refused, layer::Event};
 use crate::shared::{GrpcStatus, PreparedRefusal, Problem, Refusal, with_head};
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use http::{Request, Response, StatusCode, request::Parts};
 use std::{fmt, sync::Arc, time::Duration};
 
 #[derive(Clone)]
@@ -72,11 +72,7 @@ impl Policy {
         if let Some(answer) = &self.on_refusal {
             return prepared.mark(answer(&refused), None);
         }
-        let (mut head, ()) = Request::new(()).into_parts();
-        if is_grpc {
-            head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        }
-        prepared.respond(&mut head, None)
+        prepared.respond_late(is_grpc)
     }
 }
 

@@ -48,7 +48,7 @@ proptest! {
         // A deadline may have passed already.
         let deadline = deadline.map(|seconds| Deadline::at(now - 2 * SECOND + Duration::from_secs(seconds)));
         let limit = Duration::from_secs(limit);
-        let due = Due::new(now, limit, deadline);
+        let due = Due::new(now, limit, limit, deadline);
         match deadline {
             Some(deadline) if deadline.instant() < now + limit => {
                 prop_assert_eq!(due, Due { at: deadline.instant(), refused: Refused::Deadline });
@@ -61,7 +61,7 @@ proptest! {
 #[test]
 fn a_limit_of_for_ever_is_one() {
     let now = Instant::now();
-    assert!(Due::new(now, Duration::MAX, None).at > now + Duration::from_secs(1_000_000));
+    assert!(Due::new(now, Duration::MAX, Duration::MAX, None).at > now + Duration::from_secs(1_000_000));
 }
 
 // ===== the answer =====
@@ -342,4 +342,45 @@ async fn an_answer_that_is_there_is_handed_over_however_late() {
     assert!(timeout(Duration::ZERO, &mut future).await.is_err());
     advance(10 * SECOND).await; // nobody has polled meanwhile
     assert_eq!(future.await.unwrap().status(), StatusCode::OK);
+}
+
+// ===== what once went wrong =====
+
+/// Yields as tokio's own channels do, and for no other reason.
+#[test]
+fn a_service_that_uses_up_tokios_budget_is_given_up_all_the_same() {
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let response = runtime.block_on(async {
+            let busy = service_fn(|_: Request<()>| async {
+                let (give, mut take) = tokio::sync::mpsc::unbounded_channel();
+                loop {
+                    give.send(()).unwrap();
+                    if take.recv().await.is_none() {
+                        return Answer::Ok(Response::new(Empty::new()));
+                    }
+                }
+            });
+            // The real clock: a paused one moves only when nobody is busy.
+            TimeoutLayer::new(Duration::from_millis(50)).layer(busy).oneshot(Request::new(())).await.unwrap()
+        });
+        done.send(response.status()).unwrap();
+    });
+    assert_eq!(is_done.recv_timeout(20 * SECOND).expect("it is given up"), StatusCode::GATEWAY_TIMEOUT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_limit_that_is_told_is_the_layers_own_whatever_readiness_took() {
+    let limit = 3 * SECOND / 2;
+    for tightens in [true, false] {
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let tells = Arc::clone(&events);
+        let layer = TimeoutLayer::new(limit).tightens(tightens).count_readiness();
+        let layer = layer.observe(move |event| tells.lock().unwrap().push(*event));
+        let began = Instant::now();
+        let _ = layer.layer(Busy::new(SECOND)).oneshot(Request::new(())).await.unwrap();
+        assert_eq!(began.elapsed(), limit);
+        assert_eq!(*events.lock().unwrap(), [Event::Refused(Refused::Timeout(limit))]);
+    }
 }

@@ -4,6 +4,9 @@
 //! - `PUT /faults` with a [`Harm`], such as `{"latency_ms": 800, "for_ms": 15000}`, puts it in the place of all before.
 //! - `DELETE /faults` heals.
 //!
+//! Whoever names another host than this machine is refused: a page of a stranger, whose name leads here by now, is not to
+//! switch anything.
+//!
 //! Each answers with the [`State`] that the service is in then. What makes no sense is a problem (RFC 9457), in a
 //! sentence, and changes nothing.
 
@@ -11,15 +14,17 @@ use super::harm::Harm;
 use crate::refuse::refuse;
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, State as Extract, rejection::JsonRejection},
+    extract::{DefaultBodyLimit, Request, State as Extract, rejection::JsonRejection},
+    middleware::{Next, from_fn},
     response::{IntoResponse, Response},
     routing::get,
 };
 use bartizan::fault::Faults;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, header, uri::Authority};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -63,7 +68,25 @@ pub(crate) fn admin(switch: Switch) -> Router {
     Router::new()
         .route("/faults", get(state).put(harm).delete(heal))
         .layer(DefaultBodyLimit::max(4096))
+        .layer(from_fn(from_here))
         .with_state(switch)
+}
+
+async fn from_here(request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    let target = request.uri().authority();
+    if !host.as_ref().is_some_and(is_here) || !target.is_none_or(is_here) {
+        let why = "this port is for this machine, by the name of localhost or its address";
+        return refuse(request.headers(), StatusCode::FORBIDDEN, why);
+    }
+    next.run(request).await
+}
+
+/// Whether it names this machine in words that lead nowhere else, whatever a name server says.
+fn is_here(authority: &Authority) -> bool {
+    let host = authority.host();
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    host.eq_ignore_ascii_case("localhost") || address.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
 async fn state(Extract(switch): Extract<Switch>) -> Json<State> {
@@ -123,5 +146,37 @@ impl Switch {
             harmed: self.faults.harmed(),
             faults: faults.collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use http::Request;
+    use tower::ServiceExt;
+
+    #[tokio::test]
+    async fn nobody_is_obeyed_who_names_another_machine() {
+        let switch = Switch::new("users");
+        let put = async |uri: &str, host: Option<&str>| {
+            let mut request = Request::put(uri).header("content-type", "application/json");
+            if let Some(host) = host {
+                request = request.header("host", host);
+            }
+            let request = request.body(Body::from(r#"{"error_rate": 1.0}"#)).unwrap();
+            admin(switch.clone()).oneshot(request).await.unwrap().status()
+        };
+        let strangers =
+            ["evil.example", "evil.example:7111", "localhost.evil.example", "192.0.2.1:7111", "", "a b", "[::2]"];
+        for host in strangers.map(Some).into_iter().chain([None]) {
+            assert_eq!(put("/faults", host).await, StatusCode::FORBIDDEN, "{host:?}");
+        }
+        assert_eq!(put("http://evil.example/faults", Some("localhost")).await, StatusCode::FORBIDDEN);
+        assert!(switch.state().faults.is_empty());
+        for host in ["localhost", "LocalHost:7111", "127.0.0.1:7111", "127.0.0.2", "[::1]:7111"] {
+            assert_eq!(put("/faults", Some(host)).await, StatusCode::OK, "{host}");
+        }
+        assert_eq!(switch.state().faults.len(), 1);
     }
 }

@@ -38,7 +38,7 @@ pub(crate) async fn send(plan: &Plan, stop: impl Future, mut show: impl FnMut(&T
         let due = start + plan.due(next);
         tokio::select! {
             Some(outcome) = in_flight.join_next() => {
-                tally.add(&outcome.unwrap_or(Outcome::lost()));
+                tally.add(&outcome.unwrap_or(Outcome::lost()), start.elapsed());
             }
             () = sleep_until(due), if next < plan.requests() && in_flight.len() < plan.in_flight => {
                 in_flight.spawn(one(client.clone(), plan.target.clone(), next, due));

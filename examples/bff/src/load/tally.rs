@@ -37,6 +37,8 @@ pub(crate) struct Tally {
     latest: Duration,
     /// How many were due in a second.
     rate: u32,
+    /// From the start to the last answer so far.
+    took: Duration,
 }
 
 /// A share of all requests, and its name.
@@ -87,6 +89,7 @@ impl Tally {
             most_in_flight: 0,
             latest: Duration::ZERO,
             rate,
+            took: Duration::ZERO,
         }
     }
 
@@ -97,8 +100,9 @@ impl Tally {
         self.most_in_flight = self.most_in_flight.max(in_flight);
     }
 
-    /// One has come to its end.
-    pub(super) fn add(&mut self, outcome: &Outcome) {
+    /// One has come to its end, so long after the start.
+    pub(super) fn add(&mut self, outcome: &Outcome, at: Duration) {
+        self.took = self.took.max(at);
         self.latency.saturating_record(u64::try_from(outcome.latency.as_micros()).unwrap_or(u64::MAX));
         match outcome.result {
             Ok((status, partial)) => {
@@ -137,6 +141,15 @@ impl Tally {
         self.good() as f64 / self.sent.max(1) as f64
     }
 
+    /// How many a second got what they came for: until the last one did, or until the next one would have been due.
+    fn good_a_second(&self) -> f64 {
+        let planned = self.sent as f64 / f64::from(self.rate);
+        match self.good() {
+            0 => 0.,
+            good => good as f64 / self.took.as_secs_f64().max(planned),
+        }
+    }
+
     /// How late a request left at worst.
     pub(crate) fn latest(&self) -> Duration {
         self.latest
@@ -150,7 +163,7 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let a_second = self.goodput() * f64::from(self.rate);
+        let a_second = self.good_a_second();
         writeln!(f, "  {:<12}{:>9}", "sent", self.sent)?;
         writeln!(f, "  {:<12}{:>9}", "answered", self.answered())?;
         writeln!(
@@ -202,7 +215,7 @@ mod tests {
                 901..=950 => Ok((StatusCode::SERVICE_UNAVAILABLE, false)),
                 _ => Err(Trouble::Timeout),
             };
-            tally.add(&Outcome { result, latency: Duration::from_millis(millis) });
+            tally.add(&Outcome { result, latency: Duration::from_millis(millis) }, Duration::from_millis(10 * millis));
         }
         for (percentile, expected) in [(Percentile::P50, 500.), (Percentile::P95, 950.), (Percentile::P999, 999.)] {
             let off = tally.at(percentile).as_secs_f64() * 1000. / expected;
@@ -219,6 +232,17 @@ mod tests {
         ] {
             assert!(said.iter().any(|said| said == line), "{line:?}\n{tally}");
         }
+    }
+
+    #[test]
+    fn a_run_that_is_late_tells_the_rate_that_it_had() {
+        let mut tally = Tally::new(5000);
+        for nth in 1..=5000 {
+            tally.sent(Duration::from_millis(nth), 1);
+            let latency = Duration::from_millis(nth);
+            tally.add(&Outcome { result: Ok((StatusCode::OK, false)), latency }, Duration::from_millis(2 * nth));
+        }
+        assert!(tally.to_string().contains("100.0 %, 500.0 a second"), "{tally}");
     }
 
     #[test]

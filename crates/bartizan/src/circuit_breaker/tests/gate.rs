@@ -1,10 +1,9 @@
 //! A breaker that is not ready, instead of refusing.
 
 use super::*;
-use tokio_test_task as task;
 
 /// What is polled by hand, and knows whether it was woken.
-mod tokio_test_task {
+mod task {
     use std::{
         sync::{
             Arc,
@@ -42,7 +41,7 @@ fn is_ready<S: Service<Request<()>>>(service: &mut S, woken: &Arc<task::Woken>) 
 
 fn service(
     layer: &CircuitBreakerLayer,
-) -> impl Service<Request<()>, Response = Response<ResponseBody<Full<Bytes>, Permit>>> + Clone + use<> {
+) -> impl Service<Request<()>, Response = Response<WatchedBody<Full<Bytes>>>> + Clone + use<> {
     layer.layer(service_fn(|_: Request<()>| async { Ok::<_, Infallible>(answer(200)) }))
 }
 

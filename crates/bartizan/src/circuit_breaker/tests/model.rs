@@ -1,6 +1,6 @@
 //! The breaker beside one that remembers every call in a list and thinks it all over each time.
 
-use super::*;
+use super::{permit::Permit, *};
 use crate::circuit_breaker::{
     core::{Asked, Core, Handle},
     policy::{Rate, Span},
@@ -11,6 +11,8 @@ use std::iter;
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Ask,
+    /// One of the calls that are under way is answered by a good head.
+    Answer(usize),
     /// One of the calls that are under way ends so.
     End(usize, Outcome, Option<u64>),
     Drop(usize),
@@ -28,6 +30,8 @@ struct Model {
     is: Is,
     /// All calls of this epoch.
     seen: Vec<Seen>,
+    /// How many of them there were when a good head came last.
+    ended_series: usize,
     opened: u32,
     lasted: Duration,
 }
@@ -35,7 +39,7 @@ struct Model {
 enum Is {
     Closed { since: Duration, asked_in_ramp: Option<Vec<Duration>> },
     Open { until: Duration },
-    HalfOpen { until: Duration, out: usize, went_well: Vec<bool> },
+    HalfOpen { until: Duration, out: usize, answered: usize, went_well: Vec<bool>, wait: Duration },
 }
 
 #[derive(Clone, Copy)]
@@ -43,6 +47,7 @@ struct Seen {
     at: Duration,
     outcome: Outcome,
     slow: bool,
+    told_to_wait: bool,
 }
 
 /// What a permit of the model knows.
@@ -51,6 +56,8 @@ struct Call {
     epoch: u32,
     probe: bool,
     started: Duration,
+    /// Whether it was slow when its good head came.
+    head: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,13 +71,14 @@ impl Model {
     fn new(policy: BreakerPolicy) -> Self {
         let is = Is::Closed { since: Duration::ZERO, asked_in_ramp: None };
         let (now, lasted) = (Duration::ZERO, Duration::ZERO);
-        Self { policy, now, epoch: 0, mode: Mode::Normal, is, seen: Vec::new(), opened: 0, lasted }
+        Self { policy, now, epoch: 0, mode: Mode::Normal, is, seen: Vec::new(), ended_series: 0, opened: 0, lasted }
     }
 
     fn becomes(&mut self, is: Is) {
         self.is = is;
         self.epoch += 1;
         self.seen.clear();
+        self.ended_series = 0;
     }
 
     fn force(&mut self, mode: Mode) {
@@ -88,26 +96,30 @@ impl Model {
     }
 
     fn close(&mut self) {
-        let asked_in_ramp = (!self.policy.ramp.is_zero()).then(Vec::new);
-        self.becomes(Is::Closed { since: self.now, asked_in_ramp });
+        self.becomes(Is::Closed { since: self.now, asked_in_ramp: Some(Vec::new()) });
+        self.time_passes();
     }
 
     fn half_open(&mut self) {
         let until = self.now + self.lasted * self.policy.half_open_factor;
-        let is = Is::HalfOpen { until, out: 0, went_well: Vec::new() };
+        let is = Is::HalfOpen { until, out: 0, answered: 0, went_well: Vec::new(), wait: Duration::ZERO };
         if matches!(self.is, Is::HalfOpen { .. }) { self.is = is } else { self.becomes(is) }
     }
 
     fn time_passes(&mut self) {
         match &mut self.is {
-            Is::Closed { since, asked_in_ramp } if self.now >= *since + self.policy.ramp => *asked_in_ramp = None,
+            Is::Closed { since, asked_in_ramp } if self.now >= *since + self.policy.ramp => {
+                *asked_in_ramp = None;
+                self.opened = 0;
+            }
             Is::Open { until } if self.now >= *until => self.half_open(),
-            Is::HalfOpen { until, out, went_well } if self.now >= *until => {
-                let (some, all) = (went_well.contains(&true), !went_well.contains(&false));
+            Is::HalfOpen { until, out, answered, went_well, wait } if self.now >= *until => {
+                let (some, all) = (*answered > 0 || went_well.contains(&true), !went_well.contains(&false));
+                let wait = *wait;
                 match (went_well.is_empty() && *out == 0, some && all) {
                     (true, _) => self.half_open(),
                     (_, true) => self.close(),
-                    (_, false) => self.open(Duration::ZERO),
+                    (_, false) => self.open(wait),
                 }
             }
             _ => {}
@@ -138,20 +150,44 @@ impl Model {
         };
         let probe = matches!(self.is, Is::HalfOpen { .. });
         match refused {
-            None => (Answer::Pass, Some(Call { epoch: self.epoch, probe, started: self.now })),
+            None => (Answer::Pass, Some(Call { epoch: self.epoch, probe, started: self.now, head: None })),
             Some(_) if self.mode == Mode::Shadow => (Answer::Uncounted, None),
             Some(after) => (Answer::Refuse(after), None),
         }
     }
 
-    fn end(&mut self, call: Call, outcome: Outcome, retry_after: Option<Duration>) {
+    fn is_slow(&self, call: Call) -> bool {
+        self.policy.slow.is_some_and(|slow| self.now - call.started >= slow.threshold)
+    }
+
+    /// A good head has come.
+    fn answer(&mut self, call: &mut Call) {
+        let slow = self.is_slow(*call);
+        call.head = Some(slow);
         if call.epoch != self.epoch {
             return;
         }
-        let slow = self.policy.slow.is_some_and(|slow| self.now - call.started >= slow.threshold);
-        if let Is::HalfOpen { out, went_well, .. } = &mut self.is {
+        match &mut self.is {
+            Is::HalfOpen { answered, .. } if !slow => {
+                *answered += 1;
+                self.time_passes();
+            }
+            Is::HalfOpen { .. } | Is::Open { .. } => {}
+            Is::Closed { .. } => self.ended_series = self.seen.len(),
+        }
+    }
+
+    fn end(&mut self, call: Call, slow: bool, outcome: Outcome, retry_after: Option<Duration>) {
+        if call.epoch != self.epoch {
+            return;
+        }
+        let wait = retry_after.filter(|_| outcome == Outcome::Failure).unwrap_or_default();
+        if let Is::HalfOpen { out, answered, went_well, wait: longest, .. } = &mut self.is {
             assert!(call.probe);
             *out -= 1;
+            *answered -= usize::from(call.head == Some(false));
+            *longest = wait.max(*longest);
+            let longest = *longest;
             if outcome != Outcome::Ignored {
                 went_well.push(outcome == Outcome::Success && !slow);
             }
@@ -160,7 +196,7 @@ impl Model {
             if well >= must {
                 self.close();
             } else if all - well > of - must {
-                self.open(retry_after.unwrap_or_default());
+                self.open(longest);
             } else {
                 self.time_passes();
             }
@@ -169,14 +205,14 @@ impl Model {
         if outcome == Outcome::Ignored {
             return;
         }
-        self.seen.push(Seen { at: self.now, outcome, slow });
-        if self.mode != Mode::ForcedClosed && (outcome != Outcome::Success || slow) && self.trips(retry_after) {
+        self.seen.push(Seen { at: self.now, outcome, slow, told_to_wait: !wait.is_zero() });
+        if self.mode != Mode::ForcedClosed && (outcome != Outcome::Success || slow) && self.trips() {
             if let Is::Closed { since, .. } = self.is
                 && self.now >= since + self.policy.ramp
             {
                 self.opened = 0;
             }
-            self.open(retry_after.unwrap_or_default());
+            self.open(wait);
         }
     }
 
@@ -190,12 +226,13 @@ impl Model {
         }
     }
 
-    fn series(&self) -> usize {
-        let hard = self.seen.iter().rev().filter(|seen| !matches!(seen.outcome, Outcome::SoftFailure(_)));
-        hard.take_while(|seen| seen.outcome == Outcome::Failure).count()
+    fn series(&self) -> Vec<Seen> {
+        let since = self.seen[self.ended_series..].iter().rev();
+        let hard = since.filter(|seen| !matches!(seen.outcome, Outcome::SoftFailure(_)));
+        hard.take_while(|seen| seen.outcome == Outcome::Failure).copied().collect()
     }
 
-    fn trips(&self, retry_after: Option<Duration>) -> bool {
+    fn trips(&self) -> bool {
         let window = self.window();
         let share = |rate: Rate, part: f64| part >= f64::from(rate.0) / 1e6 * window.len() as f64 - 1e-9;
         let failed = window.iter().map(|seen| match seen.outcome {
@@ -210,10 +247,10 @@ impl Model {
             Span::Time(_) => self.policy.minimum,
         };
         let enough = window.len() >= enough as usize;
-        self.policy.consecutive.is_some_and(|most| self.series() >= most as usize)
+        self.policy.consecutive.is_some_and(|most| self.series().len() >= most as usize)
             || enough && self.policy.failures.is_some_and(|rate| share(rate, failed))
             || enough && self.policy.slow.is_some_and(|most| share(most.rate, slow))
-            || retry_after.is_some() && self.series() >= 2
+            || self.series().iter().take_while(|seen| seen.told_to_wait).count() >= 2
     }
 
     fn state(&self) -> State {
@@ -256,6 +293,7 @@ fn steps() -> impl Strategy<Value = Step> {
     let end = (any::<usize>(), outcomes(), prop::option::weighted(0.1, 1..100_u64));
     prop_oneof![
         8 => Just(Step::Ask),
+        2 => any::<usize>().prop_map(Step::Answer),
         8 => end.prop_map(|(which, outcome, retry_after)| Step::End(which, outcome, retry_after)),
         1 => any::<usize>().prop_map(Step::Drop),
         2 => (1..10_u64).prop_map(Step::Wait),
@@ -295,7 +333,7 @@ fn policies() -> impl Strategy<Value = BreakerPolicy> {
 
 /// Takes both through the same, and compares all that can be seen.
 async fn follow(policy: BreakerPolicy, steps: Vec<Step>) -> (Arc<Core>, Vec<Permit>) {
-    let (core, mut model) = (Arc::new(Core::new(policy, 1, None, None)), Model::new(policy));
+    let (core, mut model) = (Arc::new(Core::new(policy, 1, None, Mode::Normal, None)), Model::new(policy));
     let mut under_way: Vec<(Permit, Call)> = Vec::new();
     for (index, step) in steps.into_iter().enumerate() {
         match step {
@@ -309,19 +347,32 @@ async fn follow(policy: BreakerPolicy, steps: Vec<Step>) -> (Arc<Core>, Vec<Perm
                 assert_eq!(answer, expected, "step {index}");
                 under_way.extend(iter::zip(permit, call));
             }
+            Step::Answer(which) if !under_way.is_empty() => {
+                let index = which % under_way.len();
+                let (permit, call) = &mut under_way[index];
+                if call.head.is_none() {
+                    permit.answered_well();
+                    model.answer(call);
+                }
+            }
             Step::End(which, outcome, retry_after) if !under_way.is_empty() => {
                 let (permit, call) = under_way.swap_remove(which % under_way.len());
                 let retry_after = retry_after.map(|tenths| Duration::from_millis(100 * tenths));
                 permit.settle(outcome, retry_after);
-                model.end(call, outcome, retry_after);
+                model.end(call, model.is_slow(call), outcome, retry_after);
             }
             Step::Drop(which) if !under_way.is_empty() => {
                 let (permit, call) = under_way.swap_remove(which % under_way.len());
                 drop(permit);
-                let slow = policy.slow.is_some_and(|slow| model.now - call.started >= slow.threshold);
-                model.end(call, if slow { Outcome::Failure } else { Outcome::Ignored }, None);
+                let slow = call.head.unwrap_or(model.is_slow(call));
+                let outcome = match call.head {
+                    Some(_) => Outcome::Success,
+                    None if slow => Outcome::Failure,
+                    None => Outcome::Ignored,
+                };
+                model.end(call, slow, outcome, None);
             }
-            Step::End(..) | Step::Drop(_) => {}
+            Step::Answer(_) | Step::End(..) | Step::Drop(_) => {}
             Step::Wait(tenths) => {
                 let time = Duration::from_millis(100 * tenths);
                 advance(time).await;
@@ -339,7 +390,7 @@ async fn follow(policy: BreakerPolicy, steps: Vec<Step>) -> (Arc<Core>, Vec<Perm
         assert_eq!(core.state(), model.state(), "step {index}");
         let snapshot = core.snapshot();
         assert_eq!(snapshot.calls, model.window().len() as u64, "step {index}");
-        assert_eq!(snapshot.consecutive as usize, model.series(), "step {index}");
+        assert_eq!(snapshot.consecutive as usize, model.series().len(), "step {index}");
         assert_eq!(snapshot.opened, model.opened, "step {index}");
     }
     (core, under_way.into_iter().map(|(permit, _)| permit).collect())
@@ -392,7 +443,7 @@ proptest! {
         on_paused_time(async {
             let jitter = f64::from(share) / 100.0;
             let policy = BreakerPolicy::consecutive_failures(1).jitter(jitter).probes(1, 1).half_open_at_most(1_000);
-            let core = Arc::new(Core::new(policy, 1, None, None));
+            let core = Arc::new(Core::new(policy, 1, None, Mode::Normal, None));
             for time in 0..failures {
                 let Asked::Pass(permit) = Handle::new(&core).ask(false) else { panic!("it is closed, or half-open") };
                 permit.settle(Outcome::Failure, None);
@@ -409,7 +460,7 @@ proptest! {
     #[test]
     fn the_ramp_admits_ever_more_and_never_less(rate in 1..200_u64) {
         on_paused_time(async {
-            let core = Arc::new(Core::new(BreakerPolicy::new().probes(1, 1), 1, None, None));
+            let core = Arc::new(Core::new(BreakerPolicy::new().probes(1, 1), 1, None, Mode::Normal, None));
             core.restore(&Snapshot { state: State::Open, ..core.snapshot() });
             let mut admitted = Vec::new();
             // The first call is the probe.

@@ -49,7 +49,9 @@ async fn a_hung_probe_holds_its_place_for_a_time_only() {
     let (breaker, layer) = breaker(TWO);
     calls(&layer, &[500, 500]).await;
     pass(5 * SECOND).await;
-    let hung = through(&layer, answer(200)).await; // whose body nobody reads
+    let hanging = layer.layer(service_fn(|_: Request<()>| std::future::pending::<Result<Answer, Infallible>>()));
+    let mut hung = Box::pin(hanging.oneshot(Request::new(())));
+    assert!(std::future::poll_fn(|cx| Poll::Ready(hung.as_mut().poll(cx).is_pending())).await);
     assert_eq!(calls(&layer, &[200]).await, [503]);
     pass(10 * SECOND).await;
     assert_eq!((calls(&layer, &[200]).await, breaker.state()), (vec![503], State::Open));

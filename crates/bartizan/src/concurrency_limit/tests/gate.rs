@@ -36,18 +36,18 @@ fn a_step() -> impl Strategy<Value = Step> {
 struct Model {
     limit: usize,
     in_flight: usize,
-    line: VecDeque<usize>,
+    queue: VecDeque<usize>,
     let_in: Vec<usize>,
 }
 
 impl Model {
     fn has_room(&self) -> bool {
-        self.line.is_empty() && self.in_flight < self.limit
+        self.queue.is_empty() && self.in_flight < self.limit
     }
 
     fn fill(&mut self) {
         while self.in_flight < self.limit
-            && let Some(first) = self.line.pop_front()
+            && let Some(first) = self.queue.pop_front()
         {
             self.let_in.push(first);
             self.in_flight += 1;
@@ -77,11 +77,11 @@ proptest! {
                         permits.push(permit);
                     }
                     Joined::Waiting(ticket) => {
-                        prop_assert!(!model.has_room() && model.line.len() < longest);
-                        model.line.push_back(name);
+                        prop_assert!(!model.has_room() && model.queue.len() < longest);
+                        model.queue.push_back(name);
                         tickets.push((name, ticket));
                     }
-                    Joined::LineFull => prop_assert!(!model.has_room() && model.line.len() >= longest),
+                    Joined::QueueFull => prop_assert!(!model.has_room() && model.queue.len() >= longest),
                 },
                 Step::Leave(index) if !permits.is_empty() => {
                     drop(permits.swap_remove(index.index(permits.len())));
@@ -91,8 +91,8 @@ proptest! {
                 Step::GiveUp(index) if !tickets.is_empty() => {
                     let (name, ticket) = tickets.swap_remove(index.index(tickets.len()));
                     drop(ticket);
-                    if model.line.contains(&name) {
-                        model.line.retain(|other| *other != name);
+                    if model.queue.contains(&name) {
+                        model.queue.retain(|other| *other != name);
                     } else {
                         model.in_flight -= 1;
                         model.fill();
@@ -107,7 +107,7 @@ proptest! {
                 Step::Leave(_) | Step::GiveUp(_) => {}
             }
             prop_assert_eq!(gate.in_flight() as usize, model.in_flight);
-            prop_assert_eq!(gate.waiting(), model.line.len());
+            prop_assert_eq!(gate.waiting(), model.queue.len());
             prop_assert_eq!(gate.limit() as usize, model.limit);
             // Some of those who were let in fetch their permit, and the others keep us waiting.
             if name % 2 == 0 {
@@ -138,7 +138,7 @@ fn threads_that_come_and_go_and_give_up_never_exceed_the_limit_and_lose_no_permi
                         _ => match Gate::enter_or_join(gate, 2) {
                             Joined::Entered(permit) => Some(permit),
                             Joined::Waiting(mut ticket) => ticket.turn(), // most often it gives up
-                            Joined::LineFull => None,
+                            Joined::QueueFull => None,
                         },
                     };
                     if permit.is_some() {
@@ -154,16 +154,16 @@ fn threads_that_come_and_go_and_give_up_never_exceed_the_limit_and_lose_no_permi
 }
 
 #[test]
-fn a_long_line_of_those_who_have_gone_is_no_deep_stack() {
+fn a_long_queue_of_those_who_have_gone_is_no_deep_stack() {
     let gate = Arc::new(Gate::new(1));
     let held = Gate::enter(&gate);
-    let line: Vec<_> = (0..100_000)
+    let queue: Vec<_> = (0..100_000)
         .map(|_| match Gate::enter_or_join(&gate, usize::MAX) {
             Joined::Waiting(ticket) => ticket,
             joined => panic!("{joined:?}"),
         })
         .collect();
     drop(held);
-    drop(line); // from the first on: each one passes its permit to the next
+    drop(queue); // from the first on: each one passes its permit to the next
     assert_eq!((gate.in_flight(), gate.waiting()), (0, 0));
 }

@@ -26,7 +26,7 @@ async fn each_key_has_a_limit_of_its_own_and_those_without_one_share_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_waits_in_its_own_line_and_a_resize_is_for_all_of_them() {
+async fn a_key_waits_in_its_own_queue_and_a_resize_is_for_all_of_them() {
     let limit = ConcurrencyLimit::new(1);
     let layer = by_path(limit.clone()).wait_up_to(60 * SECOND, 1);
     let _held = [ask(&layer, to("/a")).await, ask(&layer, to("/b")).await];

@@ -168,7 +168,7 @@ async fn who_waits_enters_in_the_order_of_coming_and_nobody_overtakes() {
         settle().await;
     }
     assert_eq!((limit.in_flight(), limit.waiting()), (1, 3));
-    assert_eq!(ask(&layer, to("/")).await.status(), 503, "the line is full");
+    assert_eq!(ask(&layer, to("/")).await.status(), 503, "the queue is full");
 
     drop(held);
     // The permit has an owner already, though it has not run yet.
@@ -217,7 +217,7 @@ async fn a_permit_that_comes_too_late_goes_to_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_gives_up_leaves_the_line() {
+async fn who_gives_up_leaves_the_queue() {
     let limit = ConcurrencyLimit::new(1);
     let layer = ConcurrencyLimitLayer::new(limit.clone()).wait_up_to(60 * SECOND, 2);
     let held = ask(&layer, to("/")).await;
@@ -394,7 +394,7 @@ async fn an_observer_sees_what_happens() {
         *seen.lock().unwrap(),
         [
             Event::Admitted,
-            Event::Refused(Refused::LineFull),
+            Event::Refused(Refused::QueueFull),
             Event::Waited(100 * MILLISECOND),
             Event::Admitted,
             Event::Waited(SECOND),
@@ -454,4 +454,9 @@ async fn under_load_from_many_threads_no_more_are_in_than_the_highest_limit_and_
     assert!(most.load(Relaxed) <= HIGHEST, "{most:?} were in at once");
     assert!(served.load(Relaxed) >= 32 * 300, "only {served:?} were served");
     assert_eq!((limit.in_flight(), limit.waiting()), (0, 0));
+}
+
+#[test]
+fn the_longest_time_to_come_back_after_is_no_overflow() {
+    let _ = ConcurrencyLimitLayer::new(1).retry_after(Duration::MAX);
 }

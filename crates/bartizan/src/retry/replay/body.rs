@@ -33,44 +33,45 @@ pin_project! {
     #[project = KindProj]
     enum Kind<B> {
         Own { #[pin] body: B },
-        Shared { reader: Reader<B> },
-        Empty,
+        // Boxed, so that a request of which nothing is kept carries no room for it. Without a reader it is empty.
+        Shared { reader: Option<Box<Reader<B>>> },
     }
 }
 
 // ===== impl Replay =====
 
 impl<B: Body> Replay<B> {
+    /// Of an empty body.
+    #[inline]
+    pub(in crate::retry) const fn empty() -> Self {
+        Self(None)
+    }
+
     /// Makes `body` one that can be sent again, and the body of the first attempt. An empty one costs nothing.
-    pub(in crate::retry) fn new(body: B, most: usize, memory: &ReplayMemory) -> (RequestBody<B>, Self) {
+    #[inline]
+    pub(in crate::retry) fn keep(&mut self, body: B, most: usize, memory: &ReplayMemory) -> RequestBody<B> {
         if body.is_end_stream() {
-            return (RequestBody::own(body), Self(None));
+            return RequestBody::own(body);
         }
-        let replay = Self(Some(Arc::new(Log::new(body, most, memory))));
-        (replay.read(), replay)
+        self.0 = Some(Arc::new(Log::new(body, most, memory)));
+        self.read()
     }
 
     /// The body of one more attempt, beside those that are being read.
     pub(in crate::retry) fn read(&self) -> RequestBody<B> {
-        RequestBody { kind: self.0.as_ref().map_or(Kind::Empty, |log| Kind::Shared { reader: log.open() }) }
+        RequestBody { kind: Kind::Shared { reader: self.0.as_ref().map(|log| Box::new(log.open())) } }
     }
 
-    /// Gives up what earlier attempts still read.
-    pub(in crate::retry) fn abandon(&self) {
-        if let Some(log) = &self.0 {
-            log.abandon();
-        }
+    /// Whether another attempt can be made after an error: all that was read is there, and the rest comes. After an
+    /// answer: if it came while the body was half read, the two belong together. One that was not begun waited for a
+    /// `100 Continue`, or for nothing.
+    pub(in crate::retry) fn can_repeat(&self, is_answered: bool) -> bool {
+        self.0.as_ref().is_none_or(|log| log.can_repeat(is_answered))
     }
 
-    /// Whether another attempt can be made after an error: all that was read is there, and the rest comes.
-    pub(in crate::retry) fn can_repeat(&self) -> bool {
-        self.0.as_ref().is_none_or(|log| log.is_whole())
-    }
-
-    /// Whether another attempt can be made after an answer. If it came while the body was half read, the two belong
-    /// together. One that was not begun waited for a `100 Continue`, or for nothing.
-    pub(in crate::retry) fn can_repeat_after_answer(&self) -> bool {
-        self.0.as_ref().is_none_or(|log| log.is_untouched() || log.is_whole() && log.is_read())
+    /// Gives up what earlier attempts still read, if another one can still be made: they may have read on meanwhile.
+    pub(in crate::retry) fn take_over(&self, is_answered: bool) -> bool {
+        self.0.as_ref().is_none_or(|log| log.take_over(is_answered))
     }
 }
 
@@ -86,6 +87,7 @@ impl<B> Drop for Replay<B> {
 // ===== impl RequestBody =====
 
 impl<B> RequestBody<B> {
+    #[inline]
     pub(in crate::retry) fn own(body: B) -> Self {
         Self { kind: Kind::Own { body } }
     }
@@ -106,24 +108,21 @@ where
                     came.map(|came| came.map(|frame| frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))));
                 Poll::Ready(came.map(|came| came.map_err(BodyError::source)))
             }
-            KindProj::Shared { reader } => reader.poll_frame(cx),
-            KindProj::Empty => Poll::Ready(None),
+            KindProj::Shared { reader } => reader.as_mut().map_or(Poll::Ready(None), |reader| reader.poll_frame(cx)),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Own { body } => body.is_end_stream(),
-            Kind::Shared { reader } => reader.is_end_stream(),
-            Kind::Empty => true,
+            Kind::Shared { reader } => reader.as_ref().is_none_or(|reader| reader.is_end_stream()),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Own { body } => body.size_hint(),
-            Kind::Shared { reader } => reader.size_hint(),
-            Kind::Empty => SizeHint::with_exact(0),
+            Kind::Shared { reader } => reader.as_ref().map_or(SizeHint::with_exact(0), |reader| reader.size_hint()),
         }
     }
 }
@@ -131,7 +130,7 @@ where
 /// Empty.
 impl<B> Default for RequestBody<B> {
     fn default() -> Self {
-        Self { kind: Kind::Empty }
+        Self { kind: Kind::Shared { reader: None } }
     }
 }
 

@@ -67,9 +67,9 @@ pub(super) struct Reader<B> {
     is_over: bool,
 }
 
-/// Those who wait for the next frame. All are woken: the one who polled last may be gone.
+/// The readers who wait for the next frame. All are woken: the one who polled last may be gone.
 #[derive(Default)]
-struct Waiting(Mutex<Vec<Waker>>);
+struct Waiting(Mutex<Vec<(u32, Waker)>>);
 
 /// So much of what is taken for a frame is not its bytes.
 const FRAME: usize = mem::size_of::<Bytes>();
@@ -105,39 +105,26 @@ impl<B: Body> Log<B> {
         Reader { log: Arc::clone(self), number, frames: 0, bytes: 0, is_over: false }
     }
 
-    /// Nothing was read: another attempt costs nothing.
-    pub(super) fn is_untouched(&self) -> bool {
-        let state = self.lock();
-        state.passed == 0 && matches!(state.source, Source::Open(_))
+    /// Whether it can be read once more, after an answer or an error.
+    pub(super) fn can_repeat(&self, is_answered: bool) -> bool {
+        self.lock().can_repeat(is_answered)
     }
 
-    /// Everything that was read so far can be read once more.
-    pub(super) fn is_whole(&self) -> bool {
-        let state = self.lock();
-        match state.source {
-            Source::Broken(_) => false,
-            Source::Open(_) if state.passed == 0 => true,
-            Source::Open(_) | Source::Over => matches!(state.keeping, Keeping::Whole { .. }) || state.passed == 0,
+    /// Gives up all readers that there are, if it can still be read once more: their attempts are over, though some may
+    /// not know it yet.
+    pub(super) fn take_over(&self, is_answered: bool) -> bool {
+        let mut state = self.lock();
+        if !state.can_repeat(is_answered) {
+            return false;
         }
-    }
-
-    /// The body was read to its end.
-    pub(super) fn is_read(&self) -> bool {
-        match &self.lock().source {
-            Source::Open(body) => body.is_end_stream() || body.size_hint().exact() == Some(0),
-            Source::Over => true,
-            Source::Broken(_) => false,
-        }
+        state.readers.clear();
+        drop(state);
+        self.waiting.wake_but(None);
+        true
     }
 }
 
 impl<B> Log<B> {
-    /// Gives up all readers that there are: their attempts are over, though some may not know it yet.
-    pub(super) fn abandon(&self) {
-        self.lock().readers.clear();
-        self.waiting.wake_but(None);
-    }
-
     /// Nobody will begin to read it any more: what all have read need not be kept.
     pub(super) fn close(&self) {
         let mut state = self.lock();
@@ -172,7 +159,7 @@ where
             None => self.is_over = true,
         }
         drop(state);
-        self.log.waiting.wake_but(Some(cx.waker()));
+        self.log.waiting.wake_but(Some(self.number));
         Poll::Ready(came)
     }
 }
@@ -208,10 +195,42 @@ impl<B> Drop for Reader<B> {
         let mut state = self.log.lock();
         state.readers.retain(|place| place.reader != self.number);
         state.forget_if_unneeded();
+        drop(state);
+        self.log.waiting.leave(self.number);
     }
 }
 
 // ===== impl State =====
+
+impl<B: Body> State<B> {
+    /// If an answer came while it was half read, the two belong together. If it was not begun, the answer waited for
+    /// nothing of it.
+    fn can_repeat(&self, is_answered: bool) -> bool {
+        self.is_untouched() || self.is_whole() && (!is_answered || self.is_read())
+    }
+
+    /// Nothing was read: another attempt costs nothing.
+    fn is_untouched(&self) -> bool {
+        self.passed == 0 && matches!(self.source, Source::Open(_))
+    }
+
+    /// Everything that was read so far can be read once more.
+    fn is_whole(&self) -> bool {
+        match self.source {
+            Source::Broken(_) => false,
+            Source::Open(_) | Source::Over => matches!(self.keeping, Keeping::Whole { .. }) || self.passed == 0,
+        }
+    }
+
+    /// It was read to its end.
+    fn is_read(&self) -> bool {
+        match &self.source {
+            Source::Open(body) => body.is_end_stream() || body.size_hint().exact() == Some(0),
+            Source::Over => true,
+            Source::Broken(_) => false,
+        }
+    }
+}
 
 impl<B> State<B>
 where
@@ -237,7 +256,7 @@ where
             Source::Broken(error) => return Poll::Ready(Some(Err(error.clone()))),
             Source::Open(body) => body,
         };
-        waiting.join(cx.waker());
+        waiting.join(reader, cx.waker());
         let waker = Waker::from(Arc::clone(waiting));
         let came = ready!(body.as_mut().poll_frame(&mut Context::from_waker(&waker)));
         let is_over = came.is_none() || body.is_end_stream();
@@ -315,24 +334,34 @@ impl<B> State<B> {
 // ===== impl Waiting =====
 
 impl Waiting {
-    fn join(&self, waker: &Waker) {
+    /// A reader waits, and is woken in the way that it said last.
+    fn join(&self, reader: u32, waker: &Waker) {
         let mut all = self.lock();
-        if !all.iter().any(|waiting| waiting.will_wake(waker)) {
-            all.push(waker.clone());
+        match all.iter_mut().find(|(waiting, _)| *waiting == reader) {
+            Some((_, waiting)) => waiting.clone_from(waker),
+            None => all.push((reader, waker.clone())),
         }
     }
 
+    fn leave(&self, reader: u32) {
+        let mut all = self.lock();
+        let left = all.iter().position(|(waiting, _)| *waiting == reader).map(|at| all.swap_remove(at));
+        // Whatever it was that would have been woken, it is not dropped while others wait for the lock.
+        drop(all);
+        drop(left);
+    }
+
     /// Wakes all but the one who is being polled.
-    fn wake_but(&self, but: Option<&Waker>) {
+    fn wake_but(&self, but: Option<u32>) {
         let all = mem::take(&mut *self.lock());
-        for waker in all {
-            if but.is_none_or(|but| !but.will_wake(&waker)) {
+        for (reader, waker) in all {
+            if but != Some(reader) {
                 waker.wake();
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Waker>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<(u32, Waker)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -34,6 +34,11 @@ fn body(steps: impl IntoIterator<Item = Step>) -> Scripted {
     Scripted { steps: steps.into_iter().collect(), exact: true, polls: Arc::default() }
 }
 
+fn kept<B: Body>(body: B, most: usize, memory: &ReplayMemory) -> (RequestBody<B>, Replay<B>) {
+    let mut replay = Replay::empty();
+    (replay.keep(body, most, memory), replay)
+}
+
 fn trailers() -> HeaderMap {
     HeaderMap::from_iter([(HeaderName::from_static("x-sum"), HeaderValue::from_static("7"))])
 }
@@ -146,7 +151,7 @@ proptest! {
     #[test]
     fn every_reader_reads_the_body_whole(steps in steps(), turns in prop::collection::vec(0..3_usize, 0..200)) {
         let memory = ReplayMemory::new(1 << 20);
-        let (first, replay) = Replay::new(body(steps.clone()), 1 << 16, &memory);
+        let (first, replay) = kept(body(steps.clone()), 1 << 16, &memory);
         let mut readers = vec![(Read::default(), Box::pin(first)), (Read::default(), Box::pin(replay.read()))];
         for turn in turns {
             if turn == 2 && readers.len() < 4 {
@@ -178,7 +183,7 @@ proptest! {
     #[test]
     fn an_attempt_that_takes_over_reads_the_body_whole(steps in steps(), polls in 0..30_usize) {
         let memory = ReplayMemory::new(1 << 20);
-        let (first, replay) = Replay::new(body(steps.clone()), 1 << 16, &memory);
+        let (first, replay) = kept(body(steps.clone()), 1 << 16, &memory);
         let was_empty = first.is_end_stream();
         let (mut read, mut first) = (Read::default(), Box::pin(first));
         for _ in 0..polls {
@@ -186,8 +191,8 @@ proptest! {
                 read.poll(&mut first, Waker::noop());
             }
         }
-        prop_assert!(replay.can_repeat());
-        replay.abandon();
+        prop_assert!(replay.can_repeat(false));
+        prop_assert!(replay.take_over(false));
         prop_assert_eq!(Read::all(replay.read()), whole(&steps));
         if !read.is_over && read.trailers.is_none() && !was_empty {
             while !read.poll(&mut first, Waker::noop()) {}
@@ -204,7 +209,7 @@ proptest! {
     ) {
         let memory = ReplayMemory::new(of_process);
         let source = Scripted { exact, ..body(steps.clone()) };
-        let (first, replay) = Replay::new(source, most, &memory);
+        let (first, replay) = kept(source, most, &memory);
         let (mut read, mut first) = (Read::default(), Box::pin(first));
         let expected = whole(&steps);
         for _ in 0..1000 {
@@ -216,10 +221,10 @@ proptest! {
         prop_assert_eq!(&read, &expected);
         let fits = expected.bytes.len() + if expected.trailers.is_some() { 6 } else { 0 } <= most.min(of_process);
         if fits {
-            prop_assert!(replay.can_repeat_after_answer());
+            prop_assert!(replay.can_repeat(true));
         }
-        if replay.can_repeat_after_answer() {
-            replay.abandon();
+        if replay.can_repeat(true) {
+            prop_assert!(replay.take_over(true));
             prop_assert_eq!(Read::all(replay.read()), expected);
         }
         drop((first, replay));
@@ -234,19 +239,19 @@ fn data(text: &str) -> Step {
 #[test]
 fn an_empty_body_is_empty_for_every_attempt_and_needs_no_log() {
     let memory = ReplayMemory::new(0);
-    let (first, replay) = Replay::new(body([]), 0, &memory);
+    let (first, replay) = kept(body([]), 0, &memory);
     for body in [first, replay.read(), replay.read()] {
         assert!(body.is_end_stream());
         assert_eq!(body.size_hint().exact(), Some(0));
         assert_eq!(Read::all(body), whole(&[]));
     }
-    assert!(replay.can_repeat() && replay.can_repeat_after_answer());
+    assert!(replay.can_repeat(false) && replay.can_repeat(true));
 }
 
 #[test]
 fn bytes_are_kept_by_reference() {
     let source = Bytes::from_static(b"the same bytes");
-    let log = Replay::new(http_body_util::Full::new(source.clone()), 100, &ReplayMemory::new(100));
+    let log = kept(http_body_util::Full::new(source.clone()), 100, &ReplayMemory::new(100));
     let (first, replay) = log;
     for body in [first, replay.read()] {
         let mut body = Box::pin(body);
@@ -260,39 +265,52 @@ fn bytes_are_kept_by_reference() {
 #[test]
 fn what_is_known_to_be_too_long_can_be_sent_again_only_while_it_is_untouched() {
     let memory = ReplayMemory::new(1000);
-    let (first, replay) = Replay::new(body([data("four"), data("four")]), 7, &memory);
+    let (first, replay) = kept(body([data("four"), data("four")]), 7, &memory);
     // A server that was asked with `Expect: 100-continue` and answered at once has not taken any of it.
-    assert!(replay.can_repeat() && replay.can_repeat_after_answer());
+    assert!(replay.can_repeat(false) && replay.can_repeat(true));
     let mut first = Box::pin(first);
     assert!(Read::default().poll(&mut first, Waker::noop()));
     assert_eq!(memory.used(), 0);
-    assert!(!replay.can_repeat() && !replay.can_repeat_after_answer());
+    assert!(!replay.can_repeat(false) && !replay.can_repeat(true));
 }
 
 #[test]
 fn a_body_that_is_half_read_can_be_sent_again_after_an_error_and_not_after_an_answer() {
-    let (first, replay) = Replay::new(body([data("one"), data("two")]), 100, &ReplayMemory::new(100));
+    let (first, replay) = kept(body([data("one"), data("two")]), 100, &ReplayMemory::new(100));
     let mut first = Box::pin(first);
     Read::default().poll(&mut first, Waker::noop());
-    assert!(replay.can_repeat());
-    assert!(!replay.can_repeat_after_answer());
+    assert!(replay.can_repeat(false));
+    assert!(!replay.can_repeat(true));
     Read::default().poll(&mut first, Waker::noop());
-    assert!(replay.can_repeat_after_answer(), "it was read, though nobody has asked for the end");
+    assert!(replay.can_repeat(true), "it was read, though nobody has asked for the end");
+}
+
+/// It was untouched when the answer was judged, and too long when the next attempt should have had it.
+#[test]
+fn an_attempt_that_has_read_on_meanwhile_is_left_alone() {
+    let (first, replay) = kept(body([data("four"), data("four")]), 7, &ReplayMemory::new(100));
+    let mut first = Box::pin(first);
+    assert!(replay.can_repeat(true));
+    let mut read = Read::default();
+    read.poll(&mut first, Waker::noop());
+    assert!(!replay.take_over(true) && !replay.take_over(false));
+    read.poll(&mut first, Waker::noop());
+    assert_eq!((read.bytes.as_slice(), read.error), (b"fourfour".as_slice(), None), "it reads on to the end");
 }
 
 #[test]
 fn a_body_that_broke_cannot_be_sent_again_and_every_reader_is_told() {
-    let (first, replay) = Replay::new(body([data("one"), Step::Fail]), 100, &ReplayMemory::new(100));
+    let (first, replay) = kept(body([data("one"), Step::Fail]), 100, &ReplayMemory::new(100));
     let second = replay.read();
     let read = Read::all(first);
     assert_eq!((read.bytes, read.error.as_deref()), (b"one".to_vec(), Some("the request's body broke off")));
-    assert!(!replay.can_repeat() && !replay.can_repeat_after_answer());
+    assert!(!replay.can_repeat(false) && !replay.can_repeat(true));
     assert!(Read::all(second).error.is_some(), "a body that broke must not look like one that ended");
 }
 
 #[test]
 fn the_source_of_an_error_is_what_the_body_said() {
-    let (first, _replay) = Replay::new(body([Step::Fail]), 100, &ReplayMemory::new(100));
+    let (first, _replay) = kept(body([Step::Fail]), 100, &ReplayMemory::new(100));
     let mut first = Box::pin(first);
     let Poll::Ready(Some(Err(error))) = first.as_mut().poll_frame(&mut Context::from_waker(Waker::noop())) else {
         panic!("it fails")
@@ -300,19 +318,23 @@ fn the_source_of_an_error_is_what_the_body_said() {
     assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "cut");
 }
 
+/// A body that comes when it is sent.
+struct Channel(tokio::sync::mpsc::Receiver<()>);
+
+impl Body for Channel {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        self.0.poll_recv(cx).map(|came| came.map(|()| Ok(Frame::data(Bytes::from_static(b"x")))))
+    }
+}
+
 /// The reader that polled the body last may be dropped: what wakes the body must wake the other one.
 #[test]
 fn a_reader_is_woken_when_the_one_who_drove_the_body_is_gone() {
     let (sender, receiver) = tokio::sync::mpsc::channel::<()>(1);
-    struct Channel(tokio::sync::mpsc::Receiver<()>);
-    impl Body for Channel {
-        type Data = Bytes;
-        type Error = io::Error;
-        fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-            self.0.poll_recv(cx).map(|came| came.map(|()| Ok(Frame::data(Bytes::from_static(b"x")))))
-        }
-    }
-    let (first, replay) = Replay::new(Channel(receiver), 100, &ReplayMemory::new(100));
+    let (first, replay) = kept(Channel(receiver), 100, &ReplayMemory::new(100));
     let (mut first, mut second) = (Box::pin(first), Box::pin(replay.read()));
     let woken = Arc::new(Flag::default());
     let waker = Waker::from(Arc::clone(&woken));
@@ -324,10 +346,31 @@ fn a_reader_is_woken_when_the_one_who_drove_the_body_is_gone() {
     assert!(second.as_mut().poll_frame(&mut Context::from_waker(&waker)).is_ready());
 }
 
+/// A body that says nothing for long, polled by a task that is moved about, must not fill the memory with wakers.
+#[test]
+fn a_reader_has_one_waker_and_takes_it_along() {
+    let (sender, receiver) = tokio::sync::mpsc::channel::<()>(1);
+    let (first, replay) = kept(Channel(receiver), 100, &ReplayMemory::new(100));
+    let (mut first, mut second) = (Box::pin(first), Box::pin(replay.read()));
+    let wakers: Vec<_> = (0..20).map(|_| Arc::new(Flag::default())).collect();
+    let kept = || wakers.iter().filter(|flag| Arc::strong_count(flag) > 1).count();
+    for (at, flag) in wakers.iter().enumerate() {
+        let body = if at % 2 == 0 { &mut first } else { &mut second };
+        assert!(body.as_mut().poll_frame(&mut Context::from_waker(&Waker::from(Arc::clone(flag)))).is_pending());
+    }
+    assert_eq!(kept(), 2, "one of each reader");
+    drop(first);
+    assert_eq!(kept(), 1);
+    sender.try_send(()).unwrap();
+    let woken: Vec<_> = wakers.iter().map(|flag| *flag.0.lock().unwrap()).collect();
+    assert_eq!(woken.iter().filter(|woken| **woken).count(), 1);
+    assert!(woken[19], "the one that polled last");
+}
+
 #[test]
 fn a_reader_that_is_outrun_by_a_long_body_is_told() {
     let (first, replay) =
-        Replay::new(Scripted { exact: false, ..body([data("1234"), data("5678")]) }, 5, &ReplayMemory::new(100));
+        kept(Scripted { exact: false, ..body([data("1234"), data("5678")]) }, 5, &ReplayMemory::new(100));
     let mut second = Box::pin(replay.read());
     let mut read = Read::default();
     assert_eq!(Read::all(first), whole(&[data("1234"), data("5678")]));
@@ -338,8 +381,7 @@ fn a_reader_that_is_outrun_by_a_long_body_is_told() {
 #[test]
 fn a_stream_that_goes_on_after_the_answer_keeps_nothing() {
     let memory = ReplayMemory::new(100);
-    let (first, replay) =
-        Replay::new(Scripted { exact: false, ..body([data("one"), data("two"), data("six")]) }, 50, &memory);
+    let (first, replay) = kept(Scripted { exact: false, ..body([data("one"), data("two"), data("six")]) }, 50, &memory);
     let (mut first, mut read) = (Box::pin(first), Read::default());
     read.poll(&mut first, Waker::noop());
     assert_eq!(memory.used(), 3);
@@ -357,8 +399,8 @@ fn a_stream_that_goes_on_after_the_answer_keeps_nothing() {
 fn tiny_frames_are_limited_in_their_number() {
     let memory = ReplayMemory::new(1 << 20);
     let many = std::iter::repeat_n(data("x"), 2000);
-    let (first, replay) = Replay::new(body(many), 64 * 64, &memory);
+    let (first, replay) = kept(body(many), 64 * 64, &memory);
     assert_eq!(Read::all(first).bytes.len(), 2000);
-    assert!(!replay.can_repeat());
+    assert!(!replay.can_repeat(false));
     assert_eq!(memory.used(), 0);
 }

@@ -4,7 +4,7 @@
 use super::super::{
     attempt::X_RETRY_ATTEMPT,
     backoff::Backoff,
-    budget::Crowd,
+    crowd::Crowd,
     decision::{Failed, Standing, decide},
     ledger::{Grant, Ledger, SLOTS},
     policy::is_idempotent,

@@ -73,6 +73,22 @@ async fn what_was_looked_at_still_says_what_it_is() {
     assert_eq!(body.collect().await.unwrap().trailers().unwrap()["grpc-status"], "5");
 }
 
+/// Its trailers were looked at, and there is no time for another attempt: they are in the head, as of an answer of
+/// trailers only.
+#[tokio::test(start_paused = true)]
+async fn the_status_of_the_last_attempt_is_not_lost_when_the_deadline_ends_them() {
+    let trailers = Out::Trailers(vec![("grpc-status", "14"), ("grpc-message", "later")]);
+    let upstream = Upstream::answering([answer(&[], vec![trailers])]).unready_after(1);
+    let mut call = call();
+    Deadline::after(1000 * MS).tighten(call.extensions_mut());
+    let (head, body) = ask(&RetryLayer::new(THREE), &upstream, call).await.unwrap().into_parts();
+    assert_eq!(
+        (&head.headers["grpc-status"], &head.headers["grpc-message"]),
+        (&"14".parse().unwrap(), &"later".parse().unwrap())
+    );
+    assert!(http_body::Body::is_end_stream(&body));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_pushback_is_obeyed() {
     let pushed = |status, pushback| answer(&[("grpc-status", status), ("grpc-retry-pushback-ms", pushback)], vec![]);

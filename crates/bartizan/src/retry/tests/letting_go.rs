@@ -1,10 +1,12 @@
 //! What becomes of a failed answer while its request waits for the next attempt.
 
 use super::{
-    support::{Out, Say, Upstream, ask, get},
+    support::{BoxError, Out, Say, Upstream, ask, get},
     *,
 };
 use http::Version;
+use tokio::time::sleep;
+use tower::service_fn;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -57,4 +59,25 @@ async fn it_is_read_up_to_so_many_bytes_only() {
 async fn reading_it_does_not_make_the_pause_longer() {
     let (_, _, next) = let_go(Version::HTTP_11, vec![Out::Data(1), Out::Wait(40 * MS), Out::Data(1)]).await;
     assert!(next >= 1000 * MS && next <= 1102 * MS, "{next:?}");
+}
+
+/// The connection goes on with the body of the first attempt, while the second one waits for its time.
+#[tokio::test(start_paused = true)]
+async fn an_early_answer_is_not_lost_to_a_connection_that_goes_on_reading() {
+    let service = service_fn(|request: Request<RequestBody<Full<Bytes>>>| async move {
+        let is_retry = Attempt::of(request.extensions()).is_retry();
+        let mut body = request.into_body();
+        if is_retry {
+            return Ok::<_, BoxError>(Response::new(Full::new(body.collect().await?.to_bytes())));
+        }
+        tokio::spawn(async move {
+            sleep(MS).await;
+            while let Some(Ok(_)) = body.frame().await {}
+        });
+        Ok(Response::builder().status(503).header("retry-after", "1").body(Full::default()).unwrap())
+    });
+    let upload = Bytes::from(vec![b'x'; 100 * 1024]);
+    let request = Request::put("/").body(Full::from(upload.clone())).unwrap();
+    let answer = RetryLayer::new(THREE).layer(service).oneshot(request).await.unwrap();
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), upload);
 }

@@ -1,0 +1,5 @@
+//! What once went wrong where layers meet each other or the wire. What went wrong in one layer stands beside it.
+#![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
+
+mod fallback_promised_a_body;
+mod stranger_opened_the_breaker;
