@@ -171,7 +171,7 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         job: "deadline, set on each request",
         entries: &[
-            ours("ours/deadline", at_most(550, 1)),
+            ours("ours/deadline", at_most(900, 1)),
             Entry {
                 who: "**bartizan**, and told to the next service",
                 over: "ours/deadline",
