@@ -35,4 +35,7 @@ pub mod decisions {
 
     #[doc = include_str!("decisions/0004-memory-never-forgives.md")]
     pub mod memory_never_forgives {}
+
+    #[doc = include_str!("decisions/0005-our-own-balance.md")]
+    pub mod our_own_balance {}
 }
