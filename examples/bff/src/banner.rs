@@ -39,7 +39,7 @@ What to try, in another terminal:
   curl -s -H 'x-tenant-id: acme' {bff}/reports/orders.json | tail -c 200
 
   # globex may have five requests a second, and then gets 429; acme is untouched
-  for i in $(seq 8); do for t in globex acme; do curl -so /dev/null -w \"$t %{{http_code}}  \" -H \"x-tenant-id: $t\" {bff}/users/u1; done; done; echo
+  for i in $(seq 20); do for t in globex acme; do curl -so /dev/null -w \"$t %{{http_code}}  \" -H \"x-tenant-id: $t\" {bff}/users/u1; done; done; echo
 
   # what globex is told: how much is left, and when to come back
   sleep 1; for i in $(seq 7); do curl -so /dev/null -D - -H 'x-tenant-id: globex' {bff}/users/u2; done | grep -iE '^(http|ratelimit|retry)'
