@@ -1,7 +1,13 @@
 //! Telling keys apart by 64 bits that nobody can foresee.
 
 use crate::Key;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
+
+#[cfg(not(bartizan_loom))]
+type Source = std::hash::RandomState;
+/// A model checker runs the same thing again and again, and needs it to be the same.
+#[cfg(bartizan_loom)]
+type Source = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
 
 /// A linear function of a key's words, drawn at random; a hash is the upper half of its value.
 ///
@@ -16,7 +22,7 @@ pub(crate) struct Secret {
 impl Secret {
     /// Another secret each time.
     pub(crate) fn draw() -> Self {
-        let (random, mut drawn) = (RandomState::new(), 0_u64);
+        let (random, mut drawn) = (Source::default(), 0_u64);
         let mut half = || {
             drawn += 1;
             u128::from(random.hash_one(drawn))
