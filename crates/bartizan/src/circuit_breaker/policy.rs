@@ -89,6 +89,9 @@ impl BreakerPolicy {
 
     /// Opens after so many failures one after the other. The rest is as in [`new`](Self::new).
     ///
+    /// The head of an answer that is well ends the series. So a service whose answers begin well and always break off later
+    /// is found by its [`failure_rate`](Self::failure_rate), and not by this.
+    ///
     /// # Panics
     /// If `failures` is 0.
     #[must_use]

@@ -46,7 +46,7 @@ pub struct PropagateDeadline<S> {
 // ===== impl PropagateDeadlineLayer =====
 
 impl PropagateDeadlineLayer {
-    /// Tells what is left but for 5 ms: our own measure of the way there and back within a region.
+    /// Tells what is left but for 5 ms, which we allow for the way there and back within a region; no standard has a number.
     ///
     /// A request of gRPC tells it in `grpc-timeout`, any other in `x-request-timeout-ms`. What stood in either is replaced:
     /// only the request's [`Deadline`] counts. A request without one goes out as it is.

@@ -5,7 +5,7 @@ use super::{
     id::TenantId,
     known::Tenant,
 };
-use crate::shared::Deadline;
+use crate::shared::{Deadline, THIRTY_YEARS};
 use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared, WeakShared},
@@ -100,9 +100,6 @@ struct UnderWay {
     id: TenantId,
     number: u64,
 }
-
-/// Longer counts as this, so that no instant overflows.
-const THIRTY_YEARS: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 // ===== impl CachedDirectory =====
 
