@@ -12,6 +12,8 @@ pub mod bridge;
 
 #[cfg(feature = "access_log")]
 pub mod access_log;
+#[cfg(feature = "cache")]
+pub mod cache;
 #[cfg(feature = "circuit_breaker")]
 pub mod circuit_breaker;
 #[cfg(feature = "concurrency_limit")]

@@ -1,0 +1,1 @@
+//! The body of a response that a cache answers with.

@@ -1,0 +1,1 @@
+//! One request to the origin, however many wait.

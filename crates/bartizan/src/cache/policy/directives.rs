@@ -1,0 +1,1 @@
+//! The directives of `Cache-Control` (RFC 9111 §5.2).

@@ -1,0 +1,1 @@
+//! A part of a representation (RFC 9110 §14).

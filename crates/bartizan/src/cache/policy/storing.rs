@@ -1,0 +1,1 @@
+//! May a response be stored (RFC 9111 §3)?

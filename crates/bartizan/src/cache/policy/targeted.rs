@@ -1,0 +1,1 @@
+//! Fields for one kind of cache (RFC 9213).

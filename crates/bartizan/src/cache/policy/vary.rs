@@ -1,0 +1,22 @@
+//! Which stored response a request selects (RFC 9111 §4.1).
+
+use super::Normalise;
+use http::{HeaderMap, HeaderName};
+
+/// What `Vary` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::cache) enum Vary {
+    /// Every request selects the response.
+    Nothing,
+    /// Those requests do whose fields of these names match; sorted, each once.
+    Fields(Box<[HeaderName]>),
+    /// `*`: no request does.
+    Everything,
+}
+
+/// The fields that `Vary` names, as they stood in the request that a response answers; nothing else of it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::cache) struct Selecting {
+    /// Each name with its normalised value; `None` if the request did not have it.
+    fields: Box<[(HeaderName, Option<Box<[u8]>>)]>,
+}
