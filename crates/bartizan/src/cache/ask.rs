@@ -1,0 +1,107 @@
+//! A request as the cache sees it: read once, in one pass over its fields.
+
+use super::policy::RequestDirectives;
+use http::{HeaderMap, Method, Request, header};
+use http_body::Body;
+
+/// What the rules want to know of a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ask {
+    pub(super) verb: Verb,
+    has: u16,
+    pub(super) directives: RequestDirectives,
+}
+
+/// What a method means to a cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    Get,
+    Head,
+    Post,
+    /// Changes nothing, and is not answered from here.
+    Safe,
+    /// May change something, as every method may that nobody knows (RFC 9111 §4.4).
+    Unsafe,
+}
+
+/// Something that a request has, or is.
+#[derive(Clone, Copy, Debug)]
+#[repr(u16)]
+pub(super) enum Trait {
+    Authorization = 1,
+    Cookie = 1 << 1,
+    /// `If-None-Match` or `If-Modified-Since`: a cache can tell.
+    Condition = 1 << 2,
+    /// `If-Match` or `If-Unmodified-Since`: only the origin can tell (RFC 9111 §4.3.2).
+    Precondition = 1 << 3,
+    Range = 1 << 4,
+    /// Content where none is expected. What it means is not in the key.
+    Content = 1 << 5,
+    /// It asks for another protocol.
+    Upgrade = 1 << 6,
+}
+
+// ===== impl Ask =====
+
+impl Ask {
+    pub(super) fn read<B: Body>(request: &Request<B>) -> Self {
+        let (mut has, mut directives) = (0, false);
+        for name in request.headers().keys() {
+            has |= match name.as_str() {
+                "authorization" => Trait::Authorization as u16,
+                "cookie" => Trait::Cookie as u16,
+                "if-none-match" | "if-modified-since" => Trait::Condition as u16,
+                "if-match" | "if-unmodified-since" => Trait::Precondition as u16,
+                "range" => Trait::Range as u16,
+                "upgrade" => Trait::Upgrade as u16,
+                "transfer-encoding" => Trait::Content as u16,
+                "cache-control" | "pragma" => {
+                    directives = true;
+                    0
+                }
+                _ => 0,
+            };
+        }
+        if !request.body().is_end_stream() {
+            has |= Trait::Content as u16;
+        }
+        let directives = if directives { RequestDirectives::read(request.headers()) } else { RequestDirectives::default() };
+        Self { verb: Verb::of(request.method()), has, directives }
+    }
+
+    pub(super) fn has(self, what: Trait) -> bool {
+        self.has & what as u16 != 0
+    }
+
+    /// Whether a stored response could be the answer.
+    pub(super) fn may_be_answered(self) -> bool {
+        const NEVER: u16 = Trait::Precondition as u16 | Trait::Content as u16 | Trait::Upgrade as u16;
+        matches!(self.verb, Verb::Get | Verb::Head) && self.has & NEVER == 0
+    }
+
+    /// Whether others can wait for the answer to this request, and it for that to theirs.
+    pub(super) fn may_share(self) -> bool {
+        const OWN: u16 = Trait::Authorization as u16 | Trait::Range as u16;
+        self.verb == Verb::Get && self.has & OWN == 0 && !self.directives.no_store
+    }
+}
+
+// ===== impl Verb =====
+
+impl Verb {
+    fn of(method: &Method) -> Self {
+        match *method {
+            Method::GET => Self::Get,
+            Method::HEAD => Self::Head,
+            Method::POST => Self::Post,
+            _ if super::policy::is_safe(method) => Self::Safe,
+            _ => Self::Unsafe,
+        }
+    }
+}
+
+/// Whether a request announces content.
+#[allow(dead_code, reason = "for bodies that do not know their end")]
+pub(super) fn announces_content(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING)
+}

@@ -1,0 +1,195 @@
+//! How the cache plugs in.
+
+use super::{
+    answer::answer,
+    ask::Ask,
+    body::CacheBody,
+    event::{Event, Outcome},
+    fetch::{Visit, behind},
+    fill::{Abandoned, Spawn},
+    future::ResponseFuture,
+    key::KeyRules,
+    memory::ResponseCache,
+    policy::CachePolicy,
+    rules::{Found, Rules},
+};
+use bartizan_store::Key;
+use http::{Request, Response, request};
+use http_body::Body;
+use std::{
+    error::Error,
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::time::Instant;
+use tower_layer::Layer;
+use tower_service::Service;
+
+/// Answers from a [`ResponseCache`], and stores there what may be stored. See the [module](super).
+#[derive(Clone)]
+pub struct CacheLayer {
+    rules: Arc<Rules>,
+}
+
+/// The service of [`CacheLayer`].
+pub struct Cache<S> {
+    inner: S,
+    rules: Arc<Rules>,
+}
+
+// ===== impl CacheLayer =====
+
+impl CacheLayer {
+    /// Stores responses in `cache`, by the rules of [`CachePolicy::new`].
+    ///
+    /// It is called `bartizan` in `Cache-Status`. A request waits up to five seconds for the answer to another that asks
+    /// for the same. What a client has begun to fetch is fetched to its end when the client leaves.
+    #[must_use]
+    pub fn new(cache: ResponseCache) -> Self {
+        Self {
+            rules: Arc::new(Rules {
+                cache,
+                policy: CachePolicy::new(),
+                keys: KeyRules::new(),
+                partition: None,
+                name: Some(Arc::from("bartizan")),
+                patience: Duration::from_secs(5),
+                abandoned: Abandoned::Finish,
+                spawn: Spawn::current(),
+                observer: None,
+            }),
+        }
+    }
+
+    /// The rules, where RFC 9111 leaves a choice.
+    #[must_use]
+    pub fn policy(self, policy: CachePolicy) -> Self {
+        self.with(|rules| rules.policy = policy)
+    }
+
+    /// What a response is stored under, besides scheme, host, path and query as they came.
+    #[must_use]
+    pub fn keys(self, keys: KeyRules) -> Self {
+        self.with(|rules| rules.keys = keys)
+    }
+
+    /// Keeps what is stored for one apart from what is stored for another: `.partition_by(Tenant::key)`. A request of
+    /// which the function makes nothing passes by the cache.
+    #[must_use]
+    pub fn partition_by(self, partition: impl Fn(&request::Parts) -> Option<Key> + Send + Sync + 'static) -> Self {
+        self.with(|rules| rules.partition = Some(Arc::new(partition)))
+    }
+
+    /// What this cache calls itself in `Cache-Status` (RFC 9211); `bartizan` if nothing is said.
+    ///
+    /// # Panics
+    /// If it is not a token of at most 40 bytes that begins with a letter.
+    #[must_use]
+    pub fn name(self, name: &str) -> Self {
+        let mut bytes = name.bytes();
+        let is_token = bytes.next().is_some_and(|first| first.is_ascii_alphabetic())
+            && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:/".contains(&byte));
+        assert!(is_token && name.len() <= 40, "the name of a cache is a token of at most 40 bytes, and begins with a letter");
+        self.with(|rules| rules.name = Some(name.into()))
+    }
+
+    /// Says nothing in `Cache-Status`.
+    #[must_use]
+    pub fn no_cache_status(self) -> Self {
+        self.with(|rules| rules.name = None)
+    }
+
+    /// How long a request waits for the answer to another that asks for the same, before it asks the origin itself. Five
+    /// seconds, if nothing is said; its deadline counts as well. With zero each asks for itself.
+    #[must_use]
+    pub fn wait_at_most(self, patience: Duration) -> Self {
+        self.with(|rules| rules.patience = patience)
+    }
+
+    /// What becomes of a response that is being stored when all who read it have left.
+    #[must_use]
+    pub fn abandoned(self, abandoned: Abandoned) -> Self {
+        self.with(|rules| rules.abandoned = abandoned)
+    }
+
+    /// Who does the work that no client waits for. It is tokio's runtime that the cache is called in, if nothing is said.
+    #[must_use]
+    pub fn spawn_on(self, spawn: Spawn) -> Self {
+        self.with(|rules| rules.spawn = spawn)
+    }
+
+    /// Tells this function what happens.
+    #[must_use]
+    pub fn observe(self, observer: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.with(|rules| rules.observer = Some(Arc::new(observer)))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Rules)) -> Self {
+        change(Arc::make_mut(&mut self.rules));
+        self
+    }
+}
+
+impl<S> Layer<S> for CacheLayer {
+    type Service = Cache<S>;
+
+    fn layer(&self, inner: S) -> Cache<S> {
+        Cache { inner, rules: Arc::clone(&self.rules) }
+    }
+}
+
+impl fmt::Debug for CacheLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheLayer").field("cache", &self.rules.cache).finish_non_exhaustive()
+    }
+}
+
+// ===== impl Cache =====
+
+impl<S, B, R> Service<Request<B>> for Cache<S>
+where
+    S: Service<Request<B>, Response = Response<R>, Future: Send, Error: Send> + Clone + Send + 'static,
+    B: Body + Send + 'static,
+    R: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    type Response = Response<CacheBody<R>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<R, S::Error>;
+
+    /// Always ready: a stored response needs no service, and who does makes one ready.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let ask = Ask::read(&request);
+        let key = self.rules.key_of(&mut request);
+        let found = key.as_ref().filter(|_| ask.may_be_answered()).map(|key| {
+            let now = Instant::now();
+            (now, self.rules.find(key, ask, request.headers(), now))
+        });
+        if let Some((now, Found::Usable(entry, outcome))) = found {
+            let response = answer(&self.rules, &entry, ask, request.headers(), now, outcome);
+            if outcome == Outcome::StaleWhileRevalidate && let Some(key) = key {
+                behind(Visit::new(Arc::clone(&self.rules), self.inner.clone(), request, ask, Some(key)), entry);
+            }
+            return ResponseFuture::here(response);
+        }
+        let visit = Visit::new(Arc::clone(&self.rules), self.inner.clone(), request, ask, key);
+        ResponseFuture::away(Box::pin(visit.run(found.map(|(_, found)| found))))
+    }
+}
+
+impl<S: Clone> Clone for Cache<S> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), rules: Arc::clone(&self.rules) }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Cache<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache").field("inner", &self.inner).field("cache", &self.rules.cache).finish_non_exhaustive()
+    }
+}
