@@ -1,6 +1,17 @@
 //! How long a stored response is fresh, and how old it is (RFC 9111 §4.2).
 
-use std::time::{Duration, SystemTime};
+use super::{
+    date::{self, Dated},
+    directives::{LONGEST, Reach, ResponseDirectives},
+    members,
+    options::CachePolicy,
+    targeted,
+};
+use http::{
+    HeaderMap, StatusCode,
+    header::{AGE, DATE, ETAG, EXPIRES, LAST_MODIFIED},
+};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
 /// When a response was asked for, and when its head came.
@@ -13,7 +24,7 @@ pub(in crate::cache) struct Arrival {
 }
 
 /// What was agreed on with the origin when a response was stored: all that its reuse depends on, read once.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cache) struct Terms {
     /// When the head of the response came.
     pub(in crate::cache) received: Instant,
@@ -27,8 +38,209 @@ pub(in crate::cache) struct Terms {
     pub(in crate::cache) must_revalidate: bool,
     /// `immutable` (RFC 8246).
     pub(in crate::cache) immutable: bool,
-    /// For how long after it went stale it may be used while it is refreshed behind (RFC 5861 §3).
+    /// For how long after it went stale it may be used while it is refreshed behind (RFC 5861 §3). Zero if it may never be
+    /// used when it is stale.
     pub(in crate::cache) stale_while_revalidate: Duration,
-    /// For how long after it went stale it may be used because the origin fails (RFC 5861 §4).
+    /// For how long after it went stale it may be used because the origin fails (RFC 5861 §4). Zero if it may never be used
+    /// when it is stale.
     pub(in crate::cache) stale_if_error: Duration,
+    /// For how long it is worth keeping though it is not used without asking; zero if there is nothing to ask with.
+    pub(in crate::cache) keep: Duration,
 }
+
+/// How long a response is fresh, and who says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lifetime {
+    /// The response itself.
+    Explicit(Duration),
+    /// The list of statuses in the policy.
+    Listed(Duration),
+    /// The time since it was last modified (RFC 9111 §4.2.2).
+    Heuristic(Duration),
+    /// Nobody.
+    Unknown,
+}
+
+// ===== impl Arrival =====
+
+impl Arrival {
+    /// Wall time as `Date` could say it, in whole seconds: a clock that agrees with ours is not taken for a slow one.
+    fn second(&self) -> SystemTime {
+        let whole = self.wall.duration_since(UNIX_EPOCH).map(|since| Duration::from_secs(since.as_secs()));
+        whole.ok().and_then(|whole| UNIX_EPOCH.checked_add(whole)).unwrap_or(self.wall)
+    }
+
+    /// RFC 9110 §6.6.1: a response without a `Date` is dated by who receives it; so is one whose `Date` is none.
+    fn date(&self, headers: &HeaderMap) -> SystemTime {
+        match date::field(headers, &DATE, self.wall) {
+            Dated::At(date) => date,
+            Dated::Absent | Dated::Invalid => self.second(),
+        }
+    }
+
+    /// RFC 9111 §4.2.3: how old the response was on arrival. Either its `Date` tells it, or its `Age` and the time that it
+    /// took from the request on; the older of both counts.
+    pub(super) fn initial_age(&self, headers: &HeaderMap) -> Duration {
+        let apparent = self.second().duration_since(self.date(headers)).unwrap_or_default();
+        let delay = self.received.saturating_duration_since(self.requested);
+        let corrected = age(headers).unwrap_or_default().saturating_add(delay);
+        apparent.max(corrected).min(LONGEST)
+    }
+}
+
+/// RFC 9111 §5.1: of several ages, the first counts, since it is the one that was there first; what is no number of seconds
+/// is ignored; one that is too large is 2³¹ (§1.2.2).
+fn age(headers: &HeaderMap) -> Option<Duration> {
+    let line = headers.get(AGE)?.as_bytes();
+    let first = line.split(|&byte| byte == b',').next()?;
+    members::seconds(first.trim_ascii())
+}
+
+// ===== impl Lifetime =====
+
+impl Lifetime {
+    /// RFC 9111 §4.2.1: the first of these that is there: `s-maxage`, `max-age`, `Expires` less `Date`; and if there is
+    /// none, what the policy says of the status, or the heuristics of §4.2.2.
+    pub(super) fn read(
+        policy: &CachePolicy,
+        directives: &ResponseDirectives,
+        status: StatusCode,
+        headers: &HeaderMap,
+        arrival: &Arrival,
+    ) -> Self {
+        if let Some(explicit) = directives.s_maxage.or(directives.max_age) {
+            return Self::Explicit(explicit);
+        }
+        // RFC 9111 §5.3: an invalid date, and more than one, is in the past. RFC 9213 §2.2: a targeted field stands in the
+        // place of `Expires` too.
+        if !directives.targeted {
+            match date::field(headers, &EXPIRES, arrival.wall) {
+                Dated::At(expires) => {
+                    let span = expires.duration_since(arrival.date(headers)).unwrap_or_default();
+                    return Self::Explicit(span.min(LONGEST));
+                }
+                Dated::Invalid => return Self::Explicit(Duration::ZERO),
+                Dated::Absent => {}
+            }
+        }
+        if let Some(listed) = policy.listed(status) {
+            return Self::Listed(listed);
+        }
+        // RFC 9111 §4.2.2: only where the status, or `public`, allows to guess.
+        match policy.heuristic {
+            Some((hundredths, at_most)) if directives.public || is_heuristically_cacheable(status) => {
+                let Dated::At(modified) = date::field(headers, &LAST_MODIFIED, arrival.wall) else {
+                    return Self::Unknown;
+                };
+                let unchanged = arrival.date(headers).duration_since(modified).unwrap_or_default().min(LONGEST);
+                Self::Heuristic((unchanged * u32::from(hundredths) / 100).min(at_most))
+            }
+            _ => Self::Unknown,
+        }
+    }
+
+    pub(super) fn span(self) -> Duration {
+        match self {
+            Self::Explicit(span) | Self::Listed(span) | Self::Heuristic(span) => span,
+            Self::Unknown => Duration::ZERO,
+        }
+    }
+}
+
+/// RFC 9110 §15.1. (206 is one of them, but is stored for what it is a part of.)
+pub(super) fn is_heuristically_cacheable(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
+}
+
+/// Whether the origin can be asked whether the response still holds: an entity tag or a date of modification
+/// (RFC 9110 §8.8).
+pub(in crate::cache) fn has_validator(headers: &HeaderMap, now: SystemTime) -> bool {
+    let tagged = headers.get(ETAG).is_some_and(|tag| {
+        let tag = tag.as_bytes();
+        let opaque = tag.strip_prefix(b"W/").unwrap_or(tag);
+        opaque.len() >= 2 && opaque.starts_with(b"\"") && opaque.ends_with(b"\"")
+    });
+    tagged || matches!(date::field(headers, &LAST_MODIFIED, now), Dated::At(_))
+}
+
+// ===== impl Terms =====
+
+impl Terms {
+    /// What a response says of its reuse: one that comes from the origin, or a stored one with the fields of the 304 that
+    /// validated it, which then arrived when the 304 did (RFC 9111 §4.3.4).
+    pub(in crate::cache) fn read(
+        policy: &CachePolicy,
+        status: StatusCode,
+        headers: &HeaderMap,
+        arrival: &Arrival,
+    ) -> Self {
+        let directives = targeted::directives(policy, headers);
+        let lifetime = Lifetime::read(policy, &directives, status, headers, arrival);
+        Self::new(policy, &directives, lifetime, headers, arrival)
+    }
+
+    pub(super) fn new(
+        policy: &CachePolicy,
+        directives: &ResponseDirectives,
+        lifetime: Lifetime,
+        headers: &HeaderMap,
+        arrival: &Arrival,
+    ) -> Self {
+        let no_cache = directives.no_cache == Reach::Whole;
+        let must_revalidate = directives.never_stale();
+        // The policy's own windows are for what was fresh once: `max-age=0` and `Expires: -1` mostly mean that a response is
+        // not to be used again, and of one that says nothing, nobody knows.
+        let window = |said: Option<Duration>, default: Duration| match said {
+            _ if no_cache || must_revalidate => Duration::ZERO,
+            Some(said) => said,
+            None if lifetime.span().is_zero() => Duration::ZERO,
+            None => default,
+        };
+        // Who heeds `max-stale` may find a use for a stale response that cannot be validated.
+        let useful = has_validator(headers, arrival.wall) || (policy.heed_requests && !no_cache && !must_revalidate);
+        Self {
+            received: arrival.received,
+            initial_age: arrival.initial_age(headers),
+            lifetime: if no_cache { Duration::ZERO } else { lifetime.span() },
+            no_cache,
+            must_revalidate,
+            immutable: directives.immutable,
+            stale_while_revalidate: window(directives.stale_while_revalidate, policy.stale_while_revalidate),
+            stale_if_error: window(directives.stale_if_error, policy.stale_if_error),
+            keep: if useful { policy.keep } else { Duration::ZERO },
+        }
+    }
+
+    /// RFC 9111 §4.2.3, `current_age`: how old the response is, in what `Age` says of it.
+    pub(in crate::cache) fn age(&self, now: Instant) -> Duration {
+        self.initial_age.saturating_add(now.saturating_duration_since(self.received))
+    }
+
+    /// RFC 9111 §4.2: fresh as long as it is younger than its lifetime; a response with `no-cache` never is.
+    pub(in crate::cache) fn is_fresh(&self, now: Instant) -> bool {
+        !self.no_cache && self.age(now) < self.lifetime
+    }
+
+    /// For how long it is still fresh. Zero if it is not.
+    pub(in crate::cache) fn remaining(&self, now: Instant) -> Duration {
+        self.lifetime.saturating_sub(self.age(now))
+    }
+
+    /// For how long it has been stale. Zero if it is fresh, and in the moment when it goes stale.
+    pub(in crate::cache) fn stale_for(&self, now: Instant) -> Duration {
+        self.age(now).saturating_sub(self.lifetime)
+    }
+
+    /// Until when it is worth keeping: as long as it may be an answer by itself, or while it is refreshed, or for an origin
+    /// that fails; and for some time after it was fresh, to be validated.
+    pub(in crate::cache) fn horizon(&self) -> Instant {
+        let answers = self.lifetime.saturating_add(self.stale_while_revalidate.max(self.stale_if_error));
+        let validates = self.remaining(self.received).saturating_add(self.keep);
+        let span = answers.saturating_sub(self.initial_age).max(validates);
+        self.received.checked_add(span).unwrap_or(self.received)
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/freshness.rs"]
+mod tests;

@@ -10,6 +10,7 @@ mod fields;
 mod freshen;
 mod freshness;
 mod invalidate;
+mod members;
 mod options;
 mod parts;
 mod range;
@@ -20,8 +21,13 @@ mod vary;
 
 pub use self::options::CachePolicy;
 pub(super) use self::{
-    freshness::{Arrival, Terms},
+    date::Dated,
+    directives::{Reach, RequestDirectives, ResponseDirectives},
+    freshness::{Arrival, Terms, has_validator},
     options::Normalise,
     parts::Parts,
+    reuse::{Failure, Reuse, may_stand_in, reuse},
+    storing::{Asked, Kept, NotStored, storable},
+    targeted::directives as response_directives,
     vary::{Selecting, Vary},
 };
