@@ -1,1 +1,323 @@
 //! The memory of a cache.
+
+use super::{
+    entry::{Content, Entry, Resource},
+    generations::{Generations, Standing, Ticket},
+    key::CacheKey,
+    statistics::{Count, Counters, Statistics},
+    weight,
+};
+use moka::sync::Cache;
+use parking_lot::{Mutex, MutexGuard};
+use std::{
+    fmt,
+    hash::BuildHasher,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// Where responses are stored: in this process, bounded. A handle: clones share it.
+///
+/// ```
+/// use bartizan::cache::ResponseCache;
+///
+/// let cache = ResponseCache::new(256 * 1024 * 1024); // made once, and kept to look at and to purge
+/// assert_eq!(cache.statistics().hits, 0);
+/// ```
+///
+/// When it is full, what is rarely asked for makes room for what is asked for more often: whoever asks for everything
+/// once does not drive out what others ask for all the time.
+#[derive(Clone)]
+pub struct ResponseCache {
+    pub(super) shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    map: Map,
+    /// Who changes what is stored under a key holds one of them, by the key's hash. Who only reads holds none.
+    locks: Box<[Mutex<()>]>,
+    hasher: foldhash::quality::RandomState,
+    pub(super) generations: Generations,
+    pub(super) counters: Counters,
+    bytes: u64,
+    object_limit: u64,
+    /// What was put since room was last made.
+    unsettled: AtomicU64,
+}
+
+type Map = Cache<Box<[u8]>, Stored, foldhash::quality::RandomState>;
+
+/// What is stored under a key.
+#[derive(Clone)]
+struct Stored {
+    resource: Arc<Resource>,
+    until: Instant,
+    keep_for: Duration,
+    weight: u32,
+}
+
+/// So many responses are stored under a key.
+const MOST_ENTRIES: usize = 32;
+const LOCKS: usize = 64;
+const LARGEST: u64 = 8 * 1024 * 1024;
+/// An `Instant` cannot be later than some time, and nothing is stored for longer.
+const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
+// ===== impl ResponseCache =====
+
+impl ResponseCache {
+    /// An empty cache of at most so many bytes, all counted: keys, heads, bodies, and what it takes to keep them.
+    ///
+    /// A response is stored if it takes at most a sixteenth of that, and at most 8 MiB.
+    #[must_use]
+    pub fn new(bytes: u64) -> Self {
+        Self::with(bytes, LARGEST.min(bytes / 16))
+    }
+
+    /// Responses of at most so many bytes, with their heads, are stored; the others pass.
+    ///
+    /// Say it before cloning: the cache begins anew.
+    #[must_use]
+    pub fn object_limit(self, bytes: u64) -> Self {
+        Self::with(self.shared.bytes, bytes)
+    }
+
+    /// What it has done, and what it holds.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        let map = &self.shared.map;
+        map.run_pending_tasks();
+        self.shared.counters.read(map.weighted_size(), map.entry_count())
+    }
+
+    /// How large a response may be to be stored, with its head.
+    pub(super) fn largest(&self) -> u64 {
+        self.shared.object_limit
+    }
+
+    /// What is stored under a key.
+    #[inline]
+    pub(super) fn get(&self, key: &CacheKey, now: Instant) -> Option<Arc<Resource>> {
+        self.shared.map.get(key.as_bytes()).filter(|stored| now < stored.until).map(|stored| stored.resource)
+    }
+
+    /// To be taken before the origin is asked, and shown when there is something to store.
+    pub(super) fn ticket(&self) -> Ticket {
+        self.shared.generations.ticket()
+    }
+
+    /// What purges of tags have left of an entry.
+    #[inline]
+    pub(super) fn standing(&self, entry: &Entry) -> Standing {
+        self.shared.generations.standing(entry.tags.asked, &entry.tags.slots)
+    }
+
+    /// Stores a response in the place of the one that the same requests select, for as long as it may be of use. `false`
+    /// if it is not stored: it is too large, or it was purged since the origin was asked, or it has no body and there is
+    /// one that has.
+    pub(super) fn put(&self, key: &CacheKey, entry: Entry, ticket: Ticket, keep_for: Duration) -> bool {
+        let is_stored = self.shared.put(key, entry, ticket, keep_for);
+        self.shared.counters.count(if is_stored { Count::Stored } else { Count::Refused });
+        is_stored
+    }
+
+    /// Stores another resource in the place of the one that is there, if `f` makes one of it; without entries, nothing is
+    /// stored any more. `false` if nothing is changed: there is nothing, or `f` makes nothing of it, or it was purged since
+    /// the origin was asked.
+    pub(super) fn change(
+        &self,
+        key: &CacheKey,
+        ticket: Ticket,
+        keep_for: Duration,
+        f: impl FnOnce(&Resource) -> Option<Resource>,
+    ) -> bool {
+        self.shared.change(key, ticket, keep_for, f)
+    }
+
+    /// Forgets what is stored under a key. Whether there was something.
+    pub(super) fn remove(&self, key: &CacheKey) -> bool {
+        let _one = self.shared.lock(key);
+        self.shared.remove(key.as_bytes())
+    }
+
+    fn with(bytes: u64, object_limit: u64) -> Self {
+        let hasher = foldhash::quality::RandomState::default();
+        let map = Cache::builder()
+            .max_capacity(bytes)
+            .weigher(|_, stored: &Stored| stored.weight)
+            .expire_after(HouseKeeping)
+            .build_with_hasher(hasher.clone());
+        let object_limit = object_limit.min(bytes).min(u64::from(u32::MAX) / 2);
+        Self {
+            shared: Arc::new(Shared {
+                map,
+                locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
+                hasher,
+                generations: Generations::new(),
+                counters: Counters::new(),
+                bytes,
+                object_limit,
+                unsettled: AtomicU64::new(0),
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for ResponseCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseCache")
+            .field("bytes", &self.shared.bytes)
+            .field("object_limit", &self.shared.object_limit)
+            .field("statistics", &self.statistics())
+            .finish()
+    }
+}
+
+// ===== impl Shared =====
+
+impl Shared {
+    fn put(&self, key: &CacheKey, mut entry: Entry, ticket: Ticket, keep_for: Duration) -> bool {
+        if weight::of_entry(&entry) as u64 > self.object_limit {
+            return false;
+        }
+        self.stamp(&mut entry, key, ticket);
+        let _one = self.lock(key);
+        if !self.generations.allows(ticket, key, &entry.tags.slots) {
+            return false;
+        }
+        let before = self.peek(key);
+        let mut entries = Vec::new();
+        let others = before.iter().flat_map(|stored| &stored.resource.entries);
+        for other in others {
+            if other.selecting != entry.selecting {
+                entries.push(Arc::clone(other));
+            } else if matches!(entry.content, Content::Head) && !matches!(other.content, Content::Head) {
+                return false;
+            }
+        }
+        entries.insert(0, Arc::new(entry));
+        self.insert(key, entries, keep_for, before.as_ref());
+        true
+    }
+
+    fn change(
+        &self,
+        key: &CacheKey,
+        ticket: Ticket,
+        keep_for: Duration,
+        f: impl FnOnce(&Resource) -> Option<Resource>,
+    ) -> bool {
+        let _one = self.lock(key);
+        let Some(before) = self.peek(key) else { return false };
+        if !self.generations.allows(ticket, key, &[]) {
+            return false;
+        }
+        let Some(mut resource) = f(&before.resource) else { return false };
+        // What was there already is shared with the resource before.
+        for entry in resource.entries.iter_mut().filter_map(Arc::get_mut) {
+            self.stamp(entry, key, ticket);
+        }
+        resource.entries.retain(|entry| weight::of_entry(entry) as u64 <= self.object_limit);
+        self.insert(key, resource.entries, keep_for, Some(&before));
+        true
+    }
+
+    /// Lets an entry know when it was asked for, and what it is purged with.
+    fn stamp(&self, entry: &mut Entry, key: &CacheKey, ticket: Ticket) {
+        weight::compact(entry);
+        entry.tags.asked = ticket.0;
+        if key.is_extended() {
+            entry.tags.add(self.generations.slot_of(&key.resource()));
+        }
+    }
+
+    /// The lock of the key is held.
+    fn insert(&self, key: &CacheKey, mut entries: Vec<Arc<Entry>>, keep_for: Duration, before: Option<&Stored>) {
+        entries.truncate(MOST_ENTRIES);
+        entries.shrink_to_fit();
+        let mut resource = Resource { entries };
+        while resource.entries.len() > 1 && weight::of_resource(key, &resource) as u64 > self.largest_resource() {
+            resource.entries.pop();
+        }
+        if resource.entries.is_empty() {
+            self.remove(key.as_bytes());
+            return;
+        }
+        let now = Instant::now();
+        let until = now + keep_for.min(FOREVER);
+        let until = match before {
+            // Others are kept with it, for as long as they were to be kept.
+            Some(before) if resource.entries.len() > 1 => until.max(before.until),
+            _ => until,
+        };
+        let keep_for = until.duration_since(now);
+        let weight = u32::try_from(weight::of_resource(key, &resource)).unwrap_or(u32::MAX);
+        if before.is_none() {
+            self.counters.count(Count::Added);
+        }
+        self.map.insert(key.as_bytes().into(), Stored { resource: Arc::new(resource), until, keep_for, weight });
+        self.settle(weight);
+    }
+
+    /// moka makes room some time after something was put. That must not be so late that the bound means nothing.
+    fn settle(&self, weight: u32) {
+        let unsettled = self.unsettled.fetch_add(weight.into(), Relaxed) + u64::from(weight);
+        if unsettled > self.bytes / 64 {
+            self.unsettled.store(0, Relaxed);
+            self.map.run_pending_tasks();
+        }
+    }
+
+    /// The lock of the key is held.
+    pub(super) fn remove(&self, key: &[u8]) -> bool {
+        let was_there = self.map.remove(key).is_some();
+        self.counters.add(Count::Purged, was_there.into());
+        was_there
+    }
+
+    /// What is there, without counting that somebody asked for it.
+    fn peek(&self, key: &CacheKey) -> Option<Stored> {
+        let key = key.as_bytes();
+        self.map.contains_key(key).then(|| self.map.get(key)).flatten()
+    }
+
+    fn largest_resource(&self) -> u64 {
+        (self.bytes / 4).max(self.object_limit)
+    }
+
+    pub(super) fn lock(&self, key: &CacheKey) -> MutexGuard<'_, ()> {
+        self.lock_bytes(key.as_bytes())
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "any bits will do")]
+    pub(super) fn lock_bytes(&self, key: &[u8]) -> MutexGuard<'_, ()> {
+        self.locks[self.hasher.hash_one(key) as usize % LOCKS].lock()
+    }
+}
+
+/// The cache sweeps by a clock of its own; whether something may be used is told by tokio's.
+struct HouseKeeping;
+
+#[allow(clippy::disallowed_types, reason = "moka hands us its clock's instants, which we do not read")]
+impl moka::Expiry<Box<[u8]>, Stored> for HouseKeeping {
+    fn expire_after_create(&self, _: &Box<[u8]>, stored: &Stored, _: std::time::Instant) -> Option<Duration> {
+        Some(stored.keep_for)
+    }
+
+    fn expire_after_update(
+        &self,
+        _: &Box<[u8]>,
+        stored: &Stored,
+        _: std::time::Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(stored.keep_for)
+    }
+}
+
+#[cfg(test)]
+mod tests;

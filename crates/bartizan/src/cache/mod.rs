@@ -6,12 +6,19 @@ mod entry;
 mod fill;
 mod flight;
 mod form;
+mod generations;
+mod host;
 mod key;
+mod key_rules;
 mod memory;
 mod policy;
 mod purge;
+mod statistics;
 mod status;
 mod tags;
 mod tier;
+mod weight;
 
-pub use self::policy::CachePolicy;
+pub use self::{
+    key::CacheKey, key_rules::KeyRules, memory::ResponseCache, policy::CachePolicy, statistics::Statistics,
+};

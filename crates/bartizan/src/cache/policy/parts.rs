@@ -10,3 +10,10 @@ pub(in crate::cache) struct Parts {
     /// Where each part begins, and its bytes.
     parts: Vec<(u64, Bytes)>,
 }
+
+impl Parts {
+    /// What they take beside themselves, in bytes.
+    pub(in crate::cache) fn weight(&self) -> usize {
+        self.parts.iter().map(|(_, bytes)| bytes.len() + size_of::<(u64, Bytes)>() + 64).sum()
+    }
+}

@@ -20,3 +20,19 @@ pub(in crate::cache) struct Selecting {
     /// Each name with its normalised value; `None` if the request did not have it.
     fields: Box<[(HeaderName, Option<Box<[u8]>>)]>,
 }
+
+impl Selecting {
+    /// What it takes beside itself, in bytes.
+    pub(in crate::cache) fn weight(&self) -> usize {
+        let values = self.fields.iter().filter_map(|(_, value)| value.as_ref()).map(|value| value.len() + 16);
+        size_of_val(&*self.fields) + values.sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+impl Selecting {
+    /// As if `Vary` had named these.
+    pub(in crate::cache) fn literally(fields: &[(HeaderName, &str)]) -> Self {
+        Self { fields: fields.iter().map(|(name, value)| (name.clone(), Some(value.as_bytes().into()))).collect() }
+    }
+}

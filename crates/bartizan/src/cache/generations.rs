@@ -1,0 +1,187 @@
+//! When something was last taken back.
+
+use super::key::{CacheKey, Resource};
+use parking_lot::Mutex;
+use std::{
+    collections::VecDeque,
+    hash::{BuildHasher, Hash},
+    sync::{
+        OnceLock,
+        atomic::{
+            AtomicU64,
+            Ordering::{AcqRel, Acquire, Relaxed},
+        },
+    },
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// A point in the order of all purges of one cache, taken when the origin is asked: what is purged later than that is
+/// nothing that the response could still bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Ticket(pub(super) u64);
+
+/// When each tag, group and URL was last purged.
+///
+/// Purges are counted, and an entry knows how many there had been when it was asked for. So nothing has to be looked up
+/// by tag, and nothing grows with the number of tags: they share a table by their hashes. Two that share a place are
+/// purged together, which costs a request to the origin and is never wrong.
+pub(super) struct Generations {
+    purges: AtomicU64,
+    /// The last purge that may have been of anything.
+    floor: AtomicU64,
+    /// Made when something is purged for the first time.
+    slots: OnceLock<Box<[Slot]>>,
+    prefixes: Mutex<Prefixes>,
+    last_prefix: AtomicU64,
+    hasher: foldhash::quality::RandomState,
+    born: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    hard: AtomicU64,
+    soft: AtomicU64,
+    /// When the soft one was, in nanoseconds since the cache was made.
+    softened: AtomicU64,
+}
+
+#[derive(Default)]
+struct Prefixes {
+    log: VecDeque<Prefix>,
+    /// The last that is not in the log any more.
+    forgotten: u64,
+}
+
+struct Prefix {
+    purge: u64,
+    partition: Box<[u8]>,
+    target: Box<[u8]>,
+}
+
+/// What is left of an entry after the purges since it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    Current,
+    /// It went stale then, if it was not stale already.
+    Stale(Instant),
+    Gone,
+}
+
+/// How many places there are for tags, groups and URLs together: 384 KiB.
+const SLOTS: u64 = 16 * 1024;
+const LOGGED: usize = 1024;
+
+// ===== impl Generations =====
+
+impl Generations {
+    pub(super) fn new() -> Self {
+        Self {
+            purges: AtomicU64::new(0),
+            floor: AtomicU64::new(0),
+            slots: OnceLock::new(),
+            prefixes: Mutex::default(),
+            last_prefix: AtomicU64::new(0),
+            hasher: foldhash::quality::RandomState::default(),
+            born: Instant::now(),
+        }
+    }
+
+    pub(super) fn ticket(&self) -> Ticket {
+        Ticket(self.purges.load(Acquire))
+    }
+
+    /// Where a name has its place, whatever it names.
+    pub(super) fn slot_of(&self, name: &impl Hash) -> u32 {
+        u32::try_from(self.hasher.hash_one(name) % SLOTS).unwrap_or_default()
+    }
+
+    pub(super) fn purge_slot(&self, slot: u32, soft: bool) {
+        let slots = self.slots.get_or_init(|| (0..SLOTS).map(|_| Slot::default()).collect());
+        let Some(slot) = slots.get(slot as usize) else { return };
+        let purge = self.next();
+        if soft {
+            let since = u64::try_from(self.born.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            slot.softened.store(since, Relaxed);
+            slot.soft.fetch_max(purge, AcqRel);
+        } else {
+            slot.hard.fetch_max(purge, AcqRel);
+        }
+    }
+
+    /// From here on nothing is stored under these keys that was asked for before.
+    pub(super) fn purge_prefix(&self, prefix: Resource<'_>) {
+        let mut prefixes = self.prefixes.lock();
+        let purge = self.next();
+        if prefixes.log.len() == LOGGED
+            && let Some(oldest) = prefixes.log.pop_front()
+        {
+            prefixes.forgotten = oldest.purge;
+        }
+        let (partition, target) = (prefix.partition.into(), prefix.target.into());
+        prefixes.log.push_back(Prefix { purge, partition, target });
+        self.last_prefix.fetch_max(purge, AcqRel);
+    }
+
+    /// From here on nothing is stored that was asked for before.
+    pub(super) fn purge_all(&self) {
+        self.floor.fetch_max(self.next(), AcqRel);
+    }
+
+    /// Whether what was asked for with this ticket may still be stored.
+    pub(super) fn allows(&self, ticket: Ticket, key: &CacheKey, slots: &[u32]) -> bool {
+        let asked = ticket.0;
+        asked >= self.floor.load(Acquire)
+            && (self.slots.get().is_none()
+                || self.is_current(asked, slots) && self.is_current(asked, &[self.slot_of(&key.resource())]))
+            && (asked >= self.last_prefix.load(Acquire) || self.prefixes.lock().allow(asked, key.resource()))
+    }
+
+    /// What is left of an entry that has these tags.
+    #[inline]
+    pub(super) fn standing(&self, asked: u64, slots: &[u32]) -> Standing {
+        if slots.is_empty() { Standing::Current } else { self.standing_of_tagged(asked, slots) }
+    }
+
+    fn standing_of_tagged(&self, asked: u64, slots: &[u32]) -> Standing {
+        let mut stale = None;
+        for slot in self.look_up(slots) {
+            if slot.hard.load(Acquire) > asked {
+                return Standing::Gone;
+            }
+            if slot.soft.load(Acquire) > asked {
+                let since = slot.softened.load(Relaxed);
+                stale = Some(stale.map_or(since, |earlier: u64| earlier.min(since)));
+            }
+        }
+        stale.map_or(Standing::Current, |since| Standing::Stale(self.born + Duration::from_nanos(since)))
+    }
+
+    fn is_current(&self, asked: u64, slots: &[u32]) -> bool {
+        self.look_up(slots).all(|slot| slot.hard.load(Acquire).max(slot.soft.load(Acquire)) <= asked)
+    }
+
+    fn look_up<'a>(&'a self, slots: &'a [u32]) -> impl Iterator<Item = &'a Slot> {
+        let all = self.slots.get().map_or(&[][..], |slots| slots);
+        slots.iter().filter_map(|slot| all.get(*slot as usize))
+    }
+
+    fn next(&self) -> u64 {
+        self.purges.fetch_add(1, AcqRel) + 1
+    }
+}
+
+// ===== impl Prefixes =====
+
+impl Prefixes {
+    fn allow(&self, asked: u64, key: Resource<'_>) -> bool {
+        asked >= self.forgotten
+            && !self.log.iter().rev().take_while(|prefix| prefix.purge > asked).any(|prefix| prefix.matches(key))
+    }
+}
+
+impl Prefix {
+    fn matches(&self, key: Resource<'_>) -> bool {
+        *self.partition == *key.partition && key.target.starts_with(&self.target)
+    }
+}

@@ -1,0 +1,201 @@
+//! What of a request belongs to its key, and what must not reach who answers.
+
+use super::key::{Buffer, CacheKey};
+use http::{HeaderMap, HeaderName, Uri, header, uri::PathAndQuery};
+use smallvec::SmallVec;
+
+/// What of a request makes up the key of a cache.
+///
+/// Without more said that is the partition, the scheme, the host, and the path and query as they were received. What is
+/// not in the key never gets to whoever answers, either: otherwise one client could have an answer stored that is meant
+/// for others and says what he likes ("web cache poisoning"). So a query goes on as the rules leave it, and
+/// [fields that change what is answered](Self::unkeyed_fields) are taken out of a request whose response may be stored.
+///
+/// ```
+/// use bartizan::cache::KeyRules;
+///
+/// let rules = KeyRules::new().sort_query().without_params(["utm_*", "fbclid"]);
+/// let key = rules.url("https://Shop.example:443/shoes?size=9&utm_source=mail&colour=red").expect("a URL");
+/// assert_eq!(key.to_string(), "https://shop.example/shoes?colour=red&size=9");
+/// ```
+#[derive(Clone, Debug)]
+pub struct KeyRules {
+    sorted: bool,
+    without: Box<[Pattern]>,
+    only: Option<Box<[Pattern]>>,
+    /// Sorted, each once.
+    fields: Vec<HeaderName>,
+    any_host: bool,
+}
+
+/// The name of a parameter, or how the names begin.
+#[derive(Clone, Debug)]
+struct Pattern {
+    text: Box<str>,
+    is_prefix: bool,
+}
+
+pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// What makes frameworks answer for another host, scheme, path or method than the one in the key.
+///
+/// From "Practical Web Cache Poisoning" and "Web Cache Entanglement" (`PortSwigger`, 2018 and 2020), and "Your Cache Has
+/// Fallen" (2019). `X-Forwarded-For` is not among them: it says who asked, which a proxy behind has to know, and
+/// who answers by it has to say so in `Vary` or `Cache-Control`.
+const TELLING: [HeaderName; 21] = [
+    header::FORWARDED,
+    X_FORWARDED_PROTO,
+    HeaderName::from_static("front-end-https"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-path"),
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-prefix"),
+    HeaderName::from_static("x-forwarded-protocol"),
+    HeaderName::from_static("x-forwarded-scheme"),
+    HeaderName::from_static("x-forwarded-server"),
+    HeaderName::from_static("x-forwarded-ssl"),
+    HeaderName::from_static("x-host"),
+    HeaderName::from_static("x-http-host-override"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-method-override"),
+    HeaderName::from_static("x-original-host"),
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-rewrite-url"),
+    HeaderName::from_static("x-script-name"),
+    HeaderName::from_static("x-url-scheme"),
+];
+
+// ===== impl KeyRules =====
+
+impl KeyRules {
+    /// Everything counts that names a resource, and `X-Forwarded-Proto`: without it a service behind a proxy that speaks
+    /// TLS would answer `https` with a redirection to `https`.
+    #[must_use]
+    pub fn new() -> Self {
+        let fields = vec![X_FORWARDED_PROTO];
+        Self { sorted: false, without: Box::default(), only: None, fields, any_host: false }
+    }
+
+    /// Parameters in another order are the same query. Those of one name stay in their order.
+    #[must_use]
+    pub fn sort_query(self) -> Self {
+        Self { sorted: true, ..self }
+    }
+
+    /// These parameters are left out, on the way to the service, too. A `*` at the end stands for any end: `utm_*`.
+    #[must_use]
+    pub fn without_params<'a>(self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        Self { without: names.into_iter().map(Pattern::new).collect(), ..self }
+    }
+
+    /// All other parameters are left out, on the way to the service, too. A `*` at the end stands for any end.
+    #[must_use]
+    pub fn only_params<'a>(self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        Self { only: Some(names.into_iter().map(Pattern::new).collect()), ..self }
+    }
+
+    /// This field of a request counts, as it was received. Where a response says so itself, with `Vary`, there is no need.
+    #[must_use]
+    pub fn with_field(mut self, name: HeaderName) -> Self {
+        self.fields.push(name);
+        self.fields.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+        self.fields.dedup();
+        self
+    }
+
+    /// `X-Forwarded-Proto` does not count, and does not reach the service: for a server that clients reach directly.
+    #[must_use]
+    pub fn without_forwarded_proto(mut self) -> Self {
+        self.fields.retain(|name| name != X_FORWARDED_PROTO);
+        self
+    }
+
+    /// All hosts have the same resources. A request that names two hosts, or none that could be one, is still not cached.
+    #[must_use]
+    pub fn any_host(self) -> Self {
+        Self { any_host: true, ..self }
+    }
+
+    /// The key of a URL, to purge it. `None` if it is not absolute, or its host is no host.
+    ///
+    /// It stands for what is stored without a partition, see [`CacheKey::partition`].
+    #[must_use]
+    pub fn url(&self, url: &str) -> Option<CacheKey> {
+        let uri: Uri = url.parse().ok()?;
+        uri.authority().and_then(|_| CacheKey::of(&uri, &HeaderMap::new(), None, self))
+    }
+
+    /// The fields that must be taken out of a request whose response may be stored, since they change what is answered
+    /// and are not in the key: `Forwarded`, `X-Forwarded-Host` and the like, `X-Original-URL`, `X-Rewrite-URL`, and
+    /// `X-HTTP-Method-Override` and its kin. A proxy behind the cache writes its own. Where one in front of it says
+    /// something in them that is needed, make it part of the key with [`with_field`](Self::with_field).
+    pub fn unkeyed_fields(&self) -> impl Iterator<Item = HeaderName> + '_ {
+        TELLING.into_iter().filter(|name| !self.fields.contains(name))
+    }
+
+    /// Path and query as they go to the service; `None` if they are to stay what they are.
+    pub(super) fn target(&self, uri: &Uri) -> Option<PathAndQuery> {
+        let query = uri.query().filter(|_| self.rewrites())?;
+        let mut target = Buffer::from_slice(uri.path().as_bytes());
+        self.write_query(query, &mut target);
+        let target = PathAndQuery::try_from(&target[..]).ok()?;
+        (Some(&target) != uri.path_and_query()).then_some(target)
+    }
+
+    pub(super) fn write_query(&self, query: &str, out: &mut Buffer) {
+        if !self.rewrites() {
+            out.push(b'?');
+            out.extend_from_slice(query.as_bytes());
+            return;
+        }
+        let mut params: SmallVec<[(&str, &str); 16]> = query
+            .split('&')
+            .map(|param| (param.split_once('=').map_or(param, |(name, _)| name), param))
+            .filter(|(name, _)| self.keeps(name))
+            .collect();
+        if self.sorted {
+            params.sort_by_key(|(name, _)| *name);
+        }
+        for (index, (_, param)) in params.iter().enumerate() {
+            out.push(if index == 0 { b'?' } else { b'&' });
+            out.extend_from_slice(param.as_bytes());
+        }
+    }
+
+    pub(super) fn fields(&self) -> &[HeaderName] {
+        &self.fields
+    }
+
+    pub(super) fn is_any_host(&self) -> bool {
+        self.any_host
+    }
+
+    fn rewrites(&self) -> bool {
+        self.sorted || self.only.is_some() || !self.without.is_empty()
+    }
+
+    fn keeps(&self, name: &str) -> bool {
+        let is_one_of = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(name));
+        self.only.as_deref().is_none_or(is_one_of) && !is_one_of(&self.without)
+    }
+}
+
+impl Default for KeyRules {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+// ===== impl Pattern =====
+
+impl Pattern {
+    fn new(text: &str) -> Self {
+        let begin = text.strip_suffix('*');
+        Self { text: begin.unwrap_or(text).into(), is_prefix: begin.is_some() }
+    }
+
+    fn matches(&self, name: &str) -> bool {
+        if self.is_prefix { name.starts_with(&*self.text) } else { name == &*self.text }
+    }
+}

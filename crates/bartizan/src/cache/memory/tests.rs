@@ -1,0 +1,236 @@
+use super::*;
+use crate::cache::policy::{Selecting, Terms};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use proptest::prelude::*;
+use std::collections::HashMap;
+
+const AGES: Duration = Duration::from_secs(1 << 20);
+
+fn key(n: impl fmt::Display) -> CacheKey {
+    CacheKey::url(&format!("http://example.com/{n}")).unwrap()
+}
+
+fn now() -> Instant {
+    Instant::now()
+}
+
+pub(in crate::cache) fn terms() -> Terms {
+    Terms {
+        received: now(),
+        initial_age: Duration::ZERO,
+        lifetime: AGES,
+        no_cache: false,
+        must_revalidate: false,
+        immutable: false,
+        stale_while_revalidate: Duration::ZERO,
+        stale_if_error: Duration::ZERO,
+    }
+}
+
+pub(in crate::cache) fn entry(language: &str, body: impl Into<Bytes>) -> Entry {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=60")),
+        (header::ETAG, HeaderValue::from_static("\"0123456789abcdef\"")),
+        (header::DATE, HeaderValue::from_static("Fri, 27 Nov 2026 08:00:00 GMT")),
+        (header::CONTENT_LENGTH, HeaderValue::from_static("1024")),
+        (header::VARY, HeaderValue::from_static("accept-language")),
+    ];
+    Entry {
+        status: StatusCode::OK,
+        headers: HeaderMap::from_iter(headers),
+        content: Content::Whole(body.into()),
+        trailers: None,
+        terms: terms(),
+        selecting: Selecting::literally(&[(header::ACCEPT_LANGUAGE, language)]),
+        tags: Default::default(),
+    }
+}
+
+fn bodies(cache: &ResponseCache, key: &CacheKey) -> Vec<Bytes> {
+    let resource = cache.get(key, now());
+    let entries = resource.iter().flat_map(|resource| &resource.entries);
+    entries.map(|entry| body(entry)).collect()
+}
+
+fn body(entry: &Entry) -> Bytes {
+    match &entry.content {
+        Content::Whole(body) => body.clone(),
+        Content::Parts(_) | Content::Head => Bytes::new(),
+    }
+}
+
+#[test]
+fn the_youngest_of_those_that_a_request_selects_comes_first_and_one_of_each_kind_is_kept() {
+    let cache = ResponseCache::new(1 << 20);
+    for (language, body) in [("de", "1"), ("en", "2"), ("de", "3")] {
+        assert!(cache.put(&key("a"), entry(language, body), cache.ticket(), AGES));
+    }
+    assert_eq!(bodies(&cache, &key("a")), ["3", "2"]);
+    for n in 0..40 {
+        assert!(cache.put(&key("a"), entry(&n.to_string(), n.to_string()), cache.ticket(), AGES));
+    }
+    assert_eq!(bodies(&cache, &key("a")).len(), MOST_ENTRIES);
+    assert_eq!(bodies(&cache, &key("a"))[0], "39");
+}
+
+#[test]
+fn clones_share_what_is_stored() {
+    let cache = ResponseCache::new(1 << 20);
+    cache.clone().put(&key("a"), entry("de", "1"), cache.ticket(), AGES);
+    assert_eq!(bodies(&cache, &key("a")), ["1"]);
+    assert!(cache.clone().remove(&key("a")) && !cache.remove(&key("a")));
+    assert_eq!(bodies(&cache, &key("a")).len(), 0);
+}
+
+#[test]
+fn what_is_too_large_is_refused_and_what_was_there_stays() {
+    let cache = ResponseCache::new(1 << 20).object_limit(10_000);
+    assert!(cache.put(&key("a"), entry("de", "1"), cache.ticket(), AGES));
+    assert!(!cache.put(&key("a"), entry("de", vec![0; 10_000]), cache.ticket(), AGES));
+    assert!(cache.put(&key("b"), entry("de", vec![0; 8_000]), cache.ticket(), AGES));
+    assert_eq!(bodies(&cache, &key("a")), ["1"]);
+    let statistics = cache.statistics();
+    assert_eq!((statistics.stored, statistics.refused, statistics.entries), (2, 1, 2));
+}
+
+#[test]
+fn variants_together_take_no_more_than_a_quarter() {
+    let cache = ResponseCache::new(1 << 20).object_limit(100_000);
+    for n in 0..32 {
+        assert!(cache.put(&key("a"), entry(&n.to_string(), vec![0; 90_000]), cache.ticket(), AGES));
+    }
+    assert_eq!(bodies(&cache, &key("a")).len(), 2);
+}
+
+#[test]
+fn a_head_alone_does_not_take_the_place_of_a_body() {
+    let cache = ResponseCache::new(1 << 20);
+    let head = || Entry { content: Content::Head, ..entry("de", "") };
+    assert!(cache.put(&key("a"), head(), cache.ticket(), AGES));
+    assert!(cache.put(&key("a"), entry("de", "1"), cache.ticket(), AGES));
+    assert!(!cache.put(&key("a"), head(), cache.ticket(), AGES));
+    assert_eq!(bodies(&cache, &key("a")), ["1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_of_no_use_any_more_is_gone() {
+    let cache = ResponseCache::new(1 << 20);
+    cache.put(&key("a"), entry("de", "1"), cache.ticket(), Duration::from_secs(10));
+    cache.put(&key("b"), entry("de", "1"), cache.ticket(), Duration::MAX);
+    tokio::time::advance(Duration::from_secs(9)).await;
+    assert!(cache.get(&key("a"), now()).is_some());
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert!(cache.get(&key("a"), now()).is_none() && cache.get(&key("b"), now()).is_some());
+}
+
+#[test]
+fn what_is_changed_is_changed_in_one_step_and_nothing_else_is() {
+    let cache = ResponseCache::new(1 << 20);
+    let change = |to: fn(&Resource) -> Option<Resource>| cache.change(&key("a"), cache.ticket(), AGES, to);
+    assert!(!change(|_| panic!("nothing is there")));
+    cache.put(&key("a"), entry("de", "1"), cache.ticket(), AGES);
+    cache.put(&key("a"), entry("en", "2"), cache.ticket(), AGES);
+    assert!(!change(|_| None));
+    assert_eq!(bodies(&cache, &key("a")), ["2", "1"]);
+    assert!(change(|before| Some(Resource { entries: vec![before.entries[1].clone(), Arc::new(entry("fr", "3"))] })));
+    assert_eq!(bodies(&cache, &key("a")), ["1", "3"]);
+    assert!(change(|_| Some(Resource { entries: vec![] })));
+    assert!(cache.get(&key("a"), now()).is_none());
+}
+
+#[test]
+fn a_body_that_is_a_piece_of_a_large_buffer_does_not_keep_the_buffer() {
+    let cache = ResponseCache::new(1 << 20);
+    let received = Bytes::from(vec![b'a'; 1 << 20]);
+    let mut stored = entry("de", received.slice(..100));
+    stored.headers.insert("x-a", HeaderValue::from_maybe_shared(received.slice(200..220)).unwrap());
+    cache.put(&key("a"), stored, cache.ticket(), AGES);
+    assert!(received.is_unique());
+    assert_eq!(bodies(&cache, &key("a"))[0].len(), 100);
+    assert_eq!(cache.get(&key("a"), now()).unwrap().entries[0].headers["x-a"].len(), 20);
+}
+
+#[test]
+fn a_flood_of_whatever_sizes_stays_within_the_bound() {
+    let cache = ResponseCache::new(1 << 20);
+    let mut size = 1_usize;
+    for n in 0..3_000 {
+        size = (size * 7919 + n) % 50_000;
+        cache.put(&key(n), entry("de", vec![0; size]), cache.ticket(), AGES);
+        assert!(cache.shared.map.weighted_size() <= 1 << 20);
+        assert!(cache.shared.unsettled.load(Relaxed) <= 1 << 14);
+    }
+    let statistics = cache.statistics();
+    assert!(statistics.bytes <= 1 << 20 && statistics.entries > 10, "{statistics:?}");
+    assert_eq!(statistics.evicted + statistics.entries, 3_000);
+}
+
+#[test]
+fn whoever_asks_for_everything_once_does_not_drive_out_what_is_asked_for_again_and_again() {
+    let cache = ResponseCache::new(1 << 20);
+    let hot: Vec<_> = (0..100).map(|n| key(format_args!("hot/{n}"))).collect();
+    hot.iter().for_each(|key| assert!(cache.put(key, entry("de", vec![0; 1024]), cache.ticket(), AGES)));
+    for n in 0..10_000 {
+        let once = key(n);
+        assert!(cache.get(&once, now()).is_none());
+        cache.put(&once, entry("de", vec![0; 1024]), cache.ticket(), AGES);
+        let key = &hot[n % hot.len()];
+        if cache.get(key, now()).is_none() {
+            cache.put(key, entry("de", vec![0; 1024]), cache.ticket(), AGES);
+        }
+    }
+    let kept = hot.iter().filter(|key| cache.get(key, now()).is_some()).count();
+    assert!(kept >= 95, "{kept} of 100");
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Put { key: u8, language: u8, late: bool },
+    Change { key: u8, late: bool },
+    Remove { key: u8 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..3_u8, 0..3_u8, any::<bool>()).prop_map(|(key, language, late)| Step::Put { key, language, late }),
+        2 => (0..3_u8, any::<bool>()).prop_map(|(key, late)| Step::Change { key, late }),
+        1 => (0..3_u8).prop_map(|key| Step::Remove { key }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_cache_is_a_map_of_lists(steps in prop::collection::vec(step(), 0..60)) {
+        let cache = ResponseCache::new(64 << 20);
+        let mut model: HashMap<u8, Vec<(u8, Bytes)>> = HashMap::new();
+        for (n, step) in steps.into_iter().enumerate() {
+            let text = Bytes::from(n.to_string());
+            match step {
+                Step::Put { key: k, language, .. } => {
+                    prop_assert!(cache.put(&key(k), entry(&language.to_string(), text.clone()), cache.ticket(), AGES));
+                    let list = model.entry(k).or_default();
+                    list.retain(|(other, _)| *other != language);
+                    list.insert(0, (language, text));
+                }
+                Step::Change { key: k, .. } => {
+                    let reverse = |before: &Resource| {
+                        Some(Resource { entries: before.entries.iter().rev().map(Arc::clone).collect() })
+                    };
+                    let is_there = model.get(&k).is_some_and(|list| !list.is_empty());
+                    prop_assert_eq!(cache.change(&key(k), cache.ticket(), AGES, reverse), is_there);
+                    model.entry(k).or_default().reverse();
+                }
+                Step::Remove { key: k } => {
+                    let was_there = model.remove(&k).is_some_and(|list| !list.is_empty());
+                    prop_assert_eq!(cache.remove(&key(k)), was_there);
+                }
+            }
+            for k in 0..3 {
+                let expected: Vec<_> = model.get(&k).into_iter().flatten().map(|(_, body)| body.clone()).collect();
+                prop_assert_eq!(bodies(&cache, &key(k)), expected);
+            }
+        }
+    }
+}
