@@ -196,8 +196,9 @@ impl Terms {
             None if lifetime.span().is_zero() => Duration::ZERO,
             None => default,
         };
-        // Who heeds `max-stale` may find a use for a stale response that cannot be validated.
-        let useful = has_validator(headers, arrival.wall) || (policy.heed_requests && !no_cache && !must_revalidate);
+        // Who heeds `max-stale` may find a use for what was fresh once and cannot be validated.
+        let wanted_stale = policy.heed_requests && !no_cache && !must_revalidate && !lifetime.span().is_zero();
+        let useful = wanted_stale || has_validator(headers, arrival.wall);
         Self {
             received: arrival.received,
             initial_age: arrival.initial_age(headers),
