@@ -1,6 +1,7 @@
 use super::*;
 use http::{HeaderName, HeaderValue};
 use proptest::prelude::*;
+use std::time::UNIX_EPOCH;
 
 const DATE_NOW: &str = "Fri, 27 Nov 2026 00:00:00 GMT";
 const MINUTE: Duration = Duration::from_secs(60);
