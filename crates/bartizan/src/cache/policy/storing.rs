@@ -41,9 +41,9 @@ pub(in crate::cache) fn storable(
     vary: Vary,
     arrival: &Arrival,
 ) -> Result<Kept, NotStored> {
-    let directives = targeted::directives(policy, headers);
     check_request(policy, asked)?;
     check_status(policy, asked.method, status, headers, arrival)?;
+    let directives = targeted::directives(policy, headers);
     check_directives(&directives, status)?;
     let omit = omitted(&directives);
     check_sharing(policy, &directives, asked, headers, &omit)?;

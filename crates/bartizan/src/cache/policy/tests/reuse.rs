@@ -119,6 +119,7 @@ fn a_reload_does_not_ask_for_what_is_immutable() {
     let terms = Terms { immutable: true, ..minute() };
     assert_eq!(rfc("max-age=0", &terms, 59), Reuse::Fresh);
     assert_eq!(rfc("max-age=0", &terms, 60), Reuse::Validate, "it is no longer fresh");
+    assert_eq!(rfc("max-age=0, max-stale", &terms, 60), Reuse::Validate, "and then max-age counts again");
     assert_eq!(rfc("no-cache", &terms, 0), Reuse::Validate, "the signal that RFC 8246 leaves to the client");
     assert_eq!(rfc("min-fresh=99", &terms, 0), Reuse::Validate);
 }
