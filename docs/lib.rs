@@ -22,6 +22,9 @@ pub mod observing {}
 #[doc = include_str!("performance.md")]
 pub mod performance {}
 
+#[doc = include_str!("rfc9111.md")]
+pub mod rfc9111 {}
+
 /// Why it is as it is.
 pub mod decisions {
     #[doc = include_str!("decisions/0001-state-is-born-before-the-layer.md")]

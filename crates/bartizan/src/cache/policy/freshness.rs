@@ -1,27 +1,17 @@
-//! How long a stored response is fresh, and how old it is (RFC 9111 §4.2).
+//! On which terms a stored response is reused: whether it is fresh, and how old it is (RFC 9111 §4.2).
 
 use super::{
+    Arrival, CachePolicy, Reach, ResponseDirectives,
     date::{self, Dated},
-    directives::{LONGEST, Reach, ResponseDirectives},
-    members,
-    options::CachePolicy,
+    lifetime::Lifetime,
     targeted,
 };
 use http::{
     HeaderMap, StatusCode,
-    header::{AGE, DATE, ETAG, EXPIRES, LAST_MODIFIED},
+    header::{ETAG, LAST_MODIFIED},
 };
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
-
-/// When a response was asked for, and when its head came.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::cache) struct Arrival {
-    pub(in crate::cache) requested: Instant,
-    pub(in crate::cache) received: Instant,
-    /// Wall time when the head came: what `Date` and `Expires` are compared with.
-    pub(in crate::cache) wall: SystemTime,
-}
 
 /// What was agreed on with the origin when a response was stored: all that its reuse depends on, read once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,121 +36,6 @@ pub(in crate::cache) struct Terms {
     pub(in crate::cache) stale_if_error: Duration,
     /// For how long it is worth keeping though it is not used without asking; zero if there is nothing to ask with.
     pub(in crate::cache) keep: Duration,
-}
-
-/// How long a response is fresh, and who says so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lifetime {
-    /// The response itself.
-    Explicit(Duration),
-    /// The list of statuses in the policy.
-    Listed(Duration),
-    /// The time since it was last modified (RFC 9111 §4.2.2).
-    Heuristic(Duration),
-    /// Nobody.
-    Unknown,
-}
-
-// ===== impl Arrival =====
-
-impl Arrival {
-    /// Wall time as `Date` could say it, in whole seconds: a clock that agrees with ours is not taken for a slow one.
-    fn second(&self) -> SystemTime {
-        let whole = self.wall.duration_since(UNIX_EPOCH).map(|since| Duration::from_secs(since.as_secs()));
-        whole.ok().and_then(|whole| UNIX_EPOCH.checked_add(whole)).unwrap_or(self.wall)
-    }
-
-    /// RFC 9110 §6.6.1: a response without a `Date` is dated by who receives it; so is one whose `Date` is none.
-    fn date(&self, headers: &HeaderMap) -> SystemTime {
-        match date::field(headers, &DATE, self.wall) {
-            Dated::At(date) => date,
-            Dated::Absent | Dated::Invalid => self.second(),
-        }
-    }
-
-    /// RFC 9111 §4.2.3: how old the response was on arrival. Either its `Date` tells it, or its `Age` and the time that it
-    /// took from the request on; the older of both counts.
-    pub(super) fn initial_age(&self, headers: &HeaderMap) -> Duration {
-        let apparent = self.second().duration_since(self.date(headers)).unwrap_or_default();
-        let delay = self.received.saturating_duration_since(self.requested);
-        let corrected = age(headers).unwrap_or_default().saturating_add(delay);
-        apparent.max(corrected).min(LONGEST)
-    }
-}
-
-/// RFC 9111 §5.1: of several ages, the first counts, since it is the one that was there first; what is no number of seconds
-/// is ignored; one that is too large is 2³¹ (§1.2.2).
-fn age(headers: &HeaderMap) -> Option<Duration> {
-    let line = headers.get(AGE)?.as_bytes();
-    let first = line.split(|&byte| byte == b',').next()?;
-    members::seconds(first.trim_ascii())
-}
-
-// ===== impl Lifetime =====
-
-impl Lifetime {
-    /// RFC 9111 §4.2.1: the first of these that is there: `s-maxage`, `max-age`, `Expires` less `Date`; and if there is
-    /// none, what the policy says of the status, or the heuristics of §4.2.2.
-    pub(super) fn read(
-        policy: &CachePolicy,
-        directives: &ResponseDirectives,
-        status: StatusCode,
-        headers: &HeaderMap,
-        arrival: &Arrival,
-    ) -> Self {
-        if let Some(explicit) = directives.s_maxage.or(directives.max_age) {
-            return Self::Explicit(explicit);
-        }
-        // RFC 9111 §5.3: an invalid date, and more than one, is in the past. RFC 9213 §2.2: a targeted field stands in the
-        // place of `Expires` too.
-        if !directives.targeted {
-            match date::field(headers, &EXPIRES, arrival.wall) {
-                Dated::At(expires) => {
-                    let span = expires.duration_since(arrival.date(headers)).unwrap_or_default();
-                    return Self::Explicit(span.min(LONGEST));
-                }
-                Dated::Invalid => return Self::Explicit(Duration::ZERO),
-                Dated::Absent => {}
-            }
-        }
-        if let Some(listed) = policy.listed(status) {
-            return Self::Listed(listed);
-        }
-        // RFC 9111 §4.2.2: only where the status, or `public`, allows to guess.
-        match policy.heuristic {
-            Some((hundredths, at_most)) if directives.public || is_heuristically_cacheable(status) => {
-                let Dated::At(modified) = date::field(headers, &LAST_MODIFIED, arrival.wall) else {
-                    return Self::Unknown;
-                };
-                let unchanged = arrival.date(headers).duration_since(modified).unwrap_or_default().min(LONGEST);
-                Self::Heuristic((unchanged * u32::from(hundredths) / 100).min(at_most))
-            }
-            _ => Self::Unknown,
-        }
-    }
-
-    pub(super) fn span(self) -> Duration {
-        match self {
-            Self::Explicit(span) | Self::Listed(span) | Self::Heuristic(span) => span,
-            Self::Unknown => Duration::ZERO,
-        }
-    }
-}
-
-/// RFC 9110 §15.1. (206 is one of them, but is stored for what it is a part of.)
-pub(super) fn is_heuristically_cacheable(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
-}
-
-/// Whether the origin can be asked whether the response still holds: an entity tag or a date of modification
-/// (RFC 9110 §8.8).
-pub(in crate::cache) fn has_validator(headers: &HeaderMap, now: SystemTime) -> bool {
-    let tagged = headers.get(ETAG).is_some_and(|tag| {
-        let tag = tag.as_bytes();
-        let opaque = tag.strip_prefix(b"W/").unwrap_or(tag);
-        opaque.len() >= 2 && opaque.starts_with(b"\"") && opaque.ends_with(b"\"")
-    });
-    tagged || matches!(date::field(headers, &LAST_MODIFIED, now), Dated::At(_))
 }
 
 // ===== impl Terms =====
@@ -196,8 +71,9 @@ impl Terms {
             None if lifetime.span().is_zero() => Duration::ZERO,
             None => default,
         };
-        // Who heeds `max-stale` may find a use for a stale response that cannot be validated.
-        let useful = has_validator(headers, arrival.wall) || (policy.heed_requests && !no_cache && !must_revalidate);
+        // Who heeds `max-stale` may find a use for what was fresh once and cannot be validated.
+        let wanted_stale = policy.heed_requests && !no_cache && !must_revalidate && !lifetime.span().is_zero();
+        let useful = wanted_stale || has_validator(headers, arrival.wall);
         Self {
             received: arrival.received,
             initial_age: arrival.initial_age(headers),
@@ -239,6 +115,17 @@ impl Terms {
         let span = answers.saturating_sub(self.initial_age).max(validates);
         self.received.checked_add(span).unwrap_or(self.received)
     }
+}
+
+/// Whether the origin can be asked whether the response still holds: an entity tag or a date of modification
+/// (RFC 9110 §8.8).
+pub(in crate::cache) fn has_validator(headers: &HeaderMap, now: SystemTime) -> bool {
+    let tagged = headers.get(ETAG).is_some_and(|tag| {
+        let tag = tag.as_bytes();
+        let opaque = tag.strip_prefix(b"W/").unwrap_or(tag);
+        opaque.len() >= 2 && opaque.starts_with(b"\"") && opaque.ends_with(b"\"")
+    });
+    tagged || matches!(date::field(headers, &LAST_MODIFIED, now), Dated::At(_))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Everything here stands by itself: it knows `http`, and nothing else of this crate.
 #![allow(dead_code, unused_imports, reason = "the service that asks is being built")]
 
+mod arrival;
 mod condition;
 mod date;
 mod directives;
@@ -10,7 +11,9 @@ mod fields;
 mod freshen;
 mod freshness;
 mod invalidate;
+mod lifetime;
 mod members;
+mod not_stored;
 mod options;
 mod parts;
 mod range;
@@ -21,13 +24,15 @@ mod vary;
 
 pub use self::options::CachePolicy;
 pub(super) use self::{
+    arrival::Arrival,
     date::Dated,
     directives::{Reach, RequestDirectives, ResponseDirectives},
-    freshness::{Arrival, Terms, has_validator},
+    freshness::{Terms, has_validator},
+    not_stored::NotStored,
     options::Normalise,
     parts::Parts,
     reuse::{Failure, Reuse, may_stand_in, reuse},
-    storing::{Asked, Kept, NotStored, storable},
+    storing::{Asked, Kept, storable},
     targeted::directives as response_directives,
     vary::{Selecting, Vary},
 };

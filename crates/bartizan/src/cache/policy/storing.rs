@@ -1,10 +1,9 @@
 //! May a response be stored (RFC 9111 §3)?
 
 use super::{
-    Arrival, CachePolicy, Terms, Vary,
+    Arrival, CachePolicy, NotStored, Reach, RequestDirectives, ResponseDirectives, Terms, Vary,
     date::{self, Dated},
-    directives::{Reach, RequestDirectives, ResponseDirectives},
-    freshness::{Lifetime, is_heuristically_cacheable},
+    lifetime::{Lifetime, is_heuristically_cacheable},
     targeted,
 };
 use http::{
@@ -30,39 +29,6 @@ pub(in crate::cache) struct Kept {
     pub(in crate::cache) vary: Vary,
 }
 
-/// Why a response is not stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cache) enum NotStored {
-    /// The method is none whose responses are stored; or it is `POST`, and the response is none that a `GET` would get.
-    Method,
-    /// The request says `no-store`.
-    RequestNoStore,
-    /// The response says `no-store`.
-    NoStore,
-    /// The response says `private`.
-    Private,
-    /// The response says `must-understand`, and the status is not understood.
-    NotUnderstood,
-    /// The request has `Authorization`, and the response does not say that others may have it.
-    Authorization,
-    /// The request has `Cookie`, and the response does not say that others may have it.
-    Cookie,
-    /// The response has `Set-Cookie`, and does not say that others may have it.
-    SetCookie,
-    /// The response says `Vary: *`.
-    VaryAny,
-    /// The status is about this request alone, or is never stored; or it is an error that says nothing of its freshness.
-    Status,
-    /// It is a part that cannot be combined with others.
-    Part,
-    /// The response says nothing of its freshness.
-    NoFreshness,
-    /// The response says `no-cache`, and cannot be validated.
-    NoCache,
-    /// The response is stale on arrival, cannot be validated, and may not be used stale.
-    Stale,
-}
-
 /// Whether the response to a request may be stored, and on which terms it is reused.
 ///
 /// The first reason that keeps it from being stored is told; what the policy does not allow counts like what the RFC does
@@ -75,9 +41,9 @@ pub(in crate::cache) fn storable(
     vary: Vary,
     arrival: &Arrival,
 ) -> Result<Kept, NotStored> {
-    let directives = targeted::directives(policy, headers);
     check_request(policy, asked)?;
     check_status(policy, asked.method, status, headers, arrival)?;
+    let directives = targeted::directives(policy, headers);
     check_directives(&directives, status)?;
     let omit = omitted(&directives);
     check_sharing(policy, &directives, asked, headers, &omit)?;
@@ -259,48 +225,6 @@ impl Asked<'_> {
         let host = self.headers.get(HOST).map(http::HeaderValue::as_bytes);
         let own = self.target.authority().map(|authority| authority.as_str().as_bytes()).or(host);
         same_scheme && own.is_some_and(|own| own.eq_ignore_ascii_case(authority.as_str().as_bytes()))
-    }
-}
-
-// ===== impl NotStored =====
-
-impl NotStored {
-    /// A word for the `detail` of `Cache-Status` (RFC 9211 §2.8).
-    pub(in crate::cache) fn as_str(self) -> &'static str {
-        match self {
-            Self::Method => "method",
-            Self::RequestNoStore => "request-no-store",
-            Self::NoStore => "no-store",
-            Self::Private => "private",
-            Self::NotUnderstood => "must-understand",
-            Self::Authorization => "authorization",
-            Self::Cookie => "cookie",
-            Self::SetCookie => "set-cookie",
-            Self::VaryAny => "vary",
-            Self::Status => "status",
-            Self::Part => "part",
-            Self::NoFreshness => "no-freshness",
-            Self::NoCache => "no-cache",
-            Self::Stale => "stale",
-        }
-    }
-
-    /// Whether the next request for the same URL will most likely meet the same: the reason is in the response, and the
-    /// response is no failure. What is in the request is not lasting: the next one may come without.
-    pub(in crate::cache) fn is_lasting(self) -> bool {
-        match self {
-            Self::NoStore
-            | Self::Private
-            | Self::NotUnderstood
-            | Self::SetCookie
-            | Self::VaryAny
-            | Self::NoFreshness
-            | Self::NoCache
-            | Self::Stale => true,
-            Self::Method | Self::RequestNoStore | Self::Authorization | Self::Cookie | Self::Status | Self::Part => {
-                false
-            }
-        }
     }
 }
 
