@@ -10,7 +10,7 @@ use super::{
     future::Asking,
     key::CacheKey,
     lead::{Lead, Released},
-    policy::{Reuse, Trouble, may_stand_in, reuse},
+    policy::{Reuse, Failure, may_stand_in, reuse},
     rules::{Found, Rules, Stale},
     status::Status,
 };
@@ -147,7 +147,7 @@ where
             },
             Landing::Failed => {
                 let entry = stale?.selected.as_ref()?;
-                may_stand_in(&self.rules.policy, &self.ask.directives, &entry.terms, now, Trouble::Unreachable)
+                may_stand_in(&self.rules.policy, &self.ask.directives, &entry.terms, now, Failure::Unreachable)
                     .then(|| self.answer(entry, Outcome::StaleIfError(forward)))
             }
             Landing::Unstorable => None,
