@@ -3,10 +3,13 @@
 //! Everything here stands by itself: it knows `http`, and nothing else of this crate.
 #![allow(dead_code, unused_imports, reason = "the service that asks is being built")]
 
+mod accept;
 mod arrival;
+mod choose;
 mod condition;
 mod date;
 mod directives;
+mod etag;
 mod fields;
 mod freshen;
 mod freshness;
@@ -15,24 +18,35 @@ mod lifetime;
 mod members;
 mod not_stored;
 mod options;
+mod partial;
 mod parts;
 mod range;
 mod reuse;
 mod storing;
 mod targeted;
+mod validate;
 mod vary;
 
 pub use self::options::CachePolicy;
 pub(super) use self::{
     arrival::Arrival,
+    choose::{Stored, choose},
+    condition::{is_for_origin, is_not_modified, not_modified_head},
     date::Dated,
     directives::{Reach, RequestDirectives, ResponseDirectives},
+    etag::EntityTag,
+    fields::{date_if_missing, kept, kept_trailers},
+    freshen::{combined, freshen, is_same_by_head, validated},
     freshness::{Terms, has_validator},
+    invalidate::{Target, invalidated, is_safe},
     not_stored::NotStored,
     options::Normalise,
-    parts::Parts,
+    partial::{multipart, partial_head, slice, unsatisfiable_head},
+    parts::{ContentRange, Parts, without_range},
+    range::{RangeAsk, Resolved, has_ranges, if_range_holds},
     reuse::{Failure, Reuse, may_stand_in, reuse},
     storing::{Asked, Kept, storable},
     targeted::directives as response_directives,
+    validate::{Taken, add_validators, take_conditions, take_range},
     vary::{Selecting, Vary},
 };

@@ -1,15 +1,15 @@
 //! Which stored response a request selects (RFC 9111 §4.1).
 
-use super::Normalise;
-use http::{
-    HeaderMap, HeaderName,
-    header::{
-        ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_LANGUAGE, COOKIE, PROXY_AUTHORIZATION, VARY,
-    },
+use super::{Normalise, accept, fields};
+use http::{HeaderMap, HeaderName, header};
+use std::{
+    hash::{BuildHasher, Hash, Hasher, RandomState},
+    sync::LazyLock,
 };
-use sha2::{Digest, Sha256};
-use smallvec::SmallVec;
-use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// How many fields a response may vary by, and how much of a request is kept for it. What goes beyond selects nothing.
+const FIELDS: usize = 16;
+const BYTES: usize = 4 * 1024;
 
 /// What `Vary` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,228 +23,207 @@ pub(in crate::cache) enum Vary {
 }
 
 /// The fields that `Vary` names, as they stood in the request that a response answers; nothing else of it is kept.
-///
-/// What authenticates a client is kept as a digest, and so is what is long.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cache) struct Selecting {
-    /// Each name with its normalised value; `None` if the request did not have it.
-    fields: Box<[(HeaderName, Option<Box<[u8]>>)]>,
+    fields: Box<[(HeaderName, Value)]>,
 }
 
-type Value = SmallVec<[u8; 128]>;
-
-/// A response that varies by more than this is different for nearly every request.
-const MOST_FIELDS: usize = 16;
-
-/// What is longer is kept as its digest.
-const LONGEST: usize = 128;
+/// What is kept of a field of a request. That it was not there is something else than that it was empty.
+#[derive(Clone, Debug)]
+enum Value {
+    Absent,
+    /// Compared byte by byte, several lines as one.
+    Literal(Box<[u8]>),
+    /// Compared by what it means; as it was written only so that the same again is known at once.
+    Meant {
+        written: Box<[u8]>,
+        meaning: Box<[u8]>,
+    },
+    /// Who the client is.
+    Secret([u64; 2]),
+}
 
 // ===== impl Vary =====
 
 impl Vary {
-    /// RFC 9110 §12.5.5: names on all lines, or `*` on any. What is no name can't be matched, and counts as `*`.
-    pub(in crate::cache) fn read(headers: &HeaderMap) -> Self {
-        let mut names = SmallVec::<[HeaderName; MOST_FIELDS]>::new();
-        for line in headers.get_all(VARY) {
-            for member in line.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
-                if member.is_empty() {
-                    continue;
-                }
-                match HeaderName::from_bytes(member) {
-                    Ok(name) if member != b"*" && names.len() < MOST_FIELDS => names.push(name),
-                    _ => return Self::Everything,
-                }
+    /// Reads all lines of the field. What cannot be a name of a field is treated as `*`, as is a list too long to keep.
+    pub(in crate::cache) fn read(response: &HeaderMap) -> Self {
+        let mut names = Vec::new();
+        for member in fields::members(response, &header::VARY) {
+            // RFC 9111 §4.1: `*` as a member, on whichever line, never matches.
+            let Some(name) = (member != b"*").then(|| HeaderName::from_bytes(member).ok()).flatten() else {
+                return Self::Everything;
+            };
+            if !names.contains(&name) {
+                names.push(name);
+            }
+            if names.len() > FIELDS {
+                return Self::Everything;
             }
         }
-        if names.is_empty() {
-            return Self::Nothing;
-        }
-        names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
-        names.dedup();
-        Self::Fields(names.into_iter().collect())
+        names.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+        if names.is_empty() { Self::Nothing } else { Self::Fields(names.into()) }
     }
 }
 
 // ===== impl Selecting =====
 
 impl Selecting {
-    /// What a request has of the fields that `vary` names.
-    pub(in crate::cache) fn of(vary: &Vary, request: &HeaderMap, normalise: Normalise) -> Self {
-        match vary {
-            Vary::Nothing | Vary::Everything => Self::default(),
-            Vary::Fields(names) => Self::read(names, request, normalise),
-        }
+    /// What the request of a response with this `Vary` selects it by. `None` if no request would: it varies by
+    /// everything, or by more than is kept.
+    pub(in crate::cache) fn of(vary: &Vary, request: &HeaderMap, normalise: Normalise) -> Option<Self> {
+        let names = match vary {
+            Vary::Nothing => &[][..],
+            Vary::Fields(names) => names,
+            Vary::Everything => return None,
+        };
+        let fields: Box<[_]> = names.iter().map(|name| (name.clone(), Value::of(name, request, normalise))).collect();
+        (fields.iter().map(|(_, value)| value.len()).sum::<usize>() <= BYTES).then_some(Self { fields })
     }
 
-    /// What another request has of the same fields.
-    pub(in crate::cache) fn of_another(&self, request: &HeaderMap, normalise: Normalise) -> Self {
-        Self::read(self.fields.iter().map(|(name, _)| name), request, normalise)
-    }
-
-    fn read<'a>(names: impl IntoIterator<Item = &'a HeaderName>, request: &HeaderMap, normalise: Normalise) -> Self {
-        let value = |name: &HeaderName| Some(kept(name, normalised(name, request, normalise)?).into_vec().into());
-        Self { fields: names.into_iter().map(|name| (name.clone(), value(name))).collect() }
-    }
-
-    /// RFC 9111 §4.1: each of the fields is absent in both, or matches.
+    /// RFC 9111 §4.1: a stored response is used only if all that its `Vary` names is the same in both requests.
     #[inline]
     pub(in crate::cache) fn matches(&self, request: &HeaderMap, normalise: Normalise) -> bool {
-        self.fields.iter().all(|(name, value)| is_same(name, value.as_deref(), request, normalise))
+        self.fields.iter().all(|(name, value)| value.matches(name, request, normalise))
     }
 
-    /// Whether a response in one language is the one that the request likes best: all other fields match, and no language
-    /// is accepted more than that of the response. §4.1 leaves it to the cache how it compares what means the same.
-    pub(in crate::cache) fn matches_by_language(
-        &self,
-        request: &HeaderMap,
-        response: &HeaderMap,
-        normalise: Normalise,
-    ) -> bool {
-        let mut negotiates = false;
-        let others = self.fields.iter().all(|(name, value)| {
-            negotiates |= *name == ACCEPT_LANGUAGE;
-            *name == ACCEPT_LANGUAGE || is_same(name, value.as_deref(), request, normalise)
-        });
-        normalise.languages && negotiates && others && speaks_the_best(request, response)
+    /// Whether all matches but what `but` names.
+    pub(super) fn matches_but(&self, but: &[HeaderName], request: &HeaderMap, normalise: Normalise) -> bool {
+        self.fields.iter().all(|(name, value)| but.contains(name) || value.matches(name, request, normalise))
     }
 
-    /// For telling apart who waits for what: equal values have equal ones.
+    /// Whether the field of this name matches.
+    pub(super) fn matches_one(&self, name: &HeaderName, request: &HeaderMap, normalise: Normalise) -> bool {
+        self.fields.iter().all(|(field, value)| field != name || value.matches(name, request, normalise))
+    }
+
+    /// What another request has of the same fields, for telling apart who waits for what.
+    pub(in crate::cache) fn of_another(&self, request: &HeaderMap, normalise: Normalise) -> Self {
+        let fields = self.fields.iter().map(|(name, _)| (name.clone(), Value::of(name, request, normalise)));
+        Self { fields: fields.collect() }
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.fields.iter().map(|(name, _)| name)
+    }
+
+    /// Whether every request matches, as the response has no `Vary`.
+    pub(in crate::cache) fn is_anything(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    /// The same for all requests that select the same, and for few others; it changes from process to process.
     pub(in crate::cache) fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        for (name, value) in &self.fields {
-            (name.as_str(), value).hash(&mut hasher);
-        }
-        hasher.finish()
-    }
-
-    /// Each name and value.
-    pub(in crate::cache) fn fields(&self) -> impl Iterator<Item = (&HeaderName, Option<&[u8]>)> {
-        self.fields.iter().map(|(name, value)| (name, value.as_deref()))
-    }
-
-    /// The same again from what [`fields`](Self::fields) gave.
-    pub(in crate::cache) fn from_fields(fields: impl IntoIterator<Item = (HeaderName, Option<Box<[u8]>>)>) -> Self {
-        Self { fields: fields.into_iter().collect() }
+        if self.fields.is_empty() { 0 } else { SECRETS[0].hash_one(self) }
     }
 }
 
-fn is_same(name: &HeaderName, kept_value: Option<&[u8]>, request: &HeaderMap, normalise: Normalise) -> bool {
-    let mut lines = request.get_all(name).iter();
-    match (lines.next(), lines.next(), kept_value) {
-        (None, _, None) => true,
-        (None, _, Some(_)) | (Some(_), _, None) => false,
-        (Some(line), None, Some(value)) if line.as_bytes() == value && !is_secret(name) => true,
-        (Some(_), _, Some(value)) => {
-            normalised(name, request, normalise).is_some_and(|other| kept(name, other).as_slice() == value)
+impl Hash for Selecting {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.fields.hash(state);
+    }
+}
+
+// ===== impl Value =====
+
+/// What hides the values that tell who a client is. It is drawn anew in each process: what is kept of them can be
+/// compared there and nowhere else, and nobody can search for two that are kept as the same.
+static SECRETS: LazyLock<[RandomState; 2]> = LazyLock::new(|| [RandomState::new(), RandomState::new()]);
+
+impl Value {
+    fn of(name: &HeaderName, request: &HeaderMap, normalise: Normalise) -> Self {
+        if !request.contains_key(name) {
+            return Self::Absent;
         }
+        if is_secret(name) {
+            return Self::Secret(digest(name, request));
+        }
+        let mut written = Vec::new();
+        combine(name, request, |bytes| written.extend_from_slice(bytes));
+        let written = written.into_boxed_slice();
+        match accept::meaning(name, &written, normalise) {
+            Some(meaning) => Self::Meant { written, meaning: meaning.into_vec().into() },
+            None => Self::Literal(written),
+        }
+    }
+
+    fn matches(&self, name: &HeaderName, request: &HeaderMap, normalise: Normalise) -> bool {
+        let (Self::Literal(written) | Self::Meant { written, .. }) = self else {
+            return match self {
+                Self::Secret(stored) => request.contains_key(name) && digest(name, request) == *stored,
+                _ => !request.contains_key(name),
+            };
+        };
+        let mut lines = request.get_all(name).iter();
+        let Some(first) = lines.next() else { return false };
+        let single = lines.next().is_none();
+        if single && first.as_bytes() == &**written {
+            return true;
+        }
+        let mut here = accept::Text::new();
+        combine(name, request, |bytes| here.extend_from_slice(bytes));
+        match self {
+            Self::Meant { meaning, .. } => {
+                here.len() <= BYTES && accept::meaning(name, &here, normalise).is_some_and(|here| *here == **meaning)
+            }
+            _ => *here == **written,
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Absent | Self::Secret(_) => 0,
+            Self::Literal(written) => written.len(),
+            Self::Meant { written, meaning } => written.len() + meaning.len(),
+        }
+    }
+
+    /// What is compared.
+    fn compared(&self) -> (u8, &[u8], [u64; 2]) {
+        match self {
+            Self::Absent => (0, &[], [0; 2]),
+            Self::Literal(bytes) => (1, bytes, [0; 2]),
+            Self::Meant { meaning, .. } => (2, meaning, [0; 2]),
+            Self::Secret(digest) => (3, &[], *digest),
+        }
+    }
+}
+
+impl PartialEq for Value {
+    fn eq(&self, other: &Self) -> bool {
+        self.compared() == other.compared()
+    }
+}
+
+impl Eq for Value {}
+
+impl Hash for Value {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.compared().hash(state);
     }
 }
 
 fn is_secret(name: &HeaderName) -> bool {
-    *name == AUTHORIZATION || *name == COOKIE || *name == PROXY_AUTHORIZATION
+    [header::COOKIE, header::AUTHORIZATION, header::PROXY_AUTHORIZATION].contains(name)
 }
 
-/// A digest begins with a byte that no field can hold, so that no client can send one.
-fn kept(name: &HeaderName, value: Value) -> Value {
-    if value.len() <= LONGEST && !is_secret(name) {
-        return value;
-    }
-    let digest = Sha256::digest(&value);
-    let mut kept = Value::from_slice(&[0]);
-    kept.extend_from_slice(&digest);
-    kept
-}
-
-/// A field's value in the form in which it is compared; `None` if it is not there.
-///
-/// Lines are put together in their order (RFC 9110 §5.3), without the spaces round them. More is known of some fields.
-fn normalised(name: &HeaderName, request: &HeaderMap, normalise: Normalise) -> Option<Value> {
-    let mut lines = request.get_all(name).iter();
-    let mut value = Value::from_slice(lines.next()?.as_bytes().trim_ascii());
-    for line in lines {
-        value.extend_from_slice(b", ");
-        value.extend_from_slice(line.as_bytes().trim_ascii());
-    }
-    if *name == ACCEPT_ENCODING && normalise.encoding {
-        return Some(in_order(&value, |_| 0));
-    }
-    if normalise.languages {
-        let is_weighed = *name == ACCEPT_LANGUAGE || *name == ACCEPT;
-        return Some(if is_weighed { in_order(&value, |weight| 1000 - weight) } else { without_spaces(&value) });
-    }
-    Some(value)
-}
-
-/// The members of a list with weights, in lower case, sorted by `rank` of their weights and then by name; without those
-/// that weigh nothing.
-fn in_order(list: &[u8], rank: impl Fn(u16) -> u16) -> Value {
-    let mut members: SmallVec<[(u16, SmallVec<[u8; 24]>); 12]> = weighed(list)
-        .filter(|(_, weight)| *weight > 0)
-        .map(|(member, weight)| (rank(weight), without_spaces(member).to_ascii_lowercase().into()))
-        .collect();
-    members.sort_unstable();
-    members.dedup();
-    let mut value = Value::new();
-    for (at, (_, member)) in members.iter().enumerate() {
-        // A step down in weight is told apart from a neighbour that is accepted as gladly.
-        if at > 0 {
-            value.push(if members[at - 1].0 == members[at].0 { b',' } else { b';' });
-        }
-        value.extend_from_slice(member);
-    }
-    value
-}
-
-/// Each member of a list with its weight in thousandths (RFC 9110 §12.4.2).
-fn weighed(list: &[u8]) -> impl Iterator<Item = (&[u8], u16)> {
-    let members = list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty());
-    members.map(|member| {
-        let mut parts = member.rsplitn(2, |&byte| byte == b';');
-        let (last, before) = (parts.next().unwrap_or_default(), parts.next());
-        match (before, weight(last.trim_ascii())) {
-            (Some(before), Some(weight)) => (before.trim_ascii(), weight),
-            _ => (member, 1000),
-        }
+fn digest(name: &HeaderName, request: &HeaderMap) -> [u64; 2] {
+    SECRETS.each_ref().map(|secret| {
+        let mut hasher = secret.build_hasher();
+        // Byte by byte in effect: where one piece ends and the next begins does not count.
+        combine(name, request, |bytes| hasher.write(bytes));
+        hasher.finish()
     })
 }
 
-fn weight(parameter: &[u8]) -> Option<u16> {
-    let [b'q' | b'Q', b'=', whole @ (b'0' | b'1'), places @ ..] = parameter else { return None };
-    let digits = match places {
-        [] => &[][..],
-        [b'.', digits @ ..] if digits.len() <= 3 && digits.iter().all(u8::is_ascii_digit) => digits,
-        _ => return None,
-    };
-    let thousandths = (0..3).fold(0, |sum, at| sum * 10 + u16::from(digits.get(at).map_or(0, |digit| digit - b'0')));
-    Some((u16::from(whole - b'0') * 1000 + thousandths).min(1000))
-}
-
-/// Spaces round commas and semicolons mean nothing in a list; within a quoted string they do.
-fn without_spaces(value: &[u8]) -> Value {
-    let (mut out, mut quoted) = (Value::new(), false);
-    let is_mark = |byte: Option<&u8>| matches!(byte, None | Some(b',' | b';'));
-    for (at, &byte) in value.iter().enumerate() {
-        quoted ^= byte == b'"';
-        let next = || value[at..].iter().find(|byte| !matches!(byte, b' ' | b'\t'));
-        if quoted || !matches!(byte, b' ' | b'\t') || !(is_mark(out.last()) || is_mark(next())) {
-            out.push(byte);
+/// RFC 9111 §4.1: several lines are one, and the space round them does not count. HTTP/2 cuts `Cookie` into lines that
+/// belong together with a semicolon (RFC 9113 §8.2.3).
+fn combine(name: &HeaderName, request: &HeaderMap, mut put: impl FnMut(&[u8])) {
+    let between: &[u8] = if name == header::COOKIE { b"; " } else { b", " };
+    for (nth, line) in request.get_all(name).iter().enumerate() {
+        if nth > 0 {
+            put(between);
         }
+        put(line.as_bytes().trim_ascii());
     }
-    out
 }
-
-/// Whether the response is in the one language that the request likes best.
-fn speaks_the_best(request: &HeaderMap, response: &HeaderMap) -> bool {
-    let mut spoken = response.get_all(CONTENT_LANGUAGE).iter();
-    let (Some(spoken), None) = (spoken.next(), spoken.next()) else { return false };
-    let mut lines = request.get_all(ACCEPT_LANGUAGE).iter();
-    let (Some(line), None) = (lines.next(), lines.next()) else { return false };
-    let best = weighed(line.as_bytes()).map(|(_, weight)| weight).max().unwrap_or_default();
-    let mut liked = weighed(line.as_bytes()).filter(|(_, weight)| *weight == best && best > 0);
-    let only = liked.next().filter(|_| liked.next().is_none());
-    only.is_some_and(|(tag, _)| tag.eq_ignore_ascii_case(spoken.as_bytes().trim_ascii()))
-}
-
-#[cfg(test)]
-#[path = "tests/vary.rs"]
-mod tests;
