@@ -1,10 +1,13 @@
 //! When something was last taken back.
 
-use super::key::{CacheKey, Resource};
+use super::{
+    key::{CacheKey, Resource},
+    tags::Label,
+};
 use parking_lot::Mutex;
 use std::{
     collections::VecDeque,
-    hash::{BuildHasher, Hash},
+    hash::BuildHasher,
     sync::{
         OnceLock,
         atomic::{
@@ -91,9 +94,8 @@ impl Generations {
         Ticket(self.purges.load(Acquire))
     }
 
-    /// Where a name has its place, whatever it names.
-    pub(super) fn slot_of(&self, name: &impl Hash) -> u32 {
-        u32::try_from(self.hasher.hash_one(name) % SLOTS).unwrap_or_default()
+    pub(super) fn slot_of(&self, label: &Label<'_>) -> u32 {
+        u32::try_from(self.hasher.hash_one(label) % SLOTS).unwrap_or_default()
     }
 
     pub(super) fn purge_slot(&self, slot: u32, soft: bool) {
@@ -133,7 +135,8 @@ impl Generations {
         let asked = ticket.0;
         asked >= self.floor.load(Acquire)
             && (self.slots.get().is_none()
-                || self.is_current(asked, slots) && self.is_current(asked, &[self.slot_of(&key.resource())]))
+                || self.is_current(asked, slots)
+                    && self.is_current(asked, &[self.slot_of(&Label::Url(key.resource()))]))
             && (asked >= self.last_prefix.load(Acquire) || self.prefixes.lock().allow(asked, key.resource()))
     }
 

@@ -123,6 +123,18 @@ impl CacheKey {
         Resource { partition: &self.bytes[..scheme], target: &self.bytes[scheme + 2..usize::from(self.url)] }
     }
 
+    /// Whose it is, the scheme, and the host with its port.
+    pub(super) fn origin(&self) -> &[u8] {
+        let host = usize::from(self.scheme) + 2;
+        let end = self.bytes[host..].iter().position(|byte| *byte == END).map_or(self.bytes.len(), |end| host + end);
+        &self.bytes[..end]
+    }
+
+    /// The partition of what is in none.
+    pub(super) fn nobody() -> [u8; 1] {
+        [NOBODY]
+    }
+
     /// Whether there is more in it than a URL.
     pub(super) fn is_extended(&self) -> bool {
         self.bytes.len() > usize::from(self.url)
@@ -225,6 +237,21 @@ pub(super) struct Resource<'a> {
     pub(super) partition: &'a [u8],
     /// `host 0 path-and-query`
     pub(super) target: &'a [u8],
+}
+
+// ===== impl Resource =====
+
+impl<'a> Resource<'a> {
+    /// Of the bytes of a key; what they have beside the URL is at the end of the target.
+    pub(super) fn of(key: &'a [u8]) -> Self {
+        let length = match key {
+            [NOBODY, ..] => 1,
+            [_, length, ..] => 2 + usize::from(*length),
+            _ => 0,
+        };
+        let (partition, rest) = key.split_at_checked(length).unwrap_or((key, &[]));
+        Self { partition, target: rest.get(2..).unwrap_or_default() }
+    }
 }
 
 fn value(bytes: &[u8]) -> Option<(&[u8], &[u8])> {

@@ -5,8 +5,10 @@ use super::{
     generations::{Generations, Standing, Ticket},
     key::CacheKey,
     statistics::{Count, Counters, Statistics},
+    tags::{Label, Stamped},
     weight,
 };
+use http::HeaderMap;
 use moka::sync::Cache;
 use parking_lot::{Mutex, MutexGuard};
 use std::{
@@ -14,7 +16,7 @@ use std::{
     hash::BuildHasher,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -47,6 +49,8 @@ pub(super) struct Shared {
     object_limit: u64,
     /// What was put since room was last made.
     unsettled: AtomicU64,
+    /// Whether there has been a key with more in it than a URL.
+    has_extended: AtomicBool,
 }
 
 type Map = Cache<Box<[u8]>, Stored, foldhash::quality::RandomState>;
@@ -110,6 +114,11 @@ impl ResponseCache {
         self.shared.generations.ticket()
     }
 
+    /// The tags that the head of a response names, to be stored with it. `None` if it has too many to be stored.
+    pub(super) fn tags(&self, key: &CacheKey, response: &HeaderMap) -> Option<Stamped> {
+        Stamped::read(response, key, &self.shared.generations)
+    }
+
     /// What purges of tags have left of an entry.
     #[inline]
     pub(super) fn standing(&self, entry: &Entry) -> Standing {
@@ -140,7 +149,7 @@ impl ResponseCache {
 
     /// Forgets what is stored under a key. Whether there was something.
     pub(super) fn remove(&self, key: &CacheKey) -> bool {
-        let _one = self.shared.lock(key);
+        let _one = self.shared.lock(key.as_bytes());
         self.shared.remove(key.as_bytes())
     }
 
@@ -162,6 +171,7 @@ impl ResponseCache {
                 bytes,
                 object_limit,
                 unsettled: AtomicU64::new(0),
+                has_extended: AtomicBool::new(false),
             }),
         }
     }
@@ -185,14 +195,17 @@ impl Shared {
             return false;
         }
         self.stamp(&mut entry, key, ticket);
-        let _one = self.lock(key);
+        let _one = self.lock(key.as_bytes());
         if !self.generations.allows(ticket, key, &entry.tags.slots) {
             return false;
         }
-        let before = self.peek(key);
+        let before = self.peek(key.as_bytes());
         let mut entries = Vec::new();
         let others = before.iter().flat_map(|stored| &stored.resource.entries);
         for other in others {
+            if self.generations.standing(other.tags.asked, &other.tags.slots) == Standing::Gone {
+                continue;
+            }
             if other.selecting != entry.selecting {
                 entries.push(Arc::clone(other));
             } else if matches!(entry.content, Content::Head) && !matches!(other.content, Content::Head) {
@@ -200,7 +213,7 @@ impl Shared {
             }
         }
         entries.insert(0, Arc::new(entry));
-        self.insert(key, entries, keep_for, before.as_ref());
+        self.insert(key.as_bytes(), entries, keep_for, before.as_ref());
         true
     }
 
@@ -211,8 +224,8 @@ impl Shared {
         keep_for: Duration,
         f: impl FnOnce(&Resource) -> Option<Resource>,
     ) -> bool {
-        let _one = self.lock(key);
-        let Some(before) = self.peek(key) else { return false };
+        let _one = self.lock(key.as_bytes());
+        let Some(before) = self.peek(key.as_bytes()) else { return false };
         if !self.generations.allows(ticket, key, &[]) {
             return false;
         }
@@ -222,7 +235,7 @@ impl Shared {
             self.stamp(entry, key, ticket);
         }
         resource.entries.retain(|entry| weight::of_entry(entry) as u64 <= self.object_limit);
-        self.insert(key, resource.entries, keep_for, Some(&before));
+        self.insert(key.as_bytes(), resource.entries, keep_for, Some(&before));
         true
     }
 
@@ -231,12 +244,13 @@ impl Shared {
         weight::compact(entry);
         entry.tags.asked = ticket.0;
         if key.is_extended() {
-            entry.tags.add(self.generations.slot_of(&key.resource()));
+            entry.tags.add(self.generations.slot_of(&Label::Url(key.resource())));
+            self.has_extended.store(true, Relaxed);
         }
     }
 
     /// The lock of the key is held.
-    fn insert(&self, key: &CacheKey, mut entries: Vec<Arc<Entry>>, keep_for: Duration, before: Option<&Stored>) {
+    fn insert(&self, key: &[u8], mut entries: Vec<Arc<Entry>>, keep_for: Duration, before: Option<&Stored>) {
         entries.truncate(MOST_ENTRIES);
         entries.shrink_to_fit();
         let mut resource = Resource { entries };
@@ -244,7 +258,7 @@ impl Shared {
             resource.entries.pop();
         }
         if resource.entries.is_empty() {
-            self.remove(key.as_bytes());
+            self.remove(key);
             return;
         }
         let now = Instant::now();
@@ -259,8 +273,29 @@ impl Shared {
         if before.is_none() {
             self.counters.count(Count::Added);
         }
-        self.map.insert(key.as_bytes().into(), Stored { resource: Arc::new(resource), until, keep_for, weight });
+        self.map.insert(key.into(), Stored { resource: Arc::new(resource), until, keep_for, weight });
         self.settle(weight);
+    }
+
+    /// Whether there was something to replace. The lock of the key is held.
+    pub(super) fn replace(&self, key: &[u8], f: impl FnOnce(&Resource) -> Resource) -> bool {
+        let Some(before) = self.peek(key) else { return false };
+        let left = before.until.saturating_duration_since(Instant::now());
+        self.insert(key, f(&before.resource).entries, left, Some(&before));
+        true
+    }
+
+    /// Returns when everybody is done who changes something now.
+    pub(super) fn wait_for_writers(&self) {
+        self.locks.iter().for_each(|lock| drop(lock.lock()));
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = Arc<Box<[u8]>>> + '_ {
+        self.map.iter().map(|(key, _)| key)
+    }
+
+    pub(super) fn has_extended(&self) -> bool {
+        self.has_extended.load(Relaxed)
     }
 
     /// moka makes room some time after something was put. That must not be so late that the bound means nothing.
@@ -280,8 +315,7 @@ impl Shared {
     }
 
     /// What is there, without counting that somebody asked for it.
-    fn peek(&self, key: &CacheKey) -> Option<Stored> {
-        let key = key.as_bytes();
+    fn peek(&self, key: &[u8]) -> Option<Stored> {
         self.map.contains_key(key).then(|| self.map.get(key)).flatten()
     }
 
@@ -289,12 +323,8 @@ impl Shared {
         (self.bytes / 4).max(self.object_limit)
     }
 
-    pub(super) fn lock(&self, key: &CacheKey) -> MutexGuard<'_, ()> {
-        self.lock_bytes(key.as_bytes())
-    }
-
     #[allow(clippy::cast_possible_truncation, reason = "any bits will do")]
-    pub(super) fn lock_bytes(&self, key: &[u8]) -> MutexGuard<'_, ()> {
+    pub(super) fn lock(&self, key: &[u8]) -> MutexGuard<'_, ()> {
         self.locks[self.hasher.hash_one(key) as usize % LOCKS].lock()
     }
 }
@@ -320,4 +350,4 @@ impl moka::Expiry<Box<[u8]>, Stored> for HouseKeeping {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -20,5 +20,10 @@ mod tier;
 mod weight;
 
 pub use self::{
-    key::CacheKey, key_rules::KeyRules, memory::ResponseCache, policy::CachePolicy, statistics::Statistics,
+    key::CacheKey,
+    key_rules::KeyRules,
+    memory::ResponseCache,
+    policy::CachePolicy,
+    purge::{Purge, Purged},
+    statistics::Statistics,
 };

@@ -1,5 +1,12 @@
 //! Tags, and which generation of them an entry belongs to.
 
+use super::{
+    generations::Generations,
+    key::{CacheKey, Resource},
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use sfv::{BareItem, ListEntry, Parser};
+
 /// The tags of an entry, and how many purges there had been when the entry was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Stamped {
@@ -8,7 +15,66 @@ pub(super) struct Stamped {
     pub(super) slots: Box<[u32]>,
 }
 
+/// What entries have in common that are purged together, and whose they are: nobody purges what is another's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Label<'a> {
+    Tag {
+        partition: &'a [u8],
+        tag: &'a [u8],
+    },
+    /// A group is one of its origin (RFC 9875 §2).
+    Group {
+        origin: &'a [u8],
+        group: &'a [u8],
+    },
+    Url(Resource<'a>),
+}
+
+/// As Fastly and Varnish have it: separated by spaces.
+pub(super) const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
+/// As Cloudflare and Akamai have it: separated by commas.
+pub(super) const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
+pub(super) const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
+pub(super) const CACHE_GROUP_INVALIDATION: HeaderName = HeaderName::from_static("cache-group-invalidation");
+
+/// The fields that are for this cache alone, and not sent on. Groups are for every cache.
+pub(super) const TAKEN_OUT: [HeaderName; 2] = [SURROGATE_KEY, CACHE_TAG];
+
+const MOST: usize = 128;
+const MOST_BYTES: usize = 8 * 1024;
+
+// ===== impl Stamped =====
+
 impl Stamped {
+    /// The tags that the head of a response names. `None` if there are more than 128, or 8 KiB of them: what could not be
+    /// purged by all its tags must not be stored.
+    pub(super) fn read(headers: &HeaderMap, key: &CacheKey, generations: &Generations) -> Option<Self> {
+        let mut slots: Vec<u32> = Vec::new();
+        let mut bytes = 0;
+        let partition = key.resource().partition;
+        let mut add = |label: Label<'_>| {
+            let slot = generations.slot_of(&label);
+            if !slots.contains(&slot) {
+                slots.push(slot);
+            }
+            slots.len() <= MOST
+        };
+        for (name, separates) in [(SURROGATE_KEY, is_space as fn(&u8) -> bool), (CACHE_TAG, is_comma)] {
+            for value in headers.get_all(name) {
+                bytes += value.len();
+                let tags = value.as_bytes().split(separates).map(<[u8]>::trim_ascii).filter(|tag| !tag.is_empty());
+                if bytes > MOST_BYTES || !tags.into_iter().all(|tag| add(Label::Tag { partition, tag })) {
+                    return None;
+                }
+            }
+        }
+        bytes += headers.get_all(CACHE_GROUPS).iter().map(HeaderValue::len).sum::<usize>();
+        let origin = key.origin();
+        let fits = bytes <= MOST_BYTES
+            && groups(headers, &CACHE_GROUPS).iter().all(|group| add(Label::Group { origin, group: group.as_bytes() }));
+        fits.then(|| Self { asked: 0, slots: slots.into() })
+    }
+
     /// Another tag, if it is not there yet.
     pub(super) fn add(&mut self, slot: u32) {
         if !self.slots.contains(&slot) {
@@ -20,3 +86,28 @@ impl Stamped {
         if self.slots.is_empty() { 0 } else { size_of_val(&*self.slots) + 16 }
     }
 }
+
+/// The strings of a list (RFC 9875 §2, §3). A list that holds anything else is none.
+pub(super) fn groups(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
+    let lines: Vec<_> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    let Ok(list) = Parser::new(&lines.join(&b", "[..])).parse::<sfv::List>() else { return Vec::new() };
+    let strings = list.into_iter().map(|member| match member {
+        ListEntry::Item(item) => match item.bare_item {
+            BareItem::String(string) => Some(String::from(string)),
+            _ => None,
+        },
+        ListEntry::InnerList(_) => None,
+    });
+    strings.collect::<Option<_>>().unwrap_or_default()
+}
+
+fn is_space(byte: &u8) -> bool {
+    byte.is_ascii_whitespace()
+}
+
+fn is_comma(byte: &u8) -> bool {
+    *byte == b','
+}
+
+#[cfg(test)]
+mod tests;

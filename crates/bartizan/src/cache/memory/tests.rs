@@ -234,3 +234,61 @@ proptest! {
         }
     }
 }
+
+/// What the constants of `weight` are tuned by: `cargo test --release -- --ignored --nocapture what_is_counted`.
+#[test]
+#[ignore = "looks at the memory of the whole process, so it has to run alone"]
+#[cfg(target_os = "linux")]
+fn what_is_counted_is_what_is_taken() {
+    let resident = || {
+        let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+        pages.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+    };
+    for (size, number) in [(0, 100_000), (1024, 60_000), (10_000, 10_000), (100_000, 1_500)] {
+        let before = resident();
+        let cache = ResponseCache::new(4 << 30);
+        for n in 0..number {
+            assert!(cache.put(&key(n), entry("de", vec![b'a'; size]), cache.ticket(), AGES));
+        }
+        let counted = cache.statistics().bytes;
+        let taken = resident() - before;
+        println!("{size}: counted {}, taken {} each", counted / number, taken / number);
+        Box::leak(Box::new(cache)); // what it gives back would be used again and hide what the next takes
+        let ratio = taken as f64 / counted as f64;
+        assert!((0.9..1.1).contains(&ratio), "{ratio}");
+    }
+}
+
+/// `valgrind --tool=callgrind --toggle-collect='*a_thousand_hits*'` tells what a hit takes.
+#[test]
+#[ignore = "is to be counted, not to be run"]
+fn what_a_hit_takes() {
+    #[inline(never)]
+    fn a_thousand_hits(cache: &ResponseCache, key: &CacheKey, now: Instant) -> usize {
+        (0..1000).filter_map(|_| cache.get(key, now)).map(|resource| resource.entries.len()).sum()
+    }
+    #[inline(never)]
+    fn a_thousand_keys(uri: &http::Uri, headers: &HeaderMap, rules: &crate::cache::KeyRules) -> usize {
+        let partition = bartizan_store::Key::new("acme");
+        let key = || CacheKey::of(uri, headers, Some(&partition), rules);
+        (0..1000).filter_map(|_| key()).map(|key| std::hint::black_box(key).as_bytes().len()).sum()
+    }
+    #[inline(never)]
+    fn a_thousand_counted(cache: &ResponseCache) {
+        (0..1000).for_each(|_| cache.shared.counters.count(std::hint::black_box(Count::Hit)));
+    }
+    let cache = ResponseCache::new(64 << 20);
+    for n in 0..1000 {
+        cache.put(&key(format_args!("articles/2026/11/27/{n}")), entry("de", vec![0; 1024]), cache.ticket(), AGES);
+    }
+    assert_eq!(cache.statistics().entries, 1000);
+    assert_eq!(a_thousand_hits(&cache, &key("articles/2026/11/27/500"), now()), 1000);
+    let headers = HeaderMap::from_iter([
+        (header::HOST, HeaderValue::from_static("www.example.com")),
+        (header::ACCEPT, HeaderValue::from_static("*/*")),
+        (header::USER_AGENT, HeaderValue::from_static("curl/8")),
+    ]);
+    let uri = "/articles/2026/11/27/500?page=2".parse().unwrap();
+    assert!(a_thousand_keys(&uri, &headers, &crate::cache::KeyRules::new()) > 0);
+    a_thousand_counted(&cache);
+}

@@ -1,0 +1,77 @@
+use super::*;
+use bartizan_store::Key;
+use proptest::prelude::*;
+
+fn read(fields: &[(&HeaderName, &str)], key: &CacheKey, generations: &Generations) -> Option<Stamped> {
+    let fields = fields.iter().map(|(name, value)| ((*name).clone(), value.parse().unwrap()));
+    let mut headers = HeaderMap::new();
+    fields.for_each(|(name, value): (HeaderName, HeaderValue)| {
+        headers.append(name, value);
+    });
+    Stamped::read(&headers, key, generations)
+}
+
+fn key(url: &str) -> CacheKey {
+    CacheKey::url(url).unwrap()
+}
+
+#[test]
+fn tags_are_read_from_every_field_that_is_in_use() {
+    let (generations, key) = (Generations::new(), key("http://a/"));
+    let tags = [
+        (&SURROGATE_KEY, "a  b"),
+        (&SURROGATE_KEY, "c"),
+        (&CACHE_TAG, "a, d e,, "),
+        (&CACHE_GROUPS, "\"g\";x=1"),
+        (&CACHE_GROUPS, "\"h\""),
+    ];
+    let stamped = read(&tags, &key, &generations).unwrap();
+    let tag = |tag: &'static str| Label::Tag { partition: key.resource().partition, tag: tag.as_bytes() };
+    let group = |group: &'static str| Label::Group { origin: key.origin(), group: group.as_bytes() };
+    let expected = [tag("a"), tag("b"), tag("c"), tag("d e"), group("g"), group("h")];
+    assert_eq!(*stamped.slots, expected.map(|label| generations.slot_of(&label)));
+}
+
+#[test]
+fn groups_that_are_not_a_list_of_strings_are_none() {
+    for field in ["a", "\"a\", b", "(\"a\")", "\"a", "\"a\" \"b\"", "\u{7f}"] {
+        let headers = HeaderMap::from_iter([(
+            CACHE_GROUPS,
+            HeaderValue::from_bytes(field.as_bytes()).unwrap_or_else(|_| HeaderValue::from_static("?")),
+        )]);
+        assert_eq!(groups(&headers, &CACHE_GROUPS), [""; 0], "{field}");
+    }
+}
+
+#[test]
+fn a_response_with_more_tags_than_can_be_kept_is_not_to_be_stored() {
+    let (generations, key) = (Generations::new(), key("http://a/"));
+    let tags = |n: usize| (0..n).map(|n| format!("tag-{n}")).collect::<Vec<_>>().join(" ");
+    assert!(read(&[(&SURROGATE_KEY, &tags(100))], &key, &generations).is_some());
+    assert!(read(&[(&SURROGATE_KEY, &tags(150))], &key, &generations).is_none());
+    assert!(read(&[(&CACHE_TAG, &"t".repeat(9000))], &key, &generations).is_none());
+    assert!(read(&[(&CACHE_GROUPS, &format!("\"{}\"", "t".repeat(9000)))], &key, &generations).is_none());
+}
+
+#[test]
+fn the_same_tag_in_another_partition_and_the_same_group_of_another_origin_is_another() {
+    let generations = Generations::new();
+    let slots = |key: CacheKey| read(&[(&CACHE_TAG, "t"), (&CACHE_GROUPS, "\"g\"")], &key, &generations).unwrap().slots;
+    let a = slots(key("http://a/"));
+    assert_eq!(a, slots(key("http://a/other?query")));
+    assert_eq!(a[0], slots(key("http://b/"))[0]);
+    assert_ne!(a[1], slots(key("http://b/"))[1]);
+    assert_ne!(a[1], slots(key("https://a/"))[1]);
+    let tenant = slots(key("http://a/").partition(Key::new("acme")));
+    assert!(a[0] != tenant[0] && a[1] != tenant[1]);
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_tags_or_none(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        if let Ok(value) = HeaderValue::from_bytes(&bytes) {
+            let headers = HeaderMap::from_iter([SURROGATE_KEY, CACHE_TAG, CACHE_GROUPS].map(|name| (name, value.clone())));
+            let _ = Stamped::read(&headers, &key("http://a/"), &Generations::new());
+        }
+    }
+}
