@@ -5,13 +5,17 @@ use super::{
     body::CacheBody,
     entry::{Content, Entry},
     event::{Event, Outcome},
-    policy::{self, RangeAnswer},
+    policy::{self, RangeAsk, Resolved},
     rules::Rules,
     status::Status,
 };
+use crate::shared::wall_now;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use std::sync::Arc;
+use std::{
+    hash::{BuildHasher, RandomState},
+    ops::Range,
+};
 use tokio::time::Instant;
 
 /// What else `Cache-Status` tells of an answer.
@@ -22,25 +26,28 @@ pub(super) struct Told {
 }
 
 /// A stored response as the answer to a request.
-///
-/// RFC 9111 §4.3.2: conditions first, then ranges, as an origin would (RFC 9110 §13.2.2).
+#[inline]
 pub(super) fn answer<R>(
     rules: &Rules,
-    entry: &Arc<Entry>,
+    entry: &Entry,
     ask: Ask,
     headers: &HeaderMap,
     now: Instant,
     outcome: Outcome,
     told: Told,
-) -> Response<CacheBody<R>> {
-    let mut response = entry.respond(ask, headers);
-    let ttl = ttl(entry, now);
-    let status = Status { ttl: Some(ttl), stored: told.stored, fwd_status: told.fwd_status, ..Status::new(outcome) };
-    let age = entry.terms.age(now).as_secs();
-    status.add_with_age(response.headers_mut(), rules.name.as_deref(), age);
+) -> Option<Response<CacheBody<R>>> {
+    let mut response = entry.respond(ask, headers)?;
+    let status = Status {
+        outcome,
+        ttl: Some(ttl(entry, now)),
+        stored: told.stored,
+        fwd_status: told.fwd_status,
+        detail: None,
+    };
+    status.fill_in(response.headers_mut(), rules.name.as_deref(), entry.terms.age(now).as_secs());
     rules.count(outcome);
     rules.tell(Event::Answered(outcome, response.status()));
-    response
+    Some(response)
 }
 
 /// What is left of an entry's freshness, in seconds.
@@ -56,25 +63,34 @@ fn ttl(entry: &Entry, now: Instant) -> i64 {
 // ===== impl Entry =====
 
 impl Entry {
-    fn respond<R>(&self, ask: Ask, headers: &HeaderMap) -> Response<CacheBody<R>> {
-        // RFC 9110 §13.2.1: only where the answer would be a success.
-        if self.status.is_success() && ask.has(Trait::Condition) && policy::not_modified(headers, &self.headers) {
-            return respond(StatusCode::NOT_MODIFIED, policy::not_modified_head(&self.headers), CacheBody::default());
+    /// RFC 9111 §4.3.2: conditions first, then ranges, as an origin would (RFC 9110 §13.2.2). Nothing, if the body was to
+    /// be read along and has broken off.
+    #[inline]
+    fn respond<R>(&self, ask: Ask, headers: &HeaderMap) -> Option<Response<CacheBody<R>>> {
+        if ask.has(Trait::Condition)
+            && policy::is_not_modified(ask.method(), headers, self.status, &self.headers, wall_now())
+        {
+            let also = [header::AGE, header::CACHE_STATUS, header::CDN_CACHE_CONTROL];
+            let head = policy::not_modified_head(&self.headers, &also);
+            return Some(respond(StatusCode::NOT_MODIFIED, head, CacheBody::default()));
         }
         if ask.verb == Verb::Head {
-            return respond(self.status, self.head_of_whole(), CacheBody::default());
+            return Some(respond(self.status, self.head_of_whole(), CacheBody::default()));
         }
         if ask.has(Trait::Range)
-            && let Some(response) = self.respond_range(headers)
+            && policy::has_ranges(ask.method(), self.status)
+            && policy::if_range_holds(headers, &self.headers)
+            && let Some(ranges) = RangeAsk::read(headers)
+            && let Some(part) = self.respond_part(&ranges)
         {
-            return response;
+            return Some(part);
         }
         let body = match &self.content {
-            Content::Whole(bytes) => CacheBody::stored(bytes.clone(), self.trailers.as_ref()),
-            Content::Filling(fill) => CacheBody::reading(fill.reader()),
-            Content::Parts(_) | Content::Head => CacheBody::default(),
+            Content::Whole(bytes) => CacheBody::with_trailers(bytes.clone(), self.trailers.clone()),
+            Content::Filling(fill) => CacheBody::reader(fill.reader(None)?),
+            Content::Parts(_) | Content::Head => return None,
         };
-        respond(self.status, self.headers.clone(), body)
+        Some(respond(self.status, self.headers.clone(), body))
     }
 
     /// RFC 9110 §9.3.2: the fields that a `GET` would get, its length among them.
@@ -87,35 +103,46 @@ impl Entry {
     }
 
     /// RFC 9110 §14.2: the parts that a client asks for, or 416; nothing if the whole is the answer.
-    fn respond_range<R>(&self, headers: &HeaderMap) -> Option<Response<CacheBody<R>>> {
-        let (length, parts) = match &self.content {
-            Content::Whole(bytes) if self.status == StatusCode::OK => (bytes.len() as u64, None),
-            Content::Filling(fill) if self.status == StatusCode::OK => (fill.announced()?, None),
-            Content::Parts(parts) => (parts.complete()?, Some(parts)),
-            _ => return None,
+    fn respond_part<R>(&self, ranges: &RangeAsk) -> Option<Response<CacheBody<R>>> {
+        let (length, resolved) = match &self.content {
+            Content::Whole(bytes) => (Some(bytes.len() as u64), ranges.resolve(bytes.len() as u64)),
+            Content::Filling(fill) => (fill.expected(), ranges.resolve(fill.expected()?)),
+            Content::Parts(parts) => (parts.complete(), parts.resolve(ranges)?),
+            Content::Head => return None,
         };
-        match policy::answer_range(headers, &self.headers, length) {
-            RangeAnswer::Whole => None,
-            RangeAnswer::Unsatisfiable => {
-                let head = policy::unsatisfiable_head(&self.headers, length);
+        match resolved {
+            Resolved::Full => None,
+            Resolved::Unsatisfiable => {
+                let head = policy::unsatisfiable_head(&self.headers, length?);
                 Some(respond(StatusCode::RANGE_NOT_SATISFIABLE, head, CacheBody::default()))
             }
-            RangeAnswer::One(range) => {
-                let body = match (&self.content, parts) {
-                    (Content::Whole(bytes), _) => CacheBody::stored(slice(bytes, &range), None),
-                    (Content::Filling(fill), _) => CacheBody::reading(fill.reader_of(range.clone())),
-                    (_, Some(parts)) => CacheBody::stored(parts.get(&range)?, None),
-                    _ => return None,
+            Resolved::One(range) => {
+                let head = policy::partial_head(&self.headers, &range, length);
+                let body = match &self.content {
+                    Content::Filling(fill) => CacheBody::reader(fill.reader(Some(range))?),
+                    _ => CacheBody::pieces(self.pieces(&range)?),
                 };
-                Some(respond(StatusCode::PARTIAL_CONTENT, policy::partial_head(&self.headers, &range, length), body))
+                Some(respond(StatusCode::PARTIAL_CONTENT, head, body))
             }
-            RangeAnswer::Several(ranges) => {
-                // Of what is not here as one piece, the whole is an answer as good.
-                let Content::Whole(bytes) = &self.content else { return None };
-                let (head, pieces) = policy::multipart(&self.headers, &ranges, bytes, &boundary());
+            Resolved::Many(ranges) => {
+                let slice = |range: &Range<u64>, pieces: &mut Vec<Bytes>| {
+                    pieces.extend(self.pieces(range)?);
+                    Some(())
+                };
+                let (head, pieces) = policy::multipart(&self.headers, &ranges, length?, &boundary(), slice)?;
                 Some(respond(StatusCode::PARTIAL_CONTENT, head, CacheBody::pieces(pieces)))
             }
         }
+    }
+
+    fn pieces(&self, range: &Range<u64>) -> Option<Vec<Bytes>> {
+        let mut pieces = Vec::new();
+        match &self.content {
+            Content::Whole(bytes) => pieces.push(policy::slice(bytes, range)?),
+            Content::Parts(parts) => parts.slice(range, &mut pieces)?,
+            Content::Filling(_) | Content::Head => return None,
+        }
+        Some(pieces)
     }
 }
 
@@ -124,4 +151,10 @@ fn respond<R>(status: StatusCode, headers: HeaderMap, body: CacheBody<R>) -> Res
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
+}
+
+/// RFC 2046 §5.1.1: what is in no part. Nobody can foresee it.
+fn boundary() -> String {
+    let draw = || RandomState::new().hash_one("boundary");
+    format!("{:016x}{:016x}", draw(), draw())
 }

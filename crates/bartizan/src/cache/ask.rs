@@ -1,7 +1,7 @@
 //! A request as the cache sees it: read once, in one pass over its fields.
 
 use super::policy::RequestDirectives;
-use http::{HeaderMap, Method, Request, header};
+use http::{Method, Request};
 use http_body::Body;
 
 /// What the rules want to know of a request.
@@ -73,6 +73,11 @@ impl Ask {
         self.has & what as u16 != 0
     }
 
+    /// The method, where a stored response could be the answer.
+    pub(super) fn method(self) -> &'static Method {
+        if self.verb == Verb::Head { &Method::HEAD } else { &Method::GET }
+    }
+
     /// Whether a stored response could be the answer.
     pub(super) fn may_be_answered(self) -> bool {
         const NEVER: u16 = Trait::Precondition as u16 | Trait::Content as u16 | Trait::Upgrade as u16;
@@ -98,10 +103,4 @@ impl Verb {
             _ => Self::Unsafe,
         }
     }
-}
-
-/// Whether a request announces content.
-#[allow(dead_code, reason = "for bodies that do not know their end")]
-pub(super) fn announces_content(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING)
 }

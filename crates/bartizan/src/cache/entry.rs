@@ -1,6 +1,7 @@
 //! What is stored.
 
 use super::{
+    fill::Fill,
     policy::{Parts, Selecting, Terms},
     tags::Stamped,
 };
@@ -33,6 +34,25 @@ pub(super) struct Entry {
 pub(super) enum Content {
     Whole(Bytes),
     Parts(Parts),
+    /// It is on its way, and can be read along. Not in the memory.
+    Filling(Arc<Fill>),
     /// The response to a `HEAD`, which says nothing but its head.
     Head,
+}
+
+// ===== impl Entry =====
+
+impl Entry {
+    /// The same with another content.
+    pub(super) fn copy_with(&self, content: Content) -> Self {
+        Self {
+            status: self.status,
+            headers: self.headers.clone(),
+            content,
+            trailers: self.trailers.clone(),
+            terms: self.terms.clone(),
+            selecting: self.selecting.clone(),
+            tags: self.tags.clone(),
+        }
+    }
 }

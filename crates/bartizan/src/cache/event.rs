@@ -15,7 +15,7 @@ pub enum Outcome {
     /// A stale one was used, as the origin failed (RFC 5861 §4, RFC 9111 §4.2.4).
     StaleIfError(Forward),
     /// The origin said that what is stored still holds.
-    Revalidated,
+    Revalidated(Forward),
     /// The answer to another request, which was on its way already.
     Collapsed(Forward),
     /// The origin answered.

@@ -1,16 +1,16 @@
 //! A request that could not be answered at once: it waits for the answer to another, or asks the origin itself.
 
 use super::{
-    answer::answer,
-    ask::{Ask, Trait, Verb},
+    answer::{Told, answer},
+    ask::{Ask, Verb},
     body::CacheBody,
     entry::Entry,
     event::{Event, Forward, Outcome},
-    flight::{Flight, Joined, Landing, Turn},
+    flight::{Flight, Joined, Landing, Waited},
     future::Asking,
     key::CacheKey,
-    lead::{Lead, Released},
-    policy::{Reuse, Failure, may_stand_in, reuse},
+    lead::Lead,
+    policy::{Failure, Reuse, may_stand_in, reuse},
     rules::{Found, Rules, Stale},
     status::Status,
 };
@@ -20,10 +20,9 @@ use http_body::Body;
 use std::{
     error::Error,
     future::poll_fn,
-    mem,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 use tokio::time::{Instant, timeout};
 use tower_service::Service;
@@ -37,93 +36,78 @@ pub(super) struct Visit<S, B> {
     pub(super) key: Option<CacheKey>,
 }
 
-/// The work of one who leads, which is done to its end also if he leaves: others may wait for it.
-struct Carried<R, E>
-where
-    R: Send + 'static,
-    E: Send + 'static,
-{
+/// The work of one who leads. It is done to its end also if he leaves, as others may wait for it.
+struct Carried<R: Send + 'static, E: Send + 'static> {
     asking: Option<Asking<R, E>>,
     rules: Arc<Rules>,
 }
 
 // ===== impl Visit =====
 
-impl<S, B> Visit<S, B> {
-    pub(super) fn new(rules: Arc<Rules>, inner: S, request: Request<B>, ask: Ask, key: Option<CacheKey>) -> Self {
-        Self { rules, inner, request, ask, key }
-    }
-}
-
 impl<S, B, R> Visit<S, B>
 where
     S: Service<Request<B>, Response = Response<R>, Future: Send, Error: Send> + Send + 'static,
     B: Body + Send + 'static,
-    R: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+    R: Body<Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     /// From what was found, if anything could be, to the answer.
     pub(super) async fn run(mut self, found: Option<Found>) -> Result<Response<CacheBody<R>>, S::Error> {
-        let (Some(found), Some(key)) = (found, self.key.take()) else { return self.pass().await };
+        let Some(key) = self.key.take() else { return self.pass(Some("no-key")).await };
+        let Some(found) = found else {
+            return match self.ask.verb {
+                // What it changes has to be told of.
+                Verb::Post | Verb::Unsafe => self.lead(key, Forward::Method, None, None).await,
+                Verb::Get | Verb::Head | Verb::Safe => self.pass(None).await,
+            };
+        };
         let (forward, stale) = match self.look_further(&key, found).await {
-            Found::Usable(entry, outcome) => return Ok(self.answer(&entry, outcome)),
             Found::Ask(forward, stale) => (forward, stale),
+            Found::Usable(entry, outcome) => match self.answer(&entry, outcome) {
+                Some(answer) => return Ok(answer),
+                None => (Forward::UriMiss, None),
+            },
         };
         // RFC 9111 §5.2.1.7.
         if self.ask.directives.only_if_cached {
             return Ok(self.refuse());
         }
-        let now = Instant::now();
-        if !self.ask.may_share() || self.rules.patience.is_zero() || self.rules.cache.marks().has(key.as_bytes(), now) {
-            return self.lead(key, forward, stale, None).await;
-        }
-        let flight = match self.rules.cache.flights().join(&self.flight_key(&key, stale.as_ref())) {
-            Joined::Leader(flight) => flight,
-            Joined::Crowded => return self.lead(key, forward, stale, None).await,
-            Joined::Follower(waiter) => {
-                let left = Deadline::of(self.request.extensions()).map(Deadline::remaining);
-                let patience = left.map_or(self.rules.patience, |left| left.min(self.rules.patience));
-                match timeout(patience, waiter).await {
-                    Ok(Turn::Leader(flight)) => flight,
-                    Ok(Turn::Landed(landing)) => {
-                        return match self.after(landing, &key, forward, stale.as_ref()) {
-                            Some(response) => Ok(response),
-                            // Waits for nobody any more: whoever has waited once goes on at once.
-                            None => self.lead(key, forward, stale, None).await,
-                        };
-                    }
-                    Err(_) => return self.lead(key, forward, stale, None).await,
+        let flight = match self.wait(&key, forward, stale.as_ref()).await {
+            Gone::Answered(response) => return Ok(response),
+            Gone::Alone => None,
+            Gone::Leads(flight) => {
+                // What has been stored since we looked was there before the flight began.
+                if let Found::Usable(entry, outcome) = self.find(&key)
+                    && outcome == Outcome::Hit
+                    && let Some(answer) = self.answer(&entry, outcome)
+                {
+                    flight.land(Landing::Stored);
+                    return Ok(answer);
                 }
+                Some(flight)
             }
         };
-        // What has been stored since we looked was there before the flight began.
-        match self.rules.find(&key, self.ask, self.request.headers(), Instant::now()) {
-            Found::Usable(entry, outcome) if outcome != Outcome::StaleWhileRevalidate => {
-                flight.land(Landing::Stored);
-                Ok(self.answer(&entry, outcome))
-            }
-            _ => self.lead(key, forward, stale, Some(flight)).await,
-        }
+        self.lead(key, forward, stale, flight).await
     }
 
-    /// Looks into the second tier, where the first has nothing.
-    async fn look_further(&self, key: &CacheKey, found: Found) -> Found {
-        if !matches!(found, Found::Ask(Forward::UriMiss, None)) {
-            return found;
+    /// Waits for the answer to another request, if there is one under way that may be ours too.
+    async fn wait(&self, key: &CacheKey, forward: Forward, stale: Option<&Stale>) -> Gone<R> {
+        let Rules { cache, patience, .. } = &*self.rules;
+        if !self.ask.may_share() || patience.is_zero() || cache.marks().has(key.as_bytes(), Instant::now()) {
+            return Gone::Alone;
         }
-        match self.rules.cache.recall(key).await {
-            Some(resource) => self.rules.select(resource, self.ask, self.request.headers(), Instant::now()),
-            None => found,
-        }
-    }
-
-    /// Under what others wait for the same: for one of several responses under a key, what selects it belongs to it.
-    fn flight_key(&self, key: &CacheKey, stale: Option<&Stale>) -> Vec<u8> {
-        let mut bytes = key.as_bytes().to_vec();
-        if let Some(entry) = stale.and_then(|stale| stale.resource.entries.first()) {
-            let selecting = entry.selecting.of_another(self.request.headers(), self.rules.policy.normalise());
-            bytes.extend_from_slice(&selecting.fingerprint().to_le_bytes());
-        }
-        bytes
+        let waiter = match cache.flights().join(&self.flight_key(key, stale)) {
+            Joined::Leader(flight) => return Gone::Leads(flight),
+            Joined::Alone => return Gone::Alone,
+            Joined::Follower(waiter) => waiter,
+        };
+        let left = Deadline::of(self.request.extensions()).map(Deadline::remaining);
+        let landing = match timeout(left.map_or(*patience, |left| left.min(*patience)), waiter).await {
+            Ok(Waited::Leads(flight)) => return Gone::Leads(flight),
+            Ok(Waited::Landed(landing)) => landing,
+            Err(_) => return Gone::Alone,
+        };
+        // Whoever has waited once goes on at once: nobody queues twice.
+        self.after(landing, key, forward, stale).map_or(Gone::Alone, Gone::Answered)
     }
 
     /// The answer to somebody else's request, if it is one to ours.
@@ -134,39 +118,46 @@ where
         forward: Forward,
         stale: Option<&Stale>,
     ) -> Option<Response<CacheBody<R>>> {
-        let now = Instant::now();
-        match landing {
-            Landing::Filling(entry) => {
-                let selects = entry.selecting.matches(self.request.headers(), self.rules.policy.normalise());
-                let fresh = reuse(&self.rules.policy, &self.ask.directives, &entry.terms, now) == Reuse::Fresh;
-                (selects && fresh).then(|| self.answer(&entry, Outcome::Collapsed(forward)))
+        let (policy, directives, now) = (&self.rules.policy, &self.ask.directives, Instant::now());
+        let (entry, outcome) = match landing {
+            Landing::Filling(entry)
+                if entry.matches(self.request.headers(), policy)
+                    && reuse(policy, directives, &entry.terms, now) == Reuse::Fresh =>
+            {
+                (entry, Outcome::Collapsed(forward))
             }
-            Landing::Stored => match self.rules.find(key, self.ask, self.request.headers(), now) {
-                Found::Usable(entry, _) => Some(self.answer(&entry, Outcome::Collapsed(forward))),
-                Found::Ask(..) => None,
+            Landing::Stored => match self.find(key) {
+                Found::Usable(entry, _) => (entry, Outcome::Collapsed(forward)),
+                Found::Ask(..) => return None,
             },
             Landing::Failed => {
                 let entry = stale?.selected.as_ref()?;
-                may_stand_in(&self.rules.policy, &self.ask.directives, &entry.terms, now, Failure::Unreachable)
-                    .then(|| self.answer(entry, Outcome::StaleIfError(forward)))
+                let may = may_stand_in(policy, directives, &entry.terms, now, Failure::Unreachable);
+                (may.then(|| Arc::clone(entry))?, Outcome::StaleIfError(forward))
             }
-            Landing::Unstorable => None,
-        }
+            Landing::Filling(_) | Landing::Unstorable => return None,
+        };
+        self.answer(&entry, outcome)
     }
 
-    fn answer(&self, entry: &Arc<Entry>, outcome: Outcome) -> Response<CacheBody<R>> {
-        answer(&self.rules, entry, self.ask, self.request.headers(), Instant::now(), outcome)
+    fn find(&self, key: &CacheKey) -> Found {
+        self.rules.find(key, self.ask, self.request.headers(), Instant::now())
     }
 
-    /// RFC 9111 §5.2.1.7: 504.
+    fn answer(&self, entry: &Entry, outcome: Outcome) -> Option<Response<CacheBody<R>>> {
+        answer(&self.rules, entry, self.ask, self.request.headers(), Instant::now(), outcome, Told::default())
+    }
+
+    /// 504, as RFC 9111 §5.2.1.7 has it.
     fn refuse(&self) -> Response<CacheBody<R>> {
         let problem = Problem::new(StatusCode::GATEWAY_TIMEOUT)
-            .detail("nothing that could answer is stored, and the request says only-if-cached")
+            .detail("nothing is stored that could answer, and the request says only-if-cached")
             .member("code", "only_if_cached");
         let mut response = problem.to_response(self.request.headers()).map(CacheBody::stored);
         if let Some(name) = &self.rules.name {
-            Status::new(Outcome::Refused).detail("only-if-cached").add(response.headers_mut(), name);
+            Status { detail: Some("only-if-cached"), ..Status::new(Outcome::Refused) }.add(response.headers_mut(), name);
         }
+        self.rules.count(Outcome::Refused);
         self.rules.tell(Event::Answered(Outcome::Refused, response.status()));
         response
     }
@@ -179,44 +170,68 @@ where
         stale: Option<Stale>,
         flight: Option<Flight<Arc<Entry>>>,
     ) -> Result<Response<CacheBody<R>>, S::Error> {
-        let rules = Arc::clone(&self.rules);
-        let carried = flight.is_some() && rules.abandoned.finishes();
-        let lead = Lead::new(self, key, forward, stale, Released(flight));
-        if carried { Carried { asking: Some(Box::pin(lead.run())), rules }.await } else { lead.run().await }
+        let (rules, is_awaited) = (Arc::clone(&self.rules), flight.is_some());
+        let lead = Lead::new(self, key, forward, stale, flight);
+        if is_awaited { Carried { asking: Some(Box::pin(lead.run())), rules }.await } else { lead.run().await }
     }
 
-    /// A request that the cache has no part in, but for what it may change.
-    async fn pass(self) -> Result<Response<CacheBody<R>>, S::Error> {
-        super::pass::pass(self).await
+    /// A request that the cache has no part in.
+    async fn pass(mut self, detail: Option<&'static str>) -> Result<Response<CacheBody<R>>, S::Error> {
+        let forward = if self.ask.verb == Verb::Safe { Forward::Method } else { Forward::Bypass };
+        poll_fn(|cx| self.inner.poll_ready(cx)).await?;
+        let response = self.inner.call(self.request).await?;
+        Ok(self.rules.hand_over(response, Outcome::Forwarded(forward), detail))
     }
+}
+
+impl<S, B> Visit<S, B> {
+    /// Under what others wait for the same: if there are several responses under a key, what selects ours belongs to it.
+    fn flight_key(&self, key: &CacheKey, stale: Option<&Stale>) -> Vec<u8> {
+        let mut bytes = key.as_bytes().to_vec();
+        if let Some(entry) = stale.and_then(|stale| stale.resource.entries.first()) {
+            let selecting = entry.selecting.of_another(self.request.headers(), self.rules.policy.normalise());
+            bytes.extend_from_slice(&selecting.fingerprint().to_le_bytes());
+        }
+        bytes
+    }
+
+    /// Looks into the second tier, where the first has nothing.
+    async fn look_further(&self, key: &CacheKey, found: Found) -> Found {
+        if !matches!(found, Found::Ask(Forward::UriMiss, None)) {
+            return found;
+        }
+        match self.rules.cache.recall(key).await {
+            Some(resource) => self.rules.select(resource, self.ask, self.request.headers(), Instant::now()),
+            None => found,
+        }
+    }
+}
+
+/// How one went on who might have waited.
+enum Gone<R> {
+    Answered(Response<CacheBody<R>>),
+    Leads(Flight<Arc<Entry>>),
+    Alone,
 }
 
 /// Refreshes a stale response that has been used, unless somebody does so already.
-pub(super) fn behind<S, B, R>(visit: Visit<S, B>, entry: Arc<Entry>)
+pub(super) fn behind<S, B, R>(visit: Visit<S, B>, key: CacheKey, entry: Arc<Entry>)
 where
     S: Service<Request<B>, Response = Response<R>, Future: Send, Error: Send> + Send + 'static,
     B: Body + Send + 'static,
-    R: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+    R: Body<Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     let rules = Arc::clone(&visit.rules);
-    let Some(key) = visit.key.clone() else { return };
-    let Some(resource) = rules.cache.get(&key) else { return };
+    let Some(resource) = rules.cache.get(&key, Instant::now()) else { return };
     let stale = Stale { resource, selected: Some(entry) };
     let Joined::Leader(flight) = rules.cache.flights().join(&visit.flight_key(&key, Some(&stale))) else { return };
-    let lead = Lead::new(visit, key, Forward::Stale, Some(stale), Released(Some(flight)));
-    rules.spawn.spawn(Box::pin(async move {
-        // The body is stored as it is read, and reading it to its end is what is left to do.
+    let lead = Lead::new(visit, key, Forward::Stale, Some(stale), Some(flight));
+    let spawn = Arc::clone(&rules.spawn);
+    spawn(Box::pin(async move {
         if let Ok(response) = lead.run().await {
-            drop(response);
+            rules.read_to_end(response.into_body()).await;
         }
     }));
-}
-
-pub(super) async fn ready<S, Q>(service: &mut S) -> Result<(), S::Error>
-where
-    S: Service<Q>,
-{
-    poll_fn(|cx| service.poll_ready(cx)).await
 }
 
 // ===== impl Carried =====
@@ -225,8 +240,8 @@ impl<R: Send + 'static, E: Send + 'static> Future for Carried<R, E> {
     type Output = Result<Response<CacheBody<R>>, E>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(asking) = &mut self.asking else { unreachable!("it is polled until it is ready, and once") };
-        let answer = std::task::ready!(asking.as_mut().poll(cx));
+        let asking = self.asking.as_mut().expect("it is not polled after it was ready");
+        let answer = ready!(asking.as_mut().poll(cx));
         self.asking = None;
         Poll::Ready(answer)
     }
@@ -234,8 +249,10 @@ impl<R: Send + 'static, E: Send + 'static> Future for Carried<R, E> {
 
 impl<R: Send + 'static, E: Send + 'static> Drop for Carried<R, E> {
     fn drop(&mut self) {
-        if let Some(asking) = mem::take(&mut self.asking) {
-            self.rules.spawn.spawn(Box::pin(async move { drop(asking.await) }));
+        if let Some(asking) = self.asking.take()
+            && self.rules.finishes()
+        {
+            (self.rules.spawn)(Box::pin(async move { drop(asking.await) }));
         }
     }
 }

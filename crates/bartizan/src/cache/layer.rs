@@ -1,14 +1,14 @@
 //! How the cache plugs in.
 
 use super::{
-    answer::answer,
+    answer::{Told, answer},
     ask::Ask,
     body::CacheBody,
     event::{Event, Outcome},
     fetch::{Visit, behind},
-    fill::{Abandoned, Spawn},
+    fill::{Abandoned, Spawn, on_current_runtime},
     future::ResponseFuture,
-    key::KeyRules,
+    key_rules::KeyRules,
     memory::ResponseCache,
     policy::CachePolicy,
     rules::{Found, Rules},
@@ -57,7 +57,7 @@ impl CacheLayer {
                 name: Some(Arc::from("bartizan")),
                 patience: Duration::from_secs(5),
                 abandoned: Abandoned::Finish,
-                spawn: Spawn::current(),
+                spawn: on_current_runtime(),
                 observer: None,
             }),
         }
@@ -152,7 +152,7 @@ impl<S, B, R> Service<Request<B>> for Cache<S>
 where
     S: Service<Request<B>, Response = Response<R>, Future: Send, Error: Send> + Clone + Send + 'static,
     B: Body + Send + 'static,
-    R: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+    R: Body<Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     type Response = Response<CacheBody<R>>;
     type Error = S::Error;
@@ -166,19 +166,21 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let ask = Ask::read(&request);
         let key = self.rules.key_of(&mut request);
-        let found = key.as_ref().filter(|_| ask.may_be_answered()).map(|key| {
-            let now = Instant::now();
-            (now, self.rules.find(key, ask, request.headers(), now))
-        });
-        if let Some((now, Found::Usable(entry, outcome))) = found {
-            let response = answer(&self.rules, &entry, ask, request.headers(), now, outcome);
-            if outcome == Outcome::StaleWhileRevalidate && let Some(key) = key {
-                behind(Visit::new(Arc::clone(&self.rules), self.inner.clone(), request, ask, Some(key)), entry);
+        let now = Instant::now();
+        let found = match &key {
+            Some(key) if ask.may_be_answered() => Some(self.rules.find(key, ask, request.headers(), now)),
+            _ => None,
+        };
+        let (rules, inner) = (Arc::clone(&self.rules), self.inner.clone());
+        if let (Some(Found::Usable(entry, outcome)), Some(key)) = (&found, &key)
+            && let Some(response) = answer(&rules, entry, ask, request.headers(), now, *outcome, Told::default())
+        {
+            if *outcome == Outcome::StaleWhileRevalidate {
+                behind(Visit { rules, inner, request, ask, key: None }, key.clone(), Arc::clone(entry));
             }
             return ResponseFuture::here(response);
         }
-        let visit = Visit::new(Arc::clone(&self.rules), self.inner.clone(), request, ask, key);
-        ResponseFuture::away(Box::pin(visit.run(found.map(|(_, found)| found))))
+        ResponseFuture::away(Box::pin(Visit { rules, inner, request, ask, key }.run(found)))
     }
 }
 

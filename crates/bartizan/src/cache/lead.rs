@@ -1,24 +1,26 @@
 //! Asking the origin, and what follows from its answer.
 
 use super::{
-    answer::{Told, answer, answer_with},
+    answer::{Told, answer},
     ask::{Ask, Trait, Verb},
     body::CacheBody,
     entry::{Content, Entry},
     event::{Event, Forward, Outcome},
-    fetch::{Visit, ready},
-    fill::{Fill, Filled},
+    fetch::Visit,
     flight::{Flight, Landing},
+    generations::Ticket,
+    head::{stored_head, take_out},
     key::CacheKey,
-    memory::Ticket,
-    policy::{self, Arrival, Kept, NotStored, Selecting, Trouble, may_stand_in, storable},
+    policy::{self, Arrival, Failure, Kept, NotStored, Selecting, Stored, Vary, may_stand_in, storable},
     rules::{Rules, Stale},
     status::Status,
+    storing::Storing,
+    tags::Stamped,
 };
 use crate::shared::{Refusal, wall_now};
-use http::{HeaderMap, Method, Request, Response, StatusCode, header, response};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header, response};
 use http_body::Body;
-use std::{error::Error, sync::Arc};
+use std::{error::Error, future::poll_fn, sync::Arc};
 use tokio::time::Instant;
 use tower_service::Service;
 
@@ -29,25 +31,26 @@ pub(super) struct Lead<S, B> {
     asked: Asked,
 }
 
-/// What is known of a request after it has gone to the origin.
-struct Asked {
-    rules: Arc<Rules>,
-    ask: Ask,
-    key: CacheKey,
-    forward: Forward,
-    stale: Option<Stale>,
-    flight: Released,
+/// What is known of a request when the origin has answered it.
+pub(super) struct Asked {
+    pub(super) rules: Arc<Rules>,
+    pub(super) ask: Ask,
+    pub(super) key: CacheKey,
+    pub(super) forward: Forward,
+    pub(super) stale: Option<Stale>,
+    pub(super) flight: Landed,
     method: Method,
+    target: Uri,
     /// As the client sent them.
-    headers: HeaderMap,
-    ticket: Ticket,
+    pub(super) headers: HeaderMap,
+    pub(super) ticket: Ticket,
     /// Whether the origin was asked on condition that it is not what is stored.
     validates: bool,
     requested: Instant,
 }
 
-/// A flight, if there is one: those who wait for it are told how it ended.
-pub(super) struct Released(pub(super) Option<Flight<Arc<Entry>>>);
+/// A flight, if there is one, until it has landed.
+pub(super) struct Landed(Option<Flight<Arc<Entry>>>);
 
 // ===== impl Lead =====
 
@@ -57,20 +60,20 @@ impl<S, B> Lead<S, B> {
         key: CacheKey,
         forward: Forward,
         stale: Option<Stale>,
-        flight: Released,
+        flight: Option<Flight<Arc<Entry>>>,
     ) -> Self {
         let Visit { rules, inner, request, ask, .. } = visit;
-        let now = Instant::now();
         let asked = Asked {
             ticket: rules.cache.ticket(),
             ask,
             forward,
             stale,
-            flight,
+            flight: Landed(flight),
             method: request.method().clone(),
+            target: request.uri().clone(),
             headers: request.headers().clone(),
             validates: false,
-            requested: now,
+            requested: Instant::now(),
             rules,
             key,
         };
@@ -80,16 +83,22 @@ impl<S, B> Lead<S, B> {
     pub(super) async fn run<R>(mut self) -> Result<Response<CacheBody<R>>, S::Error>
     where
         S: Service<Request<B>, Response = Response<R>>,
-        R: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+        R: Body<Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
         self.asked.prepare(self.request.headers_mut());
-        let answered = match ready(&mut self.inner).await {
+        let answered = match poll_fn(|cx| self.inner.poll_ready(cx)).await {
             Ok(()) => self.inner.call(self.request).await,
             Err(error) => Err(error),
         };
         match answered {
             Ok(response) => Ok(self.asked.receive(response)),
-            Err(error) => self.asked.stand_in(Trouble::Unreachable, None).ok_or(error),
+            Err(error) => match self.asked.stand_in(Failure::Unreachable, None) {
+                Some(stale) => Ok(stale),
+                None => {
+                    self.asked.flight.land(Landing::Failed);
+                    Err(error)
+                }
+            },
         }
     }
 }
@@ -102,42 +111,78 @@ impl Asked {
         for name in self.rules.keys.unkeyed_fields() {
             headers.remove(name);
         }
-        if self.ask.directives.no_store {
+        if self.forward == Forward::Method || self.ask.directives.no_store {
             return;
         }
-        let entries = || self.stale.iter().flat_map(|stale| &stale.resource.entries);
+        let validates = self.stale.as_ref().is_some_and(|stale| !stale.resource.entries.is_empty());
         let is_marked = || self.rules.cache.marks().has(self.key.as_bytes(), self.requested);
         // A whole response can be stored, and answers whatever the client has said of what he has.
-        if self.ask.has(Trait::Condition) && (entries().next().is_some() || (self.ask.verb == Verb::Get && !is_marked())) {
+        if self.ask.has(Trait::Condition) && (validates || (self.ask.verb == Verb::Get && !is_marked())) {
             policy::take_conditions(headers);
         }
-        self.validates = policy::add_validators(headers, entries().map(|entry| &entry.headers));
+        if let Some(stale) = &self.stale {
+            self.validates = policy::add_validators(headers, stale.heads());
+        }
         self.requested = Instant::now();
     }
 
     fn receive<R>(mut self, response: Response<R>) -> Response<CacheBody<R>>
     where
-        R: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+        R: Body<Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
         let arrival = Arrival { requested: self.requested, received: Instant::now(), wall: wall_now() };
-        let status = response.status();
-        if let Some(stale) = self.stand_in(failure(&response), Some(status)) {
+        let (status, headers) = (response.status(), response.headers());
+        if matches!(self.ask.verb, Verb::Post | Verb::Unsafe) {
+            self.invalidate(status, headers);
+        }
+        if let Some(why) = failure(&response)
+            && let Some(stale) = self.stand_in(why, Some(status))
+        {
             return stale;
         }
         if status == StatusCode::NOT_MODIFIED && self.validates {
             return self.validated(response, &arrival);
         }
-        match self.kept(status, response.headers(), &arrival) {
-            Ok(kept) if self.ask.verb == Verb::Head => self.store_head(response, kept),
-            Ok(kept) if status == StatusCode::PARTIAL_CONTENT => self.store_part(response, kept),
-            Ok(kept) => self.store(response, kept),
-            Err(why) => self.decline(response, why),
+        let kept = self.kept(status, headers, &arrival);
+        let (head, body) = response.into_parts();
+        let entry = kept.and_then(|kept| self.entry(&head, kept, &arrival));
+        match entry {
+            Ok(entry) if self.ask.verb == Verb::Head => self.store_head(head, body, entry),
+            Ok(entry) => self.store(head, body, entry),
+            Err(why) => {
+                if self.ask.verb == Verb::Head {
+                    self.compare_head(&head);
+                }
+                self.decline(Response::from_parts(head, body), why)
+            }
         }
+    }
+
+    pub(super) fn method(&self) -> &Method {
+        &self.method
+    }
+
+    pub(super) fn uri(&self) -> &Uri {
+        &self.target
     }
 
     fn kept(&self, status: StatusCode, headers: &HeaderMap, arrival: &Arrival) -> Result<Kept, NotStored> {
         let asked = policy::Asked { method: &self.method, target: &self.target, headers: &self.headers };
         storable(&self.rules.policy, asked, status, headers, Vary::read(headers), arrival)
+    }
+
+    /// The entry that a response makes, as yet without its body.
+    fn entry(&self, head: &response::Parts, kept: Kept, arrival: &Arrival) -> Result<Entry, NotStored> {
+        let normalise = self.rules.policy.normalise();
+        Ok(Entry {
+            status: head.status,
+            headers: stored_head(&head.headers, &kept.omit, arrival.wall).ok_or(NotStored::Connection)?,
+            content: Content::Head,
+            trailers: None,
+            selecting: Selecting::of(&kept.vary, &self.headers, normalise).ok_or(NotStored::VaryAny)?,
+            tags: self.rules.cache.tags(&head.headers, &self.key).ok_or(NotStored::Tags)?,
+            terms: kept.terms,
+        })
     }
 
     /// What is stale, in the place of an origin that fails.
@@ -148,102 +193,151 @@ impl Asked {
             return None;
         }
         let told = Told { fwd_status: status, ..Told::default() };
-        let outcome = Outcome::StaleIfError(self.forward);
-        let stale = answer_with(&self.rules, entry, self.ask, &self.headers, now, outcome, told);
+        let stale = self.answer(entry, Outcome::StaleIfError(self.forward), told);
         self.flight.land(Landing::Failed);
-        Some(stale)
+        stale
     }
 
     /// RFC 9111 §4.3.4: the origin says that what is stored still holds.
     fn validated<R>(mut self, response: Response<R>, arrival: &Arrival) -> Response<CacheBody<R>> {
         let Some(stale) = self.stale.take() else { return self.pass(response, None) };
         let fresh = self.freshened(&stale, response.headers(), arrival);
-        let selected = fresh.iter().find(|fresh| {
-            stale.selected.as_ref().is_none_or(|selected| Arc::ptr_eq(selected, &fresh.was))
-        });
-        let Some(selected) = selected.or(fresh.first()) else {
+        let is_selected = |fresh: &&Fresh| stale.selected.as_ref().is_some_and(|entry| Arc::ptr_eq(entry, &fresh.was));
+        let Some(Fresh { now: entry, .. }) = fresh.iter().find(is_selected).or(fresh.first()) else {
             // It holds for nothing that is stored here. If the client has said what he has, it is about that.
             return self.pass(response, Some("unknown-validator"));
         };
-        self.keep(&fresh);
+        for Fresh { now, keeps, .. } in fresh.iter().rev() {
+            if *keeps {
+                self.rules.cache.keep(&self.key, now.copy_with(now.content.clone()), self.ticket);
+            }
+        }
+        if fresh.iter().any(|fresh| !fresh.keeps) {
+            self.rules.cache.change(&self.key, self.ticket, |resource| {
+                let stays = |entry: &&Arc<Entry>| {
+                    !fresh.iter().any(|fresh| !fresh.keeps && Arc::ptr_eq(&fresh.was, entry))
+                };
+                Some(resource.entries.iter().filter(stays).cloned().collect())
+            });
+        }
         self.flight.land(Landing::Stored);
-        let told = Told { fwd_status: Some(StatusCode::NOT_MODIFIED), stored: selected.keep_for.is_some(), ..Told::default() };
-        let (now, outcome) = (Instant::now(), Outcome::Revalidated(self.forward));
-        answer_with(&self.rules, &selected.now, self.ask, &self.headers, now, outcome, told)
+        let told = Told { fwd_status: Some(StatusCode::NOT_MODIFIED), ..Told::default() };
+        match self.answer(entry, Outcome::Revalidated(self.forward), told) {
+            Some(answer) => answer,
+            None => self.pass(response, Some("unknown-validator")),
+        }
     }
 
     /// What is stored, with what a 304 says of it.
-    fn freshened(&self, stale: &Stale, from_304: &HeaderMap, arrival: &Arrival) -> Vec<Freshened> {
-        let entries = &stale.resource.entries;
-        let chosen = policy::freshened_by(entries.iter().map(|entry| &entry.headers), from_304);
-        let freshen = |index: usize| {
-            let was = entries.get(index)?;
-            let headers = policy::freshen(&was.headers, from_304);
+    fn freshened(&self, stale: &Stale, from_304: &HeaderMap, arrival: &Arrival) -> Vec<Fresh> {
+        let entries = stale.entries();
+        let stored = entries.iter().map(|entry| Stored {
+            selecting: &entry.selecting,
+            headers: &entry.headers,
+            received: entry.terms.received,
+        });
+        let freshen = |at: usize| {
+            let was = entries.get(at)?;
+            let headers = policy::freshen(&was.headers, from_304, &[]);
             let kept = self.kept(was.status, &headers, arrival);
-            let (headers, terms, keep_for) = match kept {
-                Ok(kept) => {
-                    let keep_for = kept.terms.horizon().saturating_duration_since(arrival.received);
-                    (policy::stored_fields(&headers, &kept.omit), kept.terms, Some(keep_for))
-                }
-                Err(_) => (headers, was.terms.clone(), None),
-            };
-            let tags = was.tags.renewed(&self.rules.cache, &self.key, from_304, self.ticket);
-            let now = Entry { headers, terms, tags, ..Entry::clone(was) };
-            Some(Freshened { was: Arc::clone(was), now: Arc::new(now), keep_for })
-        };
-        chosen.into_iter().filter_map(freshen).collect()
-    }
-
-    /// Puts what has been freshened in the place of what it was, and takes away what may be kept no longer.
-    fn keep(&self, fresh: &[Freshened]) {
-        for Freshened { was, now, keep_for } in fresh {
-            match keep_for {
-                Some(keep_for) => _ = self.rules.cache.put(&self.key, Entry::clone(now), self.ticket, *keep_for),
-                None => self.rules.cache.take_away(&self.key, was),
+            let omit = kept.as_ref().map(|kept| kept.omit.clone()).unwrap_or_default();
+            let mut now = was.copy_with(was.content.clone());
+            now.headers = stored_head(&headers, &omit, arrival.wall)?;
+            if let Some(tags) = self.rules.cache.tags(from_304, &self.key).filter(|tags| !tags.is_empty()) {
+                now.tags = tags;
             }
-        }
+            if stale.selected.is_none() {
+                now.selecting = now.selecting.of_another(&self.headers, self.rules.policy.normalise());
+            }
+            let keeps = kept.is_ok();
+            now.terms = match kept {
+                Ok(kept) => kept.terms,
+                Err(_) => policy::Terms::read(&self.rules.policy, was.status, &headers, arrival),
+            };
+            Some(Fresh { was: Arc::clone(was), now: Arc::new(now), keeps })
+        };
+        policy::validated(stored, from_304).into_iter().filter_map(freshen).collect()
     }
 
     /// Hands the response over while it is being stored.
-    fn store<R>(mut self, response: Response<R>, kept: Kept) -> Response<CacheBody<R>>
+    fn store<R>(mut self, mut head: response::Parts, body: R, entry: Entry) -> Response<CacheBody<R>>
     where
-        R: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+        R: Body<Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
-        let (head, body) = response.into_parts();
+        let now = Instant::now();
+        let (cache, marks) = (&self.rules.cache, self.rules.cache.marks());
         let expected = announced(&head.headers).or(body.size_hint().exact());
-        if expected.is_some_and(|bytes| bytes > self.rules.cache.largest()) {
+        if expected.is_some_and(|bytes| bytes > cache.largest()) {
+            marks.set(self.key.as_bytes(), now);
             return self.pass(Response::from_parts(head, body), Some("too-large"));
         }
-        let entry = Entry {
-            status: head.status,
-            headers: policy::stored_fields(&head.headers, &kept.omit),
-            content: Content::Whole(Bytes::new()),
-            trailers: None,
-            selecting: Selecting::of(&kept.vary, &self.headers, self.rules.policy.normalise()),
-            tags: Stamped::read(&self.rules.cache, &self.key, &head.headers, self.ticket),
-            terms: kept.terms,
-        };
-        let shares = entry.terms.is_fresh(Instant::now());
-        let marks = self.rules.cache.marks();
-        if shares { marks.clear(self.key.as_bytes()) } else { marks.set(self.key.as_bytes(), Instant::now()) }
-        let flight = self.flight.take();
-        let stored = Storing { rules: Arc::clone(&self.rules), key: self.key.clone(), ticket: self.ticket, entry: entry.clone() };
-        let limit = self.rules.cache.largest();
-        let fill = Fill::new(body, expected, limit, self.rules.abandoned, self.rules.spawn.clone(), move |filled| stored.end(filled));
-        let reader = fill.reader();
-        let entry = Arc::new(Entry { content: Content::Filling(fill), ..entry });
-        if let Some(flight) = flight {
-            flight.land(if shares { Landing::Filling(Arc::clone(&entry)) } else { Landing::Unstorable });
+        let is_part = entry.status == StatusCode::PARTIAL_CONTENT;
+        // Others can read along only what they could have found stored.
+        let shares = !is_part && entry.terms.is_fresh(now);
+        if shares {
+            marks.clear(self.key.as_bytes());
+        } else if !is_part {
+            marks.set(self.key.as_bytes(), now);
         }
-        let told = Told { stored: true, fwd_status: None, own: Some(head) };
-        let (now, outcome) = (Instant::now(), Outcome::Forwarded(self.forward));
-        let response = answer_with(&self.rules, &entry, self.ask, &self.headers, now, outcome, told);
-        drop(reader);
-        response
+        let ttl = i64::try_from(entry.terms.remaining(now).as_secs()).unwrap_or(i64::MAX);
+        let storing = Storing::new(&self, &head.headers, entry, self.flight.closer());
+        let (entry, reader) = storing.start(body, expected);
+        self.flight.land(if shares { Landing::Filling(Arc::clone(&entry)) } else { Landing::Unstorable });
+        let outcome = Outcome::Forwarded(self.forward);
+        // What the client asked under a condition is answered by what has come.
+        if self.ask.has(Trait::Condition)
+            && policy::is_not_modified(self.ask.method(), &self.headers, entry.status, &entry.headers, wall_now())
+            && let Some(answer) =
+                self.answer(&entry, outcome, Told { fwd_status: Some(entry.status), stored: true })
+        {
+            self.rules.finish(reader);
+            return answer;
+        }
+        take_out(&mut head.headers);
+        if let Some(name) = &self.rules.name {
+            Status { stored: true, ttl: Some(ttl), ..Status::new(outcome) }.add(&mut head.headers, name);
+        }
+        self.rules.count(outcome);
+        self.rules.tell(Event::Answered(outcome, head.status));
+        Response::from_parts(head, CacheBody::reader(reader))
     }
 
-    fn decline<R>(mut self, response: Response<R>, why: NotStored) -> Response<CacheBody<R>> {
-        if why.is_lasting() {
+    /// RFC 9111 §4.3.5: a `HEAD` says of what is stored whether it still holds; where nothing is, its head is.
+    fn store_head<R>(self, head: response::Parts, body: R, entry: Entry) -> Response<CacheBody<R>> {
+        if !self.compare_head(&head) {
+            self.rules.cache.keep(&self.key, entry, self.ticket);
+        }
+        self.pass(Response::from_parts(head, body), None)
+    }
+
+    /// Whether the body that is stored belongs to a head that has just come, so that it has been freshened by it.
+    fn compare_head(&self, head: &response::Parts) -> bool {
+        let Some(entry) = self.stale.as_ref().and_then(|stale| stale.selected.as_ref()) else { return false };
+        let Content::Whole(bytes) = &entry.content else { return false };
+        if entry.status != head.status {
+            return false;
+        }
+        let arrival = Arrival { requested: self.requested, received: Instant::now(), wall: wall_now() };
+        if policy::is_same_by_head(&entry.headers, Some(bytes.len() as u64), &head.headers) {
+            let headers = policy::freshen(&entry.headers, &head.headers, &[]);
+            if let Ok(kept) = self.kept(entry.status, &headers, &arrival)
+                && let Some(headers) = stored_head(&headers, &kept.omit, arrival.wall)
+            {
+                let fresh = Entry { headers, terms: kept.terms, ..entry.copy_with(entry.content.clone()) };
+                return self.rules.cache.keep(&self.key, fresh, self.ticket);
+            }
+        }
+        self.rules.cache.change(&self.key, self.ticket, |resource| {
+            Some(resource.entries.iter().filter(|other| !Arc::ptr_eq(other, entry)).cloned().collect())
+        });
+        false
+    }
+
+    fn decline<R>(self, response: Response<R>, why: NotStored) -> Response<CacheBody<R>> {
+        if self.forward == Forward::Method {
+            return self.pass(response, None);
+        }
+        if why.is_lasting() && self.ask.verb == Verb::Get {
             self.rules.cache.marks().set(self.key.as_bytes(), Instant::now());
         }
         self.rules.tell(Event::Declined(why.as_str()));
@@ -253,6 +347,65 @@ impl Asked {
     /// The origin's response as it is.
     fn pass<R>(mut self, response: Response<R>, detail: Option<&'static str>) -> Response<CacheBody<R>> {
         self.flight.land(Landing::Unstorable);
-        pass_on(&self.rules, response, Outcome::Forwarded(self.forward), detail)
+        self.rules.hand_over(response, Outcome::Forwarded(self.forward), detail)
+    }
+
+    fn answer<R>(&self, entry: &Entry, outcome: Outcome, told: Told) -> Option<Response<CacheBody<R>>> {
+        answer(&self.rules, entry, self.ask, &self.headers, Instant::now(), outcome, told)
+    }
+}
+
+/// An entry that a 304 is about: as it was, as it is now, and whether it may be kept so.
+struct Fresh {
+    was: Arc<Entry>,
+    now: Arc<Entry>,
+    keeps: bool,
+}
+
+/// Why a response is none that the origin meant to give.
+fn failure<R>(response: &Response<R>) -> Option<Failure> {
+    let status = response.status();
+    if let Some(refusal) = response.extensions().get::<Refusal>() {
+        return Some(match refusal.error_type() {
+            "breaker_open" => Failure::Open,
+            "timeout" | "deadline" => Failure::TimedOut,
+            _ => Failure::Unreachable,
+        });
+    }
+    status.is_server_error().then_some(Failure::Status(status))
+}
+
+/// How long the origin says that the body is.
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+// ===== impl Landed =====
+
+impl Landed {
+    pub(super) fn land(&mut self, landing: Landing<Arc<Entry>>) {
+        if let Some(flight) = self.0.take() {
+            flight.land(landing);
+        }
+    }
+
+    fn closer(&self) -> Option<super::flight::Closer<Arc<Entry>>> {
+        self.0.as_ref().map(Flight::closer)
+    }
+}
+
+// ===== impl Stale =====
+
+impl Stale {
+    /// What the origin is asked about: the one that is selected, and else each of them.
+    fn entries(&self) -> &[Arc<Entry>] {
+        self.selected.as_ref().map_or(&self.resource.entries, std::slice::from_ref)
+    }
+
+    fn heads(&self) -> impl Iterator<Item = &HeaderMap> {
+        let others = self.resource.entries.iter();
+        let selected = self.selected.as_ref();
+        let others = others.filter(move |entry| !selected.is_some_and(|selected| Arc::ptr_eq(selected, entry)));
+        selected.into_iter().chain(others).map(|entry| &entry.headers)
     }
 }

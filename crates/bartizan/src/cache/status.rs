@@ -51,20 +51,21 @@ impl Status {
         }
     }
 
-    /// Puts `Age` and what this cache says on a head that has a place for the first.
+    /// Puts `Age` and what this cache says where a stored head has a place for them.
     ///
     /// Both values share one allocation: this is done for each hit.
-    pub(super) fn add_with_age(self, headers: &mut HeaderMap, name: Option<&str>, age: u64) {
+    pub(super) fn fill_in(self, headers: &mut HeaderMap, name: Option<&str>, age: u64) {
         let mut line = Line::new();
         let written = write!(line, "{age}").is_ok();
         let split = line.len;
         let told = name.is_some_and(|name| self.write(&mut line, name).is_ok());
         let bytes = line.into_bytes();
-        if written && let Some(value) = value_of(bytes.slice(..split)) {
+        if let Some(value) = value_of(bytes.slice(..split)).filter(|_| written) {
             place(headers, header::AGE, value);
         }
-        if told && let Some(value) = value_of(bytes.slice(split..)) {
-            headers.append(header::CACHE_STATUS, value);
+        match value_of(bytes.slice(split..)).filter(|_| told) {
+            Some(value) => place(headers, header::CACHE_STATUS, value),
+            None => take_away_place(headers),
         }
     }
 
@@ -74,8 +75,7 @@ impl Status {
             Outcome::Hit | Outcome::StaleWhileRevalidate | Outcome::Asked => out.write_str("; hit")?,
             Outcome::Refused => {}
             Outcome::Collapsed(fwd) => write!(out, "; fwd={}; collapsed", fwd.as_str())?,
-            Outcome::Revalidated => out.write_str("; fwd=stale")?,
-            Outcome::StaleIfError(fwd) | Outcome::Forwarded(fwd) => write!(out, "; fwd={}", fwd.as_str())?,
+            Outcome::StaleIfError(fwd) | Outcome::Revalidated(fwd) | Outcome::Forwarded(fwd) => write!(out, "; fwd={}", fwd.as_str())?,
         }
         if let Some(status) = self.fwd_status {
             write!(out, "; fwd-status={status}")?;
@@ -93,11 +93,29 @@ impl Status {
     }
 }
 
-/// Writes over the value that stands there, which a stored head has for this.
+/// Writes into the place that a stored head has for this: the last line of the name.
 fn place(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
-    match headers.get_mut(&name) {
-        Some(place) => *place = value,
-        None => _ = headers.insert(name, value),
+    if headers.len() == headers.keys_len() {
+        if let Some(place) = headers.get_mut(&name) {
+            *place = value;
+            return;
+        }
+    } else if let header::Entry::Occupied(mut lines) = headers.entry(&name) {
+        if let Some(place) = lines.iter_mut().last() {
+            *place = value;
+        }
+        return;
+    }
+    headers.insert(name, value);
+}
+
+/// Where nothing is told, the lines of other caches stay.
+#[cold]
+fn take_away_place(headers: &mut HeaderMap) {
+    let others: Vec<_> = headers.get_all(header::CACHE_STATUS).iter().filter(|line| !line.is_empty()).cloned().collect();
+    headers.remove(header::CACHE_STATUS);
+    for line in others {
+        headers.append(header::CACHE_STATUS, line);
     }
 }
 
