@@ -3,22 +3,39 @@
 //! Everything here stands by itself: it knows `http`, and nothing else of this crate.
 #![allow(dead_code, unused_imports, reason = "the service that asks is being built")]
 
+mod accept;
+mod choose;
 mod condition;
 mod date;
 mod directives;
+mod etag;
 mod fields;
 mod freshen;
 mod freshness;
 mod invalidate;
 mod options;
+mod partial;
 mod parts;
 mod range;
 mod reuse;
 mod storing;
 mod targeted;
+mod validate;
 mod vary;
 
 pub use self::options::CachePolicy;
+pub(super) use self::{
+    choose::{Stored, choose},
+    condition::{is_for_origin, is_not_modified, not_modified_head},
+    etag::EntityTag,
+    fields::{date_if_missing, kept, kept_trailers},
+    freshen::{combined, freshen, is_same_by_head, validated},
+    invalidate::{Target, invalidated, is_safe},
+    partial::{multipart, partial_head, slice, unsatisfiable_head},
+    parts::{ContentRange, without_range},
+    range::{RangeAsk, Resolved, has_ranges, if_range_holds},
+    validate::{Taken, add_validators, take_conditions, take_range},
+};
 pub(super) use self::{
     freshness::{Arrival, Terms},
     options::Normalise,

@@ -1,0 +1,110 @@
+//! Asking the origin whether what is stored still holds (RFC 9111 §4.3.1).
+
+use super::{
+    condition::{date, only},
+    etag::EntityTag,
+};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{self, Entry},
+};
+
+/// How much of a request the entity tags of what is stored may take.
+const TAGS: usize = 4 * 1024;
+
+/// Fields that were taken from a request.
+#[derive(Clone, Debug)]
+pub(in crate::cache) struct Taken {
+    names: [HeaderName; 2],
+    fields: HeaderMap,
+}
+
+/// Takes the conditions that a client asks under, so that the answer is whole and can be stored.
+pub(in crate::cache) fn take_conditions(request: &mut HeaderMap) -> Taken {
+    take(request, [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE])
+}
+
+/// Takes what makes the answer a part.
+pub(in crate::cache) fn take_range(request: &mut HeaderMap) -> Taken {
+    take(request, [header::RANGE, header::IF_RANGE])
+}
+
+/// Asks for an answer only if what is stored does not hold any longer. Says whether it could: without a validator nothing
+/// is added. The conditions of the client must have been taken.
+///
+/// That which the request selects comes first in `stored`; the request says only so much.
+pub(in crate::cache) fn add_validators<'a>(
+    request: &mut HeaderMap,
+    stored: impl IntoIterator<Item = &'a HeaderMap>,
+) -> bool {
+    let mut tags = Vec::new();
+    let mut first = None;
+    let mut single = true;
+    for head in stored {
+        single = first.is_none();
+        first = first.or(Some(head));
+        // RFC 9111 §4.3.1: the entity tags of all that is validated must be sent.
+        let Some(tag) = EntityTag::of(head).map(|tag| tag.written()) else { continue };
+        if tags.len() + tag.len() > TAGS {
+            break;
+        }
+        if !has(&tags, tag) {
+            if !tags.is_empty() {
+                tags.extend_from_slice(b", ");
+            }
+            tags.extend_from_slice(tag);
+        }
+    }
+    // RFC 9111 §4.3.1: `Last-Modified` should be sent if one response is validated. It goes back as it came, for some
+    // origins compare its characters. `Date` is not sent in its place: the origin never said that it means this.
+    let modified = first
+        .filter(|_| single)
+        .and_then(|head| date(head, &header::LAST_MODIFIED).and_then(|_| only(head, &header::LAST_MODIFIED)).cloned());
+    let tags = HeaderValue::from_bytes(&tags).ok().filter(|tags| !tags.is_empty());
+    let could = tags.is_some() || modified.is_some();
+    if let Some(tags) = tags {
+        request.insert(header::IF_NONE_MATCH, tags);
+    }
+    if let Some(modified) = modified {
+        request.insert(header::IF_MODIFIED_SINCE, modified);
+    }
+    could
+}
+
+/// Whether a list of valid tags has this one. A tag holds no quote, so it cannot be a piece of another.
+fn has(tags: &[u8], tag: &[u8]) -> bool {
+    tags.windows(tag.len()).enumerate().any(|(at, piece)| piece == tag && (at == 0 || tags[at - 1] == b' '))
+}
+
+fn take(request: &mut HeaderMap, names: [HeaderName; 2]) -> Taken {
+    let mut fields = HeaderMap::new();
+    for name in &names {
+        if let Entry::Occupied(field) = request.entry(name) {
+            for line in field.remove_entry_mult().1 {
+                fields.append(name, line);
+            }
+        }
+    }
+    Taken { names, fields }
+}
+
+// ===== impl Taken =====
+
+impl Taken {
+    pub(in crate::cache) fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    /// The fields, as the client sent them.
+    pub(in crate::cache) fn fields(&self) -> &HeaderMap {
+        &self.fields
+    }
+
+    /// Puts the fields back, in the place of what the request says of these names now.
+    pub(in crate::cache) fn put_back(self, request: &mut HeaderMap) {
+        for name in &self.names {
+            request.remove(name);
+        }
+        request.extend(self.fields);
+    }
+}
