@@ -189,3 +189,6 @@ fn thousandths(digits: &[u8]) -> Option<u16> {
     }
     (weight <= FULL).then_some(weight)
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,3 +69,6 @@ fn is_wanted(stored: &Stored<'_>, request: &HeaderMap, normalise: Normalise) -> 
                 }
         })
 }
+
+#[cfg(test)]
+mod tests;

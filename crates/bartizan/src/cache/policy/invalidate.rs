@@ -150,3 +150,6 @@ fn clean(path_and_query: &str) -> String {
     cleaned.push_str(query);
     cleaned
 }
+
+#[cfg(test)]
+mod tests;

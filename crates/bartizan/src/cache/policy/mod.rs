@@ -19,6 +19,8 @@ mod parts;
 mod range;
 mod reuse;
 mod storing;
+#[cfg(test)]
+mod support;
 mod targeted;
 mod validate;
 mod vary;

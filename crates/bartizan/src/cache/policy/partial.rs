@@ -83,3 +83,6 @@ fn ascii(text: String) -> HeaderValue {
     // A boundary that is no text is a mistake of ours, and not worth a panic.
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
 }
+
+#[cfg(test)]
+mod tests;

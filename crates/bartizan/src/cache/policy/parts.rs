@@ -227,3 +227,6 @@ pub(in crate::cache) fn without_range(mut head: HeaderMap) -> HeaderMap {
 fn length(bytes: &Bytes) -> u64 {
     bytes.len() as u64
 }
+
+#[cfg(test)]
+mod tests;

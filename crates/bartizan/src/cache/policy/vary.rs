@@ -221,3 +221,6 @@ fn combine(name: &HeaderName, request: &HeaderMap, mut put: impl FnMut(&[u8])) {
         put(line.as_bytes().trim_ascii());
     }
 }
+
+#[cfg(test)]
+mod tests;
