@@ -6,6 +6,7 @@
 mod accept;
 mod choose;
 mod condition;
+mod content_range;
 mod date;
 mod directives;
 mod etag;
@@ -29,12 +30,13 @@ pub use self::options::CachePolicy;
 pub(super) use self::{
     choose::{Stored, choose},
     condition::{is_for_origin, is_not_modified, not_modified_head},
+    content_range::{ContentRange, content_range},
     etag::EntityTag,
     fields::{date_if_missing, kept, kept_trailers},
     freshen::{combined, freshen, is_same_by_head, validated},
     invalidate::{Target, invalidated, is_safe},
     partial::{multipart, partial_head, slice, unsatisfiable_head},
-    parts::{ContentRange, without_range},
+    parts::without_range,
     range::{RangeAsk, Resolved, has_ranges, if_range_holds},
     validate::{Taken, add_validators, take_conditions, take_range},
 };

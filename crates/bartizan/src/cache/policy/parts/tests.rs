@@ -1,4 +1,4 @@
-use super::super::support::{head, lines, values, with};
+use super::super::support::{head, lines};
 use super::*;
 use proptest::prelude::*;
 
@@ -23,31 +23,6 @@ fn bytes(parts: &Parts, range: Range<u64>) -> Option<String> {
     let mut pieces = Vec::new();
     parts.slice(&range, &mut pieces)?;
     Some(String::from_utf8(pieces.concat()).unwrap())
-}
-
-#[test]
-fn content_range_is_valid_or_it_is_none() {
-    let read = |value| ContentRange::read(&head([("content-range", value)]));
-    assert_eq!(read("bytes 0-4/10"), Some(ContentRange { range: 0..5, complete: Some(10) }));
-    assert_eq!(read("Bytes 4-4/*"), Some(ContentRange { range: 4..5, complete: None }));
-    for invalid in [
-        "",
-        "bytes */10",
-        "bytes 0-4",
-        "bytes 4-0/10",
-        "bytes 0-10/10",
-        "bytes 0-4/",
-        "bytes=0-4/10",
-        "items 0-4/10",
-        "bytes -4/10",
-        "bytes 0-/10",
-        "bytes  0-4/10",
-        "bytes 0-18446744073709551615/*",
-        "é",
-    ] {
-        assert_eq!(read(invalid), None, "{invalid}");
-    }
-    assert_eq!(ContentRange::read(&head([("content-range", "bytes 0-4/10"), ("content-range", "bytes 0-4/10")])), None);
 }
 
 #[test]
@@ -157,11 +132,6 @@ fn what_is_kept_with_parts_does_not_say_which_they_were() {
 }
 
 proptest! {
-    #[test]
-    fn no_value_of_content_range_makes_it_panic(values in values()) {
-        let _ = ContentRange::read(&with(&header::CONTENT_RANGE, &values));
-    }
-
     /// The model: a place for each byte.
     #[test]
     fn parts_are_the_bytes_that_came(came in prop::collection::vec((0..10_usize, 1..11_usize), 1..8), wanted in (0..10_u64, 1..11_u64)) {
