@@ -29,7 +29,8 @@ fn ranges_are_single_open_and_last_ones() {
         ("bytes=8-,0-1", 10, Resolved::Many([8..10, 0..2].into_iter().collect())),
         // More than everything.
         ("bytes=0-,0-", 10, Full),
-        ("bytes=0-8,7-9", 10, Full),
+        ("bytes=0-5,5-9", 10, Full),
+        ("bytes=0-4,5-9", 10, Resolved::Many([0..5, 5..10].into_iter().collect())),
     ] {
         assert_eq!(ask(value).unwrap().resolve(complete), resolved, "{value} of {complete}");
     }

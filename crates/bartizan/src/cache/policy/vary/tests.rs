@@ -83,6 +83,7 @@ fn a_field_that_is_absent_is_not_one_that_is_empty() {
 fn lines_are_combined_and_space_round_them_does_not_count() {
     assert!(same("x", &["1, 2"], &["1", "2"], STRICT));
     assert!(same("x", &["1"], &["1 "], STRICT));
+    assert!(!same("x", &["1"], &["1", "2"], STRICT));
     assert!(!same("x", &["1, 2"], &["2", "1"], STRICT));
     assert!(!same("x", &["1,2"], &["1, 2"], STRICT));
     assert!(same("x", &["1,2"], &["1 ,\t2", ""], ALL));
