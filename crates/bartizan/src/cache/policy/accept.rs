@@ -25,8 +25,7 @@ pub(super) fn meaning(name: &HeaderName, value: &[u8], normalise: Normalise) -> 
     }
 }
 
-/// How much a client wants a language that is written as `Content-Language` writes it, if there is none that it wants
-/// more. A range matches what it is the beginning of (RFC 4647 §3.3.1).
+/// Whether a client wants a language, and none more. A range matches what it is the beginning of (RFC 4647 §3.3.1).
 pub(super) fn prefers_language(accepted: &[u8], language: &[u8]) -> bool {
     is_best(accepted, |range| {
         range == b"*"
@@ -48,7 +47,7 @@ pub(super) fn prefers_coding(accepted: &[u8], coding: &[u8]) -> bool {
     })
 }
 
-/// Whether the first of those members that match has a weight that is not zero, and no member has a greater one.
+/// Whether a member that matches has a weight that is not zero, and no other has a greater one.
 fn is_best(accepted: &[u8], matches: impl Fn(&[u8]) -> bool) -> bool {
     let mut best = 0;
     let mut own = 0;
@@ -189,3 +188,6 @@ fn thousandths(digits: &[u8]) -> Option<u16> {
     }
     (weight <= FULL).then_some(weight)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,11 @@
 //! Which of the stored responses that a request selects is used (RFC 9111 §4.1).
 
-use super::{Normalise, Selecting, accept};
+use super::{
+    Normalise, Selecting, accept,
+    condition::{date, only},
+};
 use http::{HeaderMap, HeaderName, header};
 use std::cmp::Ordering;
-use std::time::SystemTime;
 use tokio::time::Instant;
 
 /// What has to be known of a stored response to choose between it and another.
@@ -39,7 +41,7 @@ fn preferred(one: &Stored<'_>, other: &Stored<'_>) -> Ordering {
 
 /// RFC 9111 §4.1: the most recent by `Date`; of the same second, that which came last.
 pub(super) fn younger(one: &Stored<'_>, other: &Stored<'_>) -> Ordering {
-    let by_date = match (date(one.headers), date(other.headers)) {
+    let by_date = match (date(one.headers, &header::DATE), date(other.headers, &header::DATE)) {
         (Some(one), Some(other)) => one.cmp(&other),
         _ => Ordering::Equal,
     };
@@ -52,7 +54,9 @@ fn is_wanted(stored: &Stored<'_>, request: &HeaderMap, normalise: Normalise) -> 
     const RANKED: [HeaderName; 2] = [header::ACCEPT_LANGUAGE, header::ACCEPT_ENCODING];
     // The language of a response must be known to be compared, and so must the wish of the client.
     let ranked = |asked: &HeaderName, said: &HeaderName, prefers: fn(&[u8], &[u8]) -> bool| {
-        single(request, asked).zip(single(stored.headers, said)).is_some_and(|(asked, said)| prefers(asked, said))
+        only(request, asked)
+            .zip(only(stored.headers, said))
+            .is_some_and(|(asked, said)| prefers(asked.as_bytes(), said.as_bytes().trim_ascii()))
     };
     !stored.selecting.is_anything()
         && stored.selecting.matches_but(&RANKED, request, normalise)
@@ -66,12 +70,5 @@ fn is_wanted(stored: &Stored<'_>, request: &HeaderMap, normalise: Normalise) -> 
         })
 }
 
-/// The only line of a field.
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
-    let mut lines = headers.get_all(name).iter();
-    lines.next().filter(|_| lines.next().is_none()).map(|line| line.as_bytes().trim_ascii())
-}
-
-fn date(headers: &HeaderMap) -> Option<SystemTime> {
-    httpdate::parse_http_date(std::str::from_utf8(single(headers, &header::DATE)?).ok()?).ok()
-}
+#[cfg(test)]
+mod tests;

@@ -116,3 +116,6 @@ impl<'a> Wanted<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -90,3 +90,6 @@ fn copy(head: &HeaderMap, fields: &HeaderMap, omit: &[HeaderName], kept: &mut He
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

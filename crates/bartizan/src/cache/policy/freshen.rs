@@ -99,3 +99,6 @@ fn update(stored: &HeaderMap, new: &HeaderMap, omit: &[HeaderName], stays: impl 
     }
     updated
 }
+
+#[cfg(test)]
+mod tests;

@@ -96,14 +96,14 @@ impl Target {
         }
     }
 
-    /// RFC 9110 §4.3.1: hosts are the same in any case, and a port that is not said is the usual one. Who names a user
-    /// means something else.
+    /// RFC 9110 §4.3.1: hosts are the same in any case, and a port that is not said is the usual one. A user that is named
+    /// stays in front of the host, and is no host of ours.
     fn is_of(&self, authority: &str) -> bool {
         let usual = if self.scheme == Scheme::HTTPS { "443" } else { "80" };
         let split = |authority| host_and_port(authority, usual);
         let (host, port) = split(authority);
         let (own_host, own_port) = split(self.authority.as_str());
-        !host.is_empty() && !authority.contains('@') && host.eq_ignore_ascii_case(own_host) && port == own_port
+        !host.is_empty() && host.eq_ignore_ascii_case(own_host) && port == own_port
     }
 }
 
@@ -150,3 +150,6 @@ fn clean(path_and_query: &str) -> String {
     cleaned.push_str(query);
     cleaned
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,9 +4,9 @@
 #![allow(dead_code, unused_imports, reason = "the service that asks is being built")]
 
 mod accept;
-mod arrival;
 mod choose;
 mod condition;
+mod content_range;
 mod date;
 mod directives;
 mod etag;
@@ -23,23 +23,28 @@ mod parts;
 mod range;
 mod reuse;
 mod storing;
+#[cfg(test)]
+mod support;
 mod targeted;
 mod validate;
 mod vary;
 
 pub use self::options::CachePolicy;
 pub(super) use self::{
-    arrival::Arrival,
     choose::{Stored, choose},
     condition::{is_for_origin, is_not_modified, not_modified_head},
-    date::Dated,
-    directives::{Reach, RequestDirectives, ResponseDirectives},
+    content_range::{ContentRange, content_range},
     etag::EntityTag,
     fields::{date_if_missing, kept, kept_trailers},
     freshen::{combined, freshen, is_same_by_head, validated},
-    freshness::{Terms, has_validator},
     invalidate::{Target, invalidated, is_safe},
-    not_stored::NotStored,
+    partial::{multipart, partial_head, slice, unsatisfiable_head},
+    parts::without_range,
+    range::{RangeAsk, Resolved, has_ranges, if_range_holds},
+    validate::{Taken, add_validators, take_conditions, take_range},
+};
+pub(super) use self::{
+    freshness::{Arrival, Terms},
     options::Normalise,
     partial::{multipart, partial_head, slice, unsatisfiable_head},
     parts::{ContentRange, Parts, without_range},

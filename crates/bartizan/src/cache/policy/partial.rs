@@ -1,18 +1,9 @@
 //! Answers that are a part of what is stored (RFC 9110 §15.3.7, §15.5.17).
 
-use super::range::stands_in_refusal;
+use super::{content_range::content_range, range::stands_in_refusal};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use std::ops::Range;
-
-/// The `Content-Range` of a part; how long everything is may be unknown.
-pub(in crate::cache) fn content_range(range: &Range<u64>, complete: Option<u64>) -> HeaderValue {
-    let (first, last) = (range.start, range.end.saturating_sub(1));
-    ascii(match complete {
-        Some(complete) => format!("bytes {first}-{last}/{complete}"),
-        None => format!("bytes {first}-{last}/*"),
-    })
-}
 
 /// The head of a 206 with one part: all that a 200 would say, and which part it is.
 pub(in crate::cache) fn partial_head(stored: &HeaderMap, range: &Range<u64>, complete: Option<u64>) -> HeaderMap {
@@ -83,3 +74,6 @@ fn ascii(text: String) -> HeaderValue {
     // A boundary that is no text is a mistake of ours, and not worth a panic.
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
 }
+
+#[cfg(test)]
+mod tests;

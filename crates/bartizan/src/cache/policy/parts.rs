@@ -2,6 +2,7 @@
 
 use super::{
     condition::only,
+    content_range::ContentRange,
     etag::EntityTag,
     range::{RangeAsk, Resolved, number},
 };
@@ -21,36 +22,6 @@ pub(in crate::cache) struct Parts {
     complete: Option<u64>,
     /// Where each part begins, and its bytes.
     parts: Vec<(u64, Bytes)>,
-}
-
-/// What `Content-Range` says (RFC 9110 §14.4).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::cache) struct ContentRange {
-    pub(in crate::cache) range: Range<u64>,
-    pub(in crate::cache) complete: Option<u64>,
-}
-
-// ===== impl ContentRange =====
-
-impl ContentRange {
-    /// Reads it. `None` if there is none, if it is not valid, or if it is that of a 416.
-    pub(in crate::cache) fn read(head: &HeaderMap) -> Option<Self> {
-        let value = only(head, &header::CONTENT_RANGE)?.as_bytes().trim_ascii();
-        let (unit, rest) = value.split_at_checked(5)?;
-        let rest = rest.strip_prefix(b" ").filter(|_| unit.eq_ignore_ascii_case(b"bytes"))?;
-        let slash = rest.iter().position(|&byte| byte == b'/')?;
-        let hyphen = rest[..slash].iter().position(|&byte| byte == b'-')?;
-        let (first, last) = (number(&rest[..hyphen])?, number(&rest[hyphen + 1..slash])?);
-        let complete = match &rest[slash + 1..] {
-            b"*" => None,
-            complete => Some(number(complete)?),
-        };
-        // RFC 9110 §14.4: what ends before it begins, or after everything ends, is not valid.
-        if first > last || complete.is_some_and(|complete| last >= complete) {
-            return None;
-        }
-        Some(Self { range: first..last.checked_add(1)?, complete })
-    }
 }
 
 // ===== impl Parts =====
@@ -227,3 +198,6 @@ pub(in crate::cache) fn without_range(mut head: HeaderMap) -> HeaderMap {
 fn length(bytes: &Bytes) -> u64 {
     bytes.len() as u64
 }
+
+#[cfg(test)]
+mod tests;

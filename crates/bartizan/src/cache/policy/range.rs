@@ -160,3 +160,6 @@ pub(in crate::cache) fn if_range_holds(request: &HeaderMap, stored: &HeaderMap) 
 pub(super) fn stands_in_refusal(name: &http::HeaderName) -> bool {
     !fields::is_for_all(name) || [header::DATE, header::VARY].contains(name)
 }
+
+#[cfg(test)]
+mod tests;

@@ -108,3 +108,6 @@ impl Taken {
         request.extend(self.fields);
     }
 }
+
+#[cfg(test)]
+mod tests;

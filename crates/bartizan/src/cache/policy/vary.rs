@@ -1,11 +1,11 @@
 //! Which stored response a request selects (RFC 9111 §4.1).
 
-use super::{Normalise, accept, fields};
+mod value;
+
+use self::value::{SECRETS, Value};
+use super::{Normalise, fields};
 use http::{HeaderMap, HeaderName, header};
-use std::{
-    hash::{BuildHasher, Hash, Hasher, RandomState},
-    sync::LazyLock,
-};
+use std::hash::BuildHasher;
 
 /// How many fields a response may vary by, and how much of a request is kept for it. What goes beyond selects nothing.
 const FIELDS: usize = 16;
@@ -23,24 +23,9 @@ pub(in crate::cache) enum Vary {
 }
 
 /// The fields that `Vary` names, as they stood in the request that a response answers; nothing else of it is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::cache) struct Selecting {
     fields: Box<[(HeaderName, Value)]>,
-}
-
-/// What is kept of a field of a request. That it was not there is something else than that it was empty.
-#[derive(Clone, Debug)]
-enum Value {
-    Absent,
-    /// Compared byte by byte, several lines as one.
-    Literal(Box<[u8]>),
-    /// Compared by what it means; as it was written only so that the same again is known at once.
-    Meant {
-        written: Box<[u8]>,
-        meaning: Box<[u8]>,
-    },
-    /// Who the client is.
-    Secret([u64; 2]),
 }
 
 // ===== impl Vary =====
@@ -97,12 +82,6 @@ impl Selecting {
         self.fields.iter().all(|(field, value)| field != name || value.matches(name, request, normalise))
     }
 
-    /// What another request has of the same fields, for telling apart who waits for what.
-    pub(in crate::cache) fn of_another(&self, request: &HeaderMap, normalise: Normalise) -> Self {
-        let fields = self.fields.iter().map(|(name, _)| (name.clone(), Value::of(name, request, normalise)));
-        Self { fields: fields.collect() }
-    }
-
     pub(super) fn names(&self) -> impl Iterator<Item = &HeaderName> {
         self.fields.iter().map(|(name, _)| name)
     }
@@ -118,112 +97,5 @@ impl Selecting {
     }
 }
 
-impl Hash for Selecting {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.fields.hash(state);
-    }
-}
-
-// ===== impl Value =====
-
-/// What hides the values that tell who a client is. It is drawn anew in each process: what is kept of them can be
-/// compared there and nowhere else, and nobody can search for two that are kept as the same.
-static SECRETS: LazyLock<[RandomState; 2]> = LazyLock::new(|| [RandomState::new(), RandomState::new()]);
-
-impl Value {
-    fn of(name: &HeaderName, request: &HeaderMap, normalise: Normalise) -> Self {
-        if !request.contains_key(name) {
-            return Self::Absent;
-        }
-        if is_secret(name) {
-            return Self::Secret(digest(name, request));
-        }
-        let mut written = Vec::new();
-        combine(name, request, |bytes| written.extend_from_slice(bytes));
-        let written = written.into_boxed_slice();
-        match accept::meaning(name, &written, normalise) {
-            Some(meaning) => Self::Meant { written, meaning: meaning.into_vec().into() },
-            None => Self::Literal(written),
-        }
-    }
-
-    fn matches(&self, name: &HeaderName, request: &HeaderMap, normalise: Normalise) -> bool {
-        let (Self::Literal(written) | Self::Meant { written, .. }) = self else {
-            return match self {
-                Self::Secret(stored) => request.contains_key(name) && digest(name, request) == *stored,
-                _ => !request.contains_key(name),
-            };
-        };
-        let mut lines = request.get_all(name).iter();
-        let Some(first) = lines.next() else { return false };
-        let single = lines.next().is_none();
-        if single && first.as_bytes() == &**written {
-            return true;
-        }
-        let mut here = accept::Text::new();
-        combine(name, request, |bytes| here.extend_from_slice(bytes));
-        match self {
-            Self::Meant { meaning, .. } => {
-                here.len() <= BYTES && accept::meaning(name, &here, normalise).is_some_and(|here| *here == **meaning)
-            }
-            _ => *here == **written,
-        }
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Self::Absent | Self::Secret(_) => 0,
-            Self::Literal(written) => written.len(),
-            Self::Meant { written, meaning } => written.len() + meaning.len(),
-        }
-    }
-
-    /// What is compared.
-    fn compared(&self) -> (u8, &[u8], [u64; 2]) {
-        match self {
-            Self::Absent => (0, &[], [0; 2]),
-            Self::Literal(bytes) => (1, bytes, [0; 2]),
-            Self::Meant { meaning, .. } => (2, meaning, [0; 2]),
-            Self::Secret(digest) => (3, &[], *digest),
-        }
-    }
-}
-
-impl PartialEq for Value {
-    fn eq(&self, other: &Self) -> bool {
-        self.compared() == other.compared()
-    }
-}
-
-impl Eq for Value {}
-
-impl Hash for Value {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.compared().hash(state);
-    }
-}
-
-fn is_secret(name: &HeaderName) -> bool {
-    [header::COOKIE, header::AUTHORIZATION, header::PROXY_AUTHORIZATION].contains(name)
-}
-
-fn digest(name: &HeaderName, request: &HeaderMap) -> [u64; 2] {
-    SECRETS.each_ref().map(|secret| {
-        let mut hasher = secret.build_hasher();
-        // Byte by byte in effect: where one piece ends and the next begins does not count.
-        combine(name, request, |bytes| hasher.write(bytes));
-        hasher.finish()
-    })
-}
-
-/// RFC 9111 §4.1: several lines are one, and the space round them does not count. HTTP/2 cuts `Cookie` into lines that
-/// belong together with a semicolon (RFC 9113 §8.2.3).
-fn combine(name: &HeaderName, request: &HeaderMap, mut put: impl FnMut(&[u8])) {
-    let between: &[u8] = if name == header::COOKIE { b"; " } else { b", " };
-    for (nth, line) in request.get_all(name).iter().enumerate() {
-        if nth > 0 {
-            put(between);
-        }
-        put(line.as_bytes().trim_ascii());
-    }
-}
+#[cfg(test)]
+mod tests;
