@@ -32,7 +32,10 @@ use tokio::time::Instant;
 /// ```
 ///
 /// When it is full, what is rarely asked for makes room for what is asked for more often: whoever asks for everything
-/// once does not drive out what others ask for all the time.
+/// once does not drive out what others ask for all the time. What has expired stays until then, or until it is asked for.
+///
+/// A response of 1 KiB with a head of six fields takes 2.9 KiB. What is counted is within a tenth of what is taken. Purges
+/// need 384 KiB more, once there has been one, and each processor 128 bytes to count.
 #[derive(Clone)]
 pub struct ResponseCache {
     pub(super) shared: Arc<Shared>,
@@ -60,7 +63,6 @@ type Map = Cache<Box<[u8]>, Stored, foldhash::quality::RandomState>;
 struct Stored {
     resource: Arc<Resource>,
     until: Instant,
-    keep_for: Duration,
     weight: u32,
 }
 
@@ -106,7 +108,12 @@ impl ResponseCache {
     /// What is stored under a key.
     #[inline]
     pub(super) fn get(&self, key: &CacheKey, now: Instant) -> Option<Arc<Resource>> {
-        self.shared.map.get(key.as_bytes()).filter(|stored| now < stored.until).map(|stored| stored.resource)
+        let stored = self.shared.map.get(key.as_bytes())?;
+        if now < stored.until {
+            return Some(stored.resource);
+        }
+        self.shared.expire(key, now);
+        None
     }
 
     /// To be taken before the origin is asked, and shown when there is something to store.
@@ -158,7 +165,6 @@ impl ResponseCache {
         let map = Cache::builder()
             .max_capacity(bytes)
             .weigher(|_, stored: &Stored| stored.weight)
-            .expire_after(HouseKeeping)
             .build_with_hasher(hasher.clone());
         let object_limit = object_limit.min(bytes).min(u64::from(u32::MAX) / 2);
         Self {
@@ -261,19 +267,17 @@ impl Shared {
             self.remove(key);
             return;
         }
-        let now = Instant::now();
-        let until = now + keep_for.min(FOREVER);
+        let until = Instant::now() + keep_for.min(FOREVER);
         let until = match before {
             // Others are kept with it, for as long as they were to be kept.
             Some(before) if resource.entries.len() > 1 => until.max(before.until),
             _ => until,
         };
-        let keep_for = until.duration_since(now);
         let weight = u32::try_from(weight::of_resource(key, &resource)).unwrap_or(u32::MAX);
         if before.is_none() {
             self.counters.count(Count::Added);
         }
-        self.map.insert(key.into(), Stored { resource: Arc::new(resource), until, keep_for, weight });
+        self.map.insert(key.into(), Stored { resource: Arc::new(resource), until, weight });
         self.settle(weight);
     }
 
@@ -307,6 +311,17 @@ impl Shared {
         }
     }
 
+    /// What has expired goes when somebody asks for it, or when there is need of room. moka could see to it, too, at the
+    /// price of 300 instructions more for each hit.
+    #[cold]
+    fn expire(&self, key: &CacheKey, now: Instant) {
+        let key = key.as_bytes();
+        let _one = self.lock(key);
+        if self.peek(key).is_some_and(|stored| stored.until <= now) {
+            self.map.invalidate(key);
+        }
+    }
+
     /// The lock of the key is held.
     pub(super) fn remove(&self, key: &[u8]) -> bool {
         let was_there = self.map.remove(key).is_some();
@@ -326,26 +341,6 @@ impl Shared {
     #[allow(clippy::cast_possible_truncation, reason = "any bits will do")]
     pub(super) fn lock(&self, key: &[u8]) -> MutexGuard<'_, ()> {
         self.locks[self.hasher.hash_one(key) as usize % LOCKS].lock()
-    }
-}
-
-/// The cache sweeps by a clock of its own; whether something may be used is told by tokio's.
-struct HouseKeeping;
-
-#[allow(clippy::disallowed_types, reason = "moka hands us its clock's instants, which we do not read")]
-impl moka::Expiry<Box<[u8]>, Stored> for HouseKeeping {
-    fn expire_after_create(&self, _: &Box<[u8]>, stored: &Stored, _: std::time::Instant) -> Option<Duration> {
-        Some(stored.keep_for)
-    }
-
-    fn expire_after_update(
-        &self,
-        _: &Box<[u8]>,
-        stored: &Stored,
-        _: std::time::Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        Some(stored.keep_for)
     }
 }
 
