@@ -5,10 +5,11 @@ use super::{
     generations::{Generations, Standing, Ticket},
     key::CacheKey,
     statistics::{Count, Counters, Statistics},
-    tags::{Label, Stamped},
+    tags::Label,
+    tier::Tier,
     weight,
 };
-use http::HeaderMap;
+use bartizan_store::KeyValue;
 use moka::sync::Cache;
 use parking_lot::{Mutex, MutexGuard};
 use std::{
@@ -35,7 +36,7 @@ use tokio::time::Instant;
 /// once does not drive out what others ask for all the time. What has expired stays until then, or until it is asked for.
 ///
 /// A response of 1 KiB with a head of six fields takes 2.9 KiB. What is counted is within a tenth of what is taken. Purges
-/// need 384 KiB more, once there has been one, and each processor 128 bytes to count.
+/// need 512 KiB more, once there has been one, and each processor 128 bytes to count.
 #[derive(Clone)]
 pub struct ResponseCache {
     pub(super) shared: Arc<Shared>,
@@ -48,6 +49,7 @@ pub(super) struct Shared {
     hasher: foldhash::quality::RandomState,
     pub(super) generations: Generations,
     pub(super) counters: Counters,
+    pub(super) tier: Option<Arc<Tier>>,
     bytes: u64,
     object_limit: u64,
     /// What was put since room was last made.
@@ -81,7 +83,7 @@ impl ResponseCache {
     /// A response is stored if it takes at most a sixteenth of that, and at most 8 MiB.
     #[must_use]
     pub fn new(bytes: u64) -> Self {
-        Self::with(bytes, LARGEST.min(bytes / 16))
+        Self::with(bytes, LARGEST.min(bytes / 16), None)
     }
 
     /// Responses of at most so many bytes, with their heads, are stored; the others pass.
@@ -89,7 +91,22 @@ impl ResponseCache {
     /// Say it before cloning: the cache begins anew.
     #[must_use]
     pub fn object_limit(self, bytes: u64) -> Self {
-        Self::with(self.shared.bytes, bytes)
+        Self::with(self.shared.bytes, bytes, self.shared.tier.clone())
+    }
+
+    /// What is not here is looked for there, before the origin is asked, and what is stored is stored there, too: in the
+    /// background, without what only concerns who asked. So a process that begins finds what another has stored.
+    ///
+    /// What fails there, or takes longer than 100 ms, is as if nothing were there; after five failures in a row it is left
+    /// alone for five seconds.
+    ///
+    /// A purge of a URL removes it there. Any other purge makes all of it unusable that was asked for before: other
+    /// processes notice within a second. What they have in their own memory they keep: to purge that, tell each of them.
+    ///
+    /// Say it before cloning: the cache begins anew.
+    #[must_use]
+    pub fn second_tier(self, store: impl KeyValue) -> Self {
+        Self::with(self.shared.bytes, self.shared.object_limit, Some(Arc::new(Tier::new(store))))
     }
 
     /// What it has done, and what it holds.
@@ -121,11 +138,6 @@ impl ResponseCache {
         self.shared.generations.ticket()
     }
 
-    /// The tags that the head of a response names, to be stored with it. `None` if it has too many to be stored.
-    pub(super) fn tags(&self, key: &CacheKey, response: &HeaderMap) -> Option<Stamped> {
-        Stamped::read(response, key, &self.shared.generations)
-    }
-
     /// What purges of tags have left of an entry.
     #[inline]
     pub(super) fn standing(&self, entry: &Entry) -> Standing {
@@ -136,7 +148,10 @@ impl ResponseCache {
     /// if it is not stored: it is too large, or it was purged since the origin was asked, or it has no body and there is
     /// one that has.
     pub(super) fn put(&self, key: &CacheKey, entry: Entry, ticket: Ticket, keep_for: Duration) -> bool {
-        let is_stored = self.shared.put(key, entry, ticket, keep_for);
+        let is_stored = self.shared.put(key, entry, ticket, ticket.at, keep_for, false);
+        if is_stored {
+            self.write_behind(key, ticket);
+        }
         self.shared.counters.count(if is_stored { Count::Stored } else { Count::Refused });
         is_stored
     }
@@ -151,16 +166,21 @@ impl ResponseCache {
         keep_for: Duration,
         f: impl FnOnce(&Resource) -> Option<Resource>,
     ) -> bool {
-        self.shared.change(key, ticket, keep_for, f)
+        let is_changed = self.shared.change(key, ticket, keep_for, f);
+        if is_changed {
+            self.write_behind(key, ticket);
+        }
+        is_changed
     }
 
     /// Forgets what is stored under a key. Whether there was something.
     pub(super) fn remove(&self, key: &CacheKey) -> bool {
+        self.remove_behind(std::iter::once(key.clone()));
         let _one = self.shared.lock(key.as_bytes());
         self.shared.remove(key.as_bytes())
     }
 
-    fn with(bytes: u64, object_limit: u64) -> Self {
+    fn with(bytes: u64, object_limit: u64, tier: Option<Arc<Tier>>) -> Self {
         let hasher = foldhash::quality::RandomState::default();
         let map = Cache::builder()
             .max_capacity(bytes)
@@ -174,6 +194,7 @@ impl ResponseCache {
                 hasher,
                 generations: Generations::new(),
                 counters: Counters::new(),
+                tier,
                 bytes,
                 object_limit,
                 unsettled: AtomicU64::new(0),
@@ -196,11 +217,31 @@ impl fmt::Debug for ResponseCache {
 // ===== impl Shared =====
 
 impl Shared {
-    fn put(&self, key: &CacheKey, mut entry: Entry, ticket: Ticket, keep_for: Duration) -> bool {
+    /// What another process has stored, which takes no place of what this one has.
+    pub(super) fn promote(
+        &self,
+        key: &CacheKey,
+        entry: Entry,
+        ticket: Ticket,
+        asked: Instant,
+        keep_for: Duration,
+    ) -> bool {
+        self.put(key, entry, ticket, asked, keep_for, true)
+    }
+
+    fn put(
+        &self,
+        key: &CacheKey,
+        mut entry: Entry,
+        ticket: Ticket,
+        asked: Instant,
+        keep_for: Duration,
+        only_if_new: bool,
+    ) -> bool {
         if weight::of_entry(&entry) as u64 > self.object_limit {
             return false;
         }
-        self.stamp(&mut entry, key, ticket);
+        self.stamp(&mut entry, key, ticket, asked);
         let _one = self.lock(key.as_bytes());
         if !self.generations.allows(ticket, key, &entry.tags.slots) {
             return false;
@@ -214,11 +255,11 @@ impl Shared {
             }
             if other.selecting != entry.selecting {
                 entries.push(Arc::clone(other));
-            } else if matches!(entry.content, Content::Head) && !matches!(other.content, Content::Head) {
+            } else if only_if_new || matches!(entry.content, Content::Head) && !matches!(other.content, Content::Head) {
                 return false;
             }
         }
-        entries.insert(0, Arc::new(entry));
+        entries.insert(if only_if_new { entries.len() } else { 0 }, Arc::new(entry));
         self.insert(key.as_bytes(), entries, keep_for, before.as_ref());
         true
     }
@@ -238,7 +279,7 @@ impl Shared {
         let Some(mut resource) = f(&before.resource) else { return false };
         // What was there already is shared with the resource before.
         for entry in resource.entries.iter_mut().filter_map(Arc::get_mut) {
-            self.stamp(entry, key, ticket);
+            self.stamp(entry, key, ticket, ticket.at);
         }
         resource.entries.retain(|entry| weight::of_entry(entry) as u64 <= self.object_limit);
         self.insert(key.as_bytes(), resource.entries, keep_for, Some(&before));
@@ -246,11 +287,11 @@ impl Shared {
     }
 
     /// Lets an entry know when it was asked for, and what it is purged with.
-    fn stamp(&self, entry: &mut Entry, key: &CacheKey, ticket: Ticket) {
+    fn stamp(&self, entry: &mut Entry, key: &CacheKey, ticket: Ticket, asked: Instant) {
         weight::compact(entry);
-        entry.tags.asked = ticket.0;
+        (entry.tags.asked, entry.tags.at) = (ticket.purges, Some(asked));
         if key.is_extended() {
-            entry.tags.add(self.generations.slot_of(&Label::Url(key.resource())));
+            entry.tags.add(Generations::slot_of(&Label::Url(key.resource())));
             self.has_extended.store(true, Relaxed);
         }
     }
@@ -327,6 +368,13 @@ impl Shared {
         let was_there = self.map.remove(key).is_some();
         self.counters.add(Count::Purged, was_there.into());
         was_there
+    }
+
+    /// What is stored under a key, and for how long yet.
+    pub(super) fn left(&self, key: &CacheKey) -> Option<(Arc<Resource>, Duration)> {
+        let stored = self.peek(key.as_bytes())?;
+        let left = stored.until.saturating_duration_since(Instant::now());
+        Some((stored.resource, left))
     }
 
     /// What is there, without counting that somebody asked for it.

@@ -22,6 +22,11 @@ pub(in crate::cache) struct Selecting {
 }
 
 impl Selecting {
+    /// Each name with its normalised value.
+    pub(in crate::cache) fn fields(&self) -> &[(HeaderName, Option<Box<[u8]>>)] {
+        &self.fields
+    }
+
     /// What it takes beside itself, in bytes.
     pub(in crate::cache) fn weight(&self) -> usize {
         let values = self.fields.iter().filter_map(|(_, value)| value.as_ref()).map(|value| value.len() + 16);
