@@ -102,6 +102,7 @@ impl ResponseCache {
     ///
     /// A purge of a URL removes it there. Any other purge makes all of it unusable that was asked for before: other
     /// processes notice within a second. What they have in their own memory they keep: to purge that, tell each of them.
+    /// A purge that does not get there is not repeated: this process heeds it all the same, others may not.
     ///
     /// Say it before cloning: the cache begins anew.
     #[must_use]
@@ -157,8 +158,8 @@ impl ResponseCache {
     }
 
     /// Stores another resource in the place of the one that is there, if `f` makes one of it; without entries, nothing is
-    /// stored any more. `false` if nothing is changed: there is nothing, or `f` makes nothing of it, or it was purged since
-    /// the origin was asked.
+    /// stored any more. Entries that are new must not be held by anybody else yet. `false` if nothing is changed: there is
+    /// nothing, or `f` makes nothing of it, or it was purged since the origin was asked.
     pub(super) fn change(
         &self,
         key: &CacheKey,
