@@ -1,13 +1,14 @@
 //! When something was last taken back.
 
 use super::{
+    form::millis,
     key::{CacheKey, Resource},
     tags::Label,
 };
+use crate::shared::wall_now;
 use parking_lot::Mutex;
 use std::{
     collections::VecDeque,
-    hash::BuildHasher,
     sync::{
         OnceLock,
         atomic::{
@@ -21,8 +22,11 @@ use tokio::time::Instant;
 
 /// A point in the order of all purges of one cache, taken when the origin is asked: what is purged later than that is
 /// nothing that the response could still bring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Ticket(pub(super) u64);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ticket {
+    pub(super) purges: u64,
+    pub(super) at: Instant,
+}
 
 /// When each tag, group and URL was last purged.
 ///
@@ -33,11 +37,12 @@ pub(super) struct Generations {
     purges: AtomicU64,
     /// The last purge that may have been of anything.
     floor: AtomicU64,
+    /// When there was the last purge of a prefix or of all, by the wall.
+    swept: AtomicU64,
     /// Made when something is purged for the first time.
     slots: OnceLock<Box<[Slot]>>,
     prefixes: Mutex<Prefixes>,
     last_prefix: AtomicU64,
-    hasher: foldhash::quality::RandomState,
     born: Instant,
 }
 
@@ -47,6 +52,8 @@ struct Slot {
     soft: AtomicU64,
     /// When the soft one was, in nanoseconds since the cache was made.
     softened: AtomicU64,
+    /// When either was, by the wall.
+    wall: AtomicU64,
 }
 
 #[derive(Default)]
@@ -71,7 +78,7 @@ pub(super) enum Standing {
     Gone,
 }
 
-/// How many places there are for tags, groups and URLs together: 384 KiB.
+/// How many places there are for tags, groups and URLs together: 512 KiB.
 const SLOTS: u64 = 16 * 1024;
 const LOGGED: usize = 1024;
 
@@ -82,25 +89,27 @@ impl Generations {
         Self {
             purges: AtomicU64::new(0),
             floor: AtomicU64::new(0),
+            swept: AtomicU64::new(0),
             slots: OnceLock::new(),
             prefixes: Mutex::default(),
             last_prefix: AtomicU64::new(0),
-            hasher: foldhash::quality::RandomState::default(),
             born: Instant::now(),
         }
     }
 
     pub(super) fn ticket(&self) -> Ticket {
-        Ticket(self.purges.load(Acquire))
+        let purges = self.purges.load(Acquire);
+        Ticket { purges, at: Instant::now() }
     }
 
-    pub(super) fn slot_of(&self, label: &Label<'_>) -> u32 {
-        u32::try_from(self.hasher.hash_one(label) % SLOTS).unwrap_or_default()
+    pub(super) fn slot_of(label: &Label<'_>) -> u32 {
+        u32::try_from(label.hash() % SLOTS).unwrap_or_default()
     }
 
     pub(super) fn purge_slot(&self, slot: u32, soft: bool) {
         let slots = self.slots.get_or_init(|| (0..SLOTS).map(|_| Slot::default()).collect());
         let Some(slot) = slots.get(slot as usize) else { return };
+        slot.wall.fetch_max(millis(wall_now()), AcqRel);
         let purge = self.next();
         if soft {
             let since = u64::try_from(self.born.elapsed().as_nanos()).unwrap_or(u64::MAX);
@@ -113,6 +122,7 @@ impl Generations {
 
     /// From here on nothing is stored under these keys that was asked for before.
     pub(super) fn purge_prefix(&self, prefix: Resource<'_>) {
+        self.swept.fetch_max(millis(wall_now()), AcqRel);
         let mut prefixes = self.prefixes.lock();
         let purge = self.next();
         if prefixes.log.len() == LOGGED
@@ -127,16 +137,17 @@ impl Generations {
 
     /// From here on nothing is stored that was asked for before.
     pub(super) fn purge_all(&self) {
+        self.swept.fetch_max(millis(wall_now()), AcqRel);
         self.floor.fetch_max(self.next(), AcqRel);
     }
 
     /// Whether what was asked for with this ticket may still be stored.
     pub(super) fn allows(&self, ticket: Ticket, key: &CacheKey, slots: &[u32]) -> bool {
-        let asked = ticket.0;
+        let asked = ticket.purges;
         asked >= self.floor.load(Acquire)
             && (self.slots.get().is_none()
                 || self.is_current(asked, slots)
-                    && self.is_current(asked, &[self.slot_of(&Label::Url(key.resource()))]))
+                    && self.is_current(asked, &[Self::slot_of(&Label::Url(key.resource()))]))
             && (asked >= self.last_prefix.load(Acquire) || self.prefixes.lock().allow(asked, key.resource()))
     }
 
@@ -144,6 +155,13 @@ impl Generations {
     #[inline]
     pub(super) fn standing(&self, asked: u64, slots: &[u32]) -> Standing {
         if slots.is_empty() { Standing::Current } else { self.standing_of_tagged(asked, slots) }
+    }
+
+    /// The last purge that may have been of something with this key and these tags, in milliseconds by the wall.
+    pub(super) fn last_purge(&self, key: &CacheKey, slots: &[u32]) -> u64 {
+        let url = [Self::slot_of(&Label::Url(key.resource()))];
+        let purges = self.look_up(slots).chain(self.look_up(&url)).map(|slot| slot.wall.load(Acquire));
+        purges.chain([self.swept.load(Acquire)]).max().unwrap_or_default()
     }
 
     fn standing_of_tagged(&self, asked: u64, slots: &[u32]) -> Standing {

@@ -1,12 +1,13 @@
 //! Which host a request is for.
 
+use super::key::Buffer;
 use http::{HeaderMap, Uri, header};
 
 /// A host as a key has it: without its port, if that is the one of the scheme.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Host<'a> {
     /// In whatever case it came.
-    name: &'a str,
+    name: &'a [u8],
     port: Option<u16>,
 }
 
@@ -22,6 +23,16 @@ pub(super) enum Said<'a> {
 /// DNS has no longer name.
 const LONGEST: usize = 255;
 
+const IS_PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < 128_u8 {
+        plain[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+        byte += 1;
+    }
+    plain
+};
+
 // ===== impl Said =====
 
 impl<'a> Said<'a> {
@@ -32,14 +43,14 @@ impl<'a> Said<'a> {
         let mut fields = headers.get_all(header::HOST).iter();
         let field = match (fields.next(), fields.next()) {
             (None, _) => None,
-            (Some(field), None) => match field.to_str().ok().and_then(|text| Host::parse(text, default)) {
+            (Some(field), None) => match Host::parse(field.as_bytes(), default) {
                 Some(host) => Some(host),
                 None => return Self::Nonsense,
             },
             (Some(_), Some(_)) => return Self::Nonsense,
         };
         let Some(authority) = uri.authority() else { return field.map_or(Self::Nothing, Self::One) };
-        match (Host::parse(authority.as_str(), default), field) {
+        match (Host::parse(authority.as_str().as_bytes(), default), field) {
             (Some(host), None) => Self::One(host),
             (Some(host), Some(field)) if host == field => Self::One(host),
             _ => Self::Nonsense,
@@ -52,35 +63,38 @@ impl<'a> Said<'a> {
 impl<'a> Host<'a> {
     /// Letters, digits, `-`, `.`, `_` and `~`, or an address in brackets; and a port. No user, and none of the escapes
     /// and delimiters that RFC 3986 allows in a name: nobody has them who does not want to be misread.
-    fn parse(text: &'a str, default_port: u16) -> Option<Self> {
-        let end = if text.starts_with('[') { text.find(']')? + 1 } else { text.find(':').unwrap_or(text.len()) };
-        let (name, rest) = text.split_at(end);
-        let is_sound = match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
-            Some(address) => {
-                !address.is_empty() && address.bytes().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.'))
+    fn parse(text: &'a [u8], default_port: u16) -> Option<Self> {
+        let end = match text {
+            [b'[', address @ ..] => {
+                let length = address.iter().take_while(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.')).count();
+                address.get(length).filter(|b| **b == b']' && length > 0)?;
+                length + 2
             }
-            None => name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~')),
+            name => name.iter().take_while(|b| IS_PLAIN[usize::from(**b)]).count(),
         };
-        if !is_sound || name.is_empty() || name.len() > LONGEST {
+        let (name, rest) = text.split_at_checked(end)?;
+        if name.is_empty() || name.len() > LONGEST {
             return None;
         }
-        let port = match rest.strip_prefix(':') {
-            None if rest.is_empty() => None,
-            Some("") => None,
-            Some(digits) if !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit()) => {
-                Some(digits.parse().ok()?)
-            }
+        let port = match rest {
+            [] | [b':'] => None,
+            [b':', b'1'..=b'9', ..] => Some(rest[1..].iter().try_fold(0_u16, |port, digit| {
+                let digit = digit.is_ascii_digit().then(|| u16::from(digit - b'0'))?;
+                port.checked_mul(10)?.checked_add(digit)
+            })?),
             _ => return None,
         };
         Some(Self { name, port: port.filter(|port| *port != default_port) })
     }
 
     /// In lower case (RFC 9110 §4.2.3).
-    pub(super) fn write(&self, out: &mut impl Extend<u8>) {
-        out.extend(self.name.bytes().map(|b| b.to_ascii_lowercase()));
+    pub(super) fn write(&self, out: &mut Buffer) {
+        let begin = out.len();
+        out.extend_from_slice(self.name);
+        out[begin..].make_ascii_lowercase();
         if let Some(port) = self.port {
-            out.extend([b':']);
-            out.extend(itoa::Buffer::new().format(port).bytes());
+            out.push(b':');
+            out.extend_from_slice(itoa::Buffer::new().format(port).as_bytes());
         }
     }
 }

@@ -64,23 +64,24 @@ impl CacheKey {
     /// `None` if the request cannot be cached, because nobody could say what it asks for: it names no host, or two, or
     /// one that is none, or a scheme beside `http` and `https`; or because the key would be longer than 8 KiB.
     pub(super) fn of(uri: &Uri, headers: &HeaderMap, partition: Option<&Key>, rules: &KeyRules) -> Option<Self> {
-        let mut bytes = Buffer::new();
+        let mut key = Self { bytes: Buffer::new(), scheme: 0, url: 0 };
+        let bytes = &mut key.bytes;
         match partition {
             Some(partition) => bytes.extend_from_slice(partition.as_bytes()),
             None => bytes.push(NOBODY),
         }
-        let scheme = bytes.len();
-        bytes.push(match uri.scheme_str() {
+        key.scheme = short(bytes.len());
+        let scheme = match uri.scheme_str() {
             None | Some("http") => HTTP,
             Some("https") => HTTPS,
             Some(_) => return None,
-        });
-        bytes.push(ABSENT);
+        };
+        bytes.extend_from_slice(&[scheme, ABSENT]);
         match Said::by(uri, headers) {
             Said::Nonsense => return None,
             _ if rules.is_any_host() => {}
             Said::Nothing => return None,
-            Said::One(host) => host.write(&mut bytes),
+            Said::One(host) => host.write(bytes),
         }
         bytes.push(END);
         let path = uri.path();
@@ -89,9 +90,9 @@ impl CacheKey {
         }
         bytes.extend_from_slice(path.as_bytes());
         if let Some(query) = uri.query() {
-            rules.write_query(query, &mut bytes);
+            rules.write_query(query, bytes);
         }
-        let mut key = Self { url: length(bytes.len()), scheme: short(scheme), bytes };
+        key.url = length(bytes.len());
         for name in rules.fields() {
             let mut values = headers.get_all(name).iter().peekable();
             let Some(first) = values.next() else { continue };

@@ -5,10 +5,11 @@ use super::{
     generations::{Generations, Standing, Ticket},
     key::CacheKey,
     statistics::{Count, Counters, Statistics},
-    tags::{Label, Stamped},
+    tags::Label,
+    tier::Tier,
     weight,
 };
-use http::HeaderMap;
+use bartizan_store::KeyValue;
 use moka::sync::Cache;
 use parking_lot::{Mutex, MutexGuard};
 use std::{
@@ -32,7 +33,10 @@ use tokio::time::Instant;
 /// ```
 ///
 /// When it is full, what is rarely asked for makes room for what is asked for more often: whoever asks for everything
-/// once does not drive out what others ask for all the time.
+/// once does not drive out what others ask for all the time. What has expired stays until then, or until it is asked for.
+///
+/// A response of 1 KiB with a head of six fields takes 2.9 KiB. What is counted is within a tenth of what is taken. Purges
+/// need 512 KiB more, once there has been one, and each processor 128 bytes to count.
 #[derive(Clone)]
 pub struct ResponseCache {
     pub(super) shared: Arc<Shared>,
@@ -45,6 +49,7 @@ pub(super) struct Shared {
     hasher: foldhash::quality::RandomState,
     pub(super) generations: Generations,
     pub(super) counters: Counters,
+    pub(super) tier: Option<Arc<Tier>>,
     bytes: u64,
     object_limit: u64,
     /// What was put since room was last made.
@@ -60,7 +65,6 @@ type Map = Cache<Box<[u8]>, Stored, foldhash::quality::RandomState>;
 struct Stored {
     resource: Arc<Resource>,
     until: Instant,
-    keep_for: Duration,
     weight: u32,
 }
 
@@ -79,7 +83,7 @@ impl ResponseCache {
     /// A response is stored if it takes at most a sixteenth of that, and at most 8 MiB.
     #[must_use]
     pub fn new(bytes: u64) -> Self {
-        Self::with(bytes, LARGEST.min(bytes / 16))
+        Self::with(bytes, LARGEST.min(bytes / 16), None)
     }
 
     /// Responses of at most so many bytes, with their heads, are stored; the others pass.
@@ -87,7 +91,23 @@ impl ResponseCache {
     /// Say it before cloning: the cache begins anew.
     #[must_use]
     pub fn object_limit(self, bytes: u64) -> Self {
-        Self::with(self.shared.bytes, bytes)
+        Self::with(self.shared.bytes, bytes, self.shared.tier.clone())
+    }
+
+    /// What is not here is looked for there, before the origin is asked, and what is stored is stored there, too: in the
+    /// background, without what only concerns who asked. So a process that begins finds what another has stored.
+    ///
+    /// What fails there, or takes longer than 100 ms, is as if nothing were there; after five failures in a row it is left
+    /// alone for five seconds.
+    ///
+    /// A purge of a URL removes it there. Any other purge makes all of it unusable that was asked for before: other
+    /// processes notice within a second. What they have in their own memory they keep: to purge that, tell each of them.
+    /// A purge that does not get there is not repeated: this process heeds it all the same, others may not.
+    ///
+    /// Say it before cloning: the cache begins anew.
+    #[must_use]
+    pub fn second_tier(self, store: impl KeyValue) -> Self {
+        Self::with(self.shared.bytes, self.shared.object_limit, Some(Arc::new(Tier::new(store))))
     }
 
     /// What it has done, and what it holds.
@@ -106,17 +126,17 @@ impl ResponseCache {
     /// What is stored under a key.
     #[inline]
     pub(super) fn get(&self, key: &CacheKey, now: Instant) -> Option<Arc<Resource>> {
-        self.shared.map.get(key.as_bytes()).filter(|stored| now < stored.until).map(|stored| stored.resource)
+        let stored = self.shared.map.get(key.as_bytes())?;
+        if now < stored.until {
+            return Some(stored.resource);
+        }
+        self.shared.expire(key, now);
+        None
     }
 
     /// To be taken before the origin is asked, and shown when there is something to store.
     pub(super) fn ticket(&self) -> Ticket {
         self.shared.generations.ticket()
-    }
-
-    /// The tags that the head of a response names, to be stored with it. `None` if it has too many to be stored.
-    pub(super) fn tags(&self, key: &CacheKey, response: &HeaderMap) -> Option<Stamped> {
-        Stamped::read(response, key, &self.shared.generations)
     }
 
     /// What purges of tags have left of an entry.
@@ -129,14 +149,17 @@ impl ResponseCache {
     /// if it is not stored: it is too large, or it was purged since the origin was asked, or it has no body and there is
     /// one that has.
     pub(super) fn put(&self, key: &CacheKey, entry: Entry, ticket: Ticket, keep_for: Duration) -> bool {
-        let is_stored = self.shared.put(key, entry, ticket, keep_for);
+        let is_stored = self.shared.put(key, entry, ticket, ticket.at, keep_for, false);
+        if is_stored {
+            self.write_behind(key, ticket);
+        }
         self.shared.counters.count(if is_stored { Count::Stored } else { Count::Refused });
         is_stored
     }
 
     /// Stores another resource in the place of the one that is there, if `f` makes one of it; without entries, nothing is
-    /// stored any more. `false` if nothing is changed: there is nothing, or `f` makes nothing of it, or it was purged since
-    /// the origin was asked.
+    /// stored any more. Entries that are new must not be held by anybody else yet. `false` if nothing is changed: there is
+    /// nothing, or `f` makes nothing of it, or it was purged since the origin was asked.
     pub(super) fn change(
         &self,
         key: &CacheKey,
@@ -144,21 +167,25 @@ impl ResponseCache {
         keep_for: Duration,
         f: impl FnOnce(&Resource) -> Option<Resource>,
     ) -> bool {
-        self.shared.change(key, ticket, keep_for, f)
+        let is_changed = self.shared.change(key, ticket, keep_for, f);
+        if is_changed {
+            self.write_behind(key, ticket);
+        }
+        is_changed
     }
 
     /// Forgets what is stored under a key. Whether there was something.
     pub(super) fn remove(&self, key: &CacheKey) -> bool {
+        self.remove_behind(std::iter::once(key.clone()));
         let _one = self.shared.lock(key.as_bytes());
         self.shared.remove(key.as_bytes())
     }
 
-    fn with(bytes: u64, object_limit: u64) -> Self {
+    fn with(bytes: u64, object_limit: u64, tier: Option<Arc<Tier>>) -> Self {
         let hasher = foldhash::quality::RandomState::default();
         let map = Cache::builder()
             .max_capacity(bytes)
             .weigher(|_, stored: &Stored| stored.weight)
-            .expire_after(HouseKeeping)
             .build_with_hasher(hasher.clone());
         let object_limit = object_limit.min(bytes).min(u64::from(u32::MAX) / 2);
         Self {
@@ -168,6 +195,7 @@ impl ResponseCache {
                 hasher,
                 generations: Generations::new(),
                 counters: Counters::new(),
+                tier,
                 bytes,
                 object_limit,
                 unsettled: AtomicU64::new(0),
@@ -190,11 +218,31 @@ impl fmt::Debug for ResponseCache {
 // ===== impl Shared =====
 
 impl Shared {
-    fn put(&self, key: &CacheKey, mut entry: Entry, ticket: Ticket, keep_for: Duration) -> bool {
+    /// What another process has stored, which takes no place of what this one has.
+    pub(super) fn promote(
+        &self,
+        key: &CacheKey,
+        entry: Entry,
+        ticket: Ticket,
+        asked: Instant,
+        keep_for: Duration,
+    ) -> bool {
+        self.put(key, entry, ticket, asked, keep_for, true)
+    }
+
+    fn put(
+        &self,
+        key: &CacheKey,
+        mut entry: Entry,
+        ticket: Ticket,
+        asked: Instant,
+        keep_for: Duration,
+        only_if_new: bool,
+    ) -> bool {
         if weight::of_entry(&entry) as u64 > self.object_limit {
             return false;
         }
-        self.stamp(&mut entry, key, ticket);
+        self.stamp(&mut entry, key, ticket, asked);
         let _one = self.lock(key.as_bytes());
         if !self.generations.allows(ticket, key, &entry.tags.slots) {
             return false;
@@ -208,11 +256,11 @@ impl Shared {
             }
             if other.selecting != entry.selecting {
                 entries.push(Arc::clone(other));
-            } else if matches!(entry.content, Content::Head) && !matches!(other.content, Content::Head) {
+            } else if only_if_new || matches!(entry.content, Content::Head) && !matches!(other.content, Content::Head) {
                 return false;
             }
         }
-        entries.insert(0, Arc::new(entry));
+        entries.insert(if only_if_new { entries.len() } else { 0 }, Arc::new(entry));
         self.insert(key.as_bytes(), entries, keep_for, before.as_ref());
         true
     }
@@ -232,7 +280,7 @@ impl Shared {
         let Some(mut resource) = f(&before.resource) else { return false };
         // What was there already is shared with the resource before.
         for entry in resource.entries.iter_mut().filter_map(Arc::get_mut) {
-            self.stamp(entry, key, ticket);
+            self.stamp(entry, key, ticket, ticket.at);
         }
         resource.entries.retain(|entry| weight::of_entry(entry) as u64 <= self.object_limit);
         self.insert(key.as_bytes(), resource.entries, keep_for, Some(&before));
@@ -240,11 +288,11 @@ impl Shared {
     }
 
     /// Lets an entry know when it was asked for, and what it is purged with.
-    fn stamp(&self, entry: &mut Entry, key: &CacheKey, ticket: Ticket) {
+    fn stamp(&self, entry: &mut Entry, key: &CacheKey, ticket: Ticket, asked: Instant) {
         weight::compact(entry);
-        entry.tags.asked = ticket.0;
+        (entry.tags.asked, entry.tags.at) = (ticket.purges, Some(asked));
         if key.is_extended() {
-            entry.tags.add(self.generations.slot_of(&Label::Url(key.resource())));
+            entry.tags.add(Generations::slot_of(&Label::Url(key.resource())));
             self.has_extended.store(true, Relaxed);
         }
     }
@@ -261,19 +309,17 @@ impl Shared {
             self.remove(key);
             return;
         }
-        let now = Instant::now();
-        let until = now + keep_for.min(FOREVER);
+        let until = Instant::now() + keep_for.min(FOREVER);
         let until = match before {
             // Others are kept with it, for as long as they were to be kept.
             Some(before) if resource.entries.len() > 1 => until.max(before.until),
             _ => until,
         };
-        let keep_for = until.duration_since(now);
         let weight = u32::try_from(weight::of_resource(key, &resource)).unwrap_or(u32::MAX);
         if before.is_none() {
             self.counters.count(Count::Added);
         }
-        self.map.insert(key.into(), Stored { resource: Arc::new(resource), until, keep_for, weight });
+        self.map.insert(key.into(), Stored { resource: Arc::new(resource), until, weight });
         self.settle(weight);
     }
 
@@ -307,11 +353,29 @@ impl Shared {
         }
     }
 
+    /// What has expired goes when somebody asks for it, or when there is need of room. moka could see to it, too, at the
+    /// price of 300 instructions more for each hit.
+    #[cold]
+    fn expire(&self, key: &CacheKey, now: Instant) {
+        let key = key.as_bytes();
+        let _one = self.lock(key);
+        if self.peek(key).is_some_and(|stored| stored.until <= now) {
+            self.map.invalidate(key);
+        }
+    }
+
     /// The lock of the key is held.
     pub(super) fn remove(&self, key: &[u8]) -> bool {
         let was_there = self.map.remove(key).is_some();
         self.counters.add(Count::Purged, was_there.into());
         was_there
+    }
+
+    /// What is stored under a key, and for how long yet.
+    pub(super) fn left(&self, key: &CacheKey) -> Option<(Arc<Resource>, Duration)> {
+        let stored = self.peek(key.as_bytes())?;
+        let left = stored.until.saturating_duration_since(Instant::now());
+        Some((stored.resource, left))
     }
 
     /// What is there, without counting that somebody asked for it.
@@ -326,26 +390,6 @@ impl Shared {
     #[allow(clippy::cast_possible_truncation, reason = "any bits will do")]
     pub(super) fn lock(&self, key: &[u8]) -> MutexGuard<'_, ()> {
         self.locks[self.hasher.hash_one(key) as usize % LOCKS].lock()
-    }
-}
-
-/// The cache sweeps by a clock of its own; whether something may be used is told by tokio's.
-struct HouseKeeping;
-
-#[allow(clippy::disallowed_types, reason = "moka hands us its clock's instants, which we do not read")]
-impl moka::Expiry<Box<[u8]>, Stored> for HouseKeeping {
-    fn expire_after_create(&self, _: &Box<[u8]>, stored: &Stored, _: std::time::Instant) -> Option<Duration> {
-        Some(stored.keep_for)
-    }
-
-    fn expire_after_update(
-        &self,
-        _: &Box<[u8]>,
-        stored: &Stored,
-        _: std::time::Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        Some(stored.keep_for)
     }
 }
 

@@ -116,8 +116,12 @@ impl ResponseCache {
         let generations = &shared.generations;
         let nobody = CacheKey::nobody();
         let partition = purge.partition.as_ref().map_or(&nobody[..], Key::as_bytes);
+        match &purge.what {
+            What::Url(_) => {}
+            _ => self.mark_behind(),
+        }
         let keys = match &purge.what {
-            What::Url(key) => shared.purge_url(key, is_soft),
+            What::Url(key) => self.purge_url(key, is_soft),
             What::Prefix(key) => Some(shared.purge_prefix(key.resource(), is_soft)),
             What::Everything if purge.partition.is_some() => {
                 Some(shared.purge_prefix(key::Resource { partition, target: b"" }, is_soft))
@@ -142,14 +146,21 @@ impl ResponseCache {
 
     /// What a request that changed something has made invalid (RFC 9111 §4.4).
     pub(super) fn invalidate(&self, key: &CacheKey) {
-        self.shared.purge_url(key, false);
+        self.purge_url(key, false);
     }
 
     /// The groups that such a request has made invalid, all of its own origin (RFC 9875 §3).
     pub(super) fn invalidate_groups(&self, key: &CacheKey, response: &HeaderMap) {
         for group in tags::groups(response, &tags::CACHE_GROUP_INVALIDATION) {
             self.shared.generations.purge(Label::Group { origin: key.origin(), group: group.as_bytes() }, false);
+            self.mark_behind();
         }
+    }
+
+    fn purge_url(&self, key: &CacheKey, is_soft: bool) -> Option<u64> {
+        let keys = self.shared.purge_url(key, is_soft);
+        self.remove_behind(key.of_every_scheme());
+        keys
     }
 }
 
@@ -157,7 +168,7 @@ impl ResponseCache {
 
 impl Generations {
     fn purge(&self, label: Label<'_>, is_soft: bool) {
-        self.purge_slot(self.slot_of(&label), is_soft);
+        self.purge_slot(Self::slot_of(&label), is_soft);
     }
 }
 

@@ -1,22 +1,26 @@
 //! Tags, and which generation of them an entry belongs to.
 
 use super::{
+    form::checksum,
     generations::Generations,
     key::{CacheKey, Resource},
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sfv::{BareItem, ListEntry, Parser};
+use tokio::time::Instant;
 
 /// The tags of an entry, and how many purges there had been when the entry was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Stamped {
     pub(super) asked: u64,
+    /// When that was.
+    pub(super) at: Option<Instant>,
     /// Where each tag has its place among the [generations](super::generations::Generations).
     pub(super) slots: Box<[u32]>,
 }
 
 /// What entries have in common that are purged together, and whose they are: nobody purges what is another's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Label<'a> {
     Tag {
         partition: &'a [u8],
@@ -48,12 +52,12 @@ const MOST_BYTES: usize = 8 * 1024;
 impl Stamped {
     /// The tags that the head of a response names. `None` if there are more than 128, or 8 KiB of them: what could not be
     /// purged by all its tags must not be stored.
-    pub(super) fn read(headers: &HeaderMap, key: &CacheKey, generations: &Generations) -> Option<Self> {
+    pub(super) fn read(headers: &HeaderMap, key: &CacheKey) -> Option<Self> {
         let mut slots: Vec<u32> = Vec::new();
         let mut bytes = 0;
         let partition = key.resource().partition;
         let mut add = |label: Label<'_>| {
-            let slot = generations.slot_of(&label);
+            let slot = Generations::slot_of(&label);
             if !slots.contains(&slot) {
                 slots.push(slot);
             }
@@ -72,7 +76,7 @@ impl Stamped {
         let origin = key.origin();
         let fits = bytes <= MOST_BYTES
             && groups(headers, &CACHE_GROUPS).iter().all(|group| add(Label::Group { origin, group: group.as_bytes() }));
-        fits.then(|| Self { asked: 0, slots: slots.into() })
+        fits.then(|| Self { slots: slots.into(), ..Self::default() })
     }
 
     /// Another tag, if it is not there yet.
@@ -84,6 +88,22 @@ impl Stamped {
 
     pub(super) fn weight(&self) -> usize {
         if self.slots.is_empty() { 0 } else { size_of_val(&*self.slots) + 16 }
+    }
+}
+
+// ===== impl Label =====
+
+impl Label<'_> {
+    /// The same in every process, since entries may go from one to another.
+    pub(super) fn hash(&self) -> u64 {
+        let (kind, whose, name) = match self {
+            Self::Tag { partition, tag } => (0, *partition, *tag),
+            Self::Group { origin, group } => (1, *origin, *group),
+            Self::Url(key) => (2, key.partition, key.target),
+        };
+        let hash = checksum(kind, whose);
+        let hash = checksum(hash, name);
+        hash ^ hash >> 32
     }
 }
 

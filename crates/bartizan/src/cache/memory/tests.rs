@@ -1,5 +1,8 @@
 use super::*;
-use crate::cache::policy::{Selecting, Terms};
+use crate::cache::{
+    Purge,
+    policy::{Selecting, Terms},
+};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use proptest::prelude::*;
@@ -187,44 +190,92 @@ fn whoever_asks_for_everything_once_does_not_drive_out_what_is_asked_for_again_a
 
 #[derive(Clone, Debug)]
 enum Step {
-    Put { key: u8, language: u8, late: bool },
-    Change { key: u8, late: bool },
-    Remove { key: u8 },
+    /// Asks the origin for it.
+    Ask {
+        key: u8,
+    },
+    /// What was asked for so many steps ago comes.
+    Put {
+        ago: usize,
+        language: u8,
+    },
+    Confirm {
+        ago: usize,
+    },
+    Remove {
+        key: u8,
+    },
+    Purge {
+        key: u8,
+        is_soft: bool,
+    },
+    PurgeAll,
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (0..3_u8, 0..3_u8, any::<bool>()).prop_map(|(key, language, late)| Step::Put { key, language, late }),
-        2 => (0..3_u8, any::<bool>()).prop_map(|(key, late)| Step::Change { key, late }),
+        4 => (0..3_u8).prop_map(|key| Step::Ask { key }),
+        6 => (0..3_usize, 0..3_u8).prop_map(|(ago, language)| Step::Put { ago, language }),
+        3 => (0..3_usize).prop_map(|ago| Step::Confirm { ago }),
         1 => (0..3_u8).prop_map(|key| Step::Remove { key }),
+        1 => (0..3_u8, any::<bool>()).prop_map(|(key, is_soft)| Step::Purge { key, is_soft }),
+        1 => Just(Step::PurgeAll),
     ]
 }
 
 proptest! {
     #[test]
-    fn a_cache_is_a_map_of_lists(steps in prop::collection::vec(step(), 0..60)) {
+    fn a_cache_is_a_map_of_lists_that_takes_nothing_asked_for_before_a_purge(
+        steps in prop::collection::vec(step(), 0..80),
+    ) {
         let cache = ResponseCache::new(64 << 20);
         let mut model: HashMap<u8, Vec<(u8, Bytes)>> = HashMap::new();
+        // Youngest first; whether a purge has come in between.
+        let mut asked: Vec<(u8, Ticket, bool)> = Vec::new();
         for (n, step) in steps.into_iter().enumerate() {
             let text = Bytes::from(n.to_string());
             match step {
-                Step::Put { key: k, language, .. } => {
-                    prop_assert!(cache.put(&key(k), entry(&language.to_string(), text.clone()), cache.ticket(), AGES));
-                    let list = model.entry(k).or_default();
-                    list.retain(|(other, _)| *other != language);
-                    list.insert(0, (language, text));
+                Step::Ask { key } => asked.insert(0, (key, cache.ticket(), false)),
+                Step::Put { ago, language } => {
+                    let Some(&(k, ticket, is_late)) = asked.get(ago) else { continue };
+                    let is_put = cache.put(&key(k), entry(&language.to_string(), text.clone()), ticket, AGES);
+                    prop_assert_eq!(is_put, !is_late);
+                    if is_put {
+                        let list = model.entry(k).or_default();
+                        list.retain(|(other, _)| *other != language);
+                        list.insert(0, (language, text));
+                    }
                 }
-                Step::Change { key: k, .. } => {
+                Step::Confirm { ago } => {
+                    let Some(&(k, ticket, is_late)) = asked.get(ago) else { continue };
                     let reverse = |before: &Resource| {
                         Some(Resource { entries: before.entries.iter().rev().map(Arc::clone).collect() })
                     };
-                    let is_there = model.get(&k).is_some_and(|list| !list.is_empty());
-                    prop_assert_eq!(cache.change(&key(k), cache.ticket(), AGES, reverse), is_there);
-                    model.entry(k).or_default().reverse();
+                    let list = model.entry(k).or_default();
+                    let is_done = cache.change(&key(k), ticket, AGES, reverse);
+                    prop_assert_eq!(is_done, !is_late && !list.is_empty());
+                    if is_done {
+                        list.reverse();
+                    }
                 }
                 Step::Remove { key: k } => {
                     let was_there = model.remove(&k).is_some_and(|list| !list.is_empty());
                     prop_assert_eq!(cache.remove(&key(k)), was_there);
+                }
+                Step::Purge { key: k, is_soft } => {
+                    let purge = Purge::url(key(k));
+                    let was_there = model.get(&k).is_some_and(|list| !list.is_empty());
+                    let purged = cache.purge(&if is_soft { purge.softly() } else { purge });
+                    prop_assert_eq!(purged.keys, Some(was_there.into()));
+                    asked.iter_mut().filter(|(of, ..)| *of == k).for_each(|(.., is_late)| *is_late = true);
+                    if !is_soft {
+                        model.remove(&k);
+                    }
+                }
+                Step::PurgeAll => {
+                    cache.purge(&Purge::everything());
+                    asked.iter_mut().for_each(|(.., is_late)| *is_late = true);
+                    model.clear();
                 }
             }
             for k in 0..3 {
@@ -257,6 +308,16 @@ fn what_is_counted_is_what_is_taken() {
         let ratio = taken as f64 / counted as f64;
         assert!((0.9..1.1).contains(&ratio), "{ratio}");
     }
+    let before = resident();
+    let cache = ResponseCache::new(64 << 20);
+    let mut size = 1_usize;
+    for n in 0..100_000 {
+        size = (size * 7919 + n) % 20_000;
+        cache.put(&key(n), entry("de", vec![b'a'; size]), cache.ticket(), AGES);
+    }
+    let statistics = cache.statistics();
+    println!("after a flood: counted {}, taken {}", statistics.bytes, resident() - before);
+    assert!(statistics.bytes <= 64 << 20);
 }
 
 /// `valgrind --tool=callgrind --toggle-collect='*a_thousand_hits*'` tells what a hit takes.

@@ -4,7 +4,7 @@ use crate::cache::{
     entry::Content,
     generations::Standing,
     memory::tests::entry,
-    tags::{CACHE_GROUP_INVALIDATION, CACHE_GROUPS, SURROGATE_KEY},
+    tags::{CACHE_GROUP_INVALIDATION, CACHE_GROUPS, SURROGATE_KEY, Stamped},
 };
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Uri};
@@ -22,7 +22,7 @@ fn url(url: &str) -> CacheKey {
 
 fn put(cache: &ResponseCache, key: &CacheKey, tags: &[(HeaderName, &str)]) {
     let headers = tags.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
-    let tags = cache.tags(key, &headers).unwrap();
+    let tags = Stamped::read(&headers, key).unwrap();
     assert!(cache.put(key, Entry { tags, ..entry("de", "1") }, cache.ticket(), AGES));
 }
 
@@ -125,7 +125,7 @@ fn what_was_asked_for_before_a_purge_is_not_stored_after_it() {
             let key = url("http://a/");
             let tagged = || HeaderMap::from_iter(tagged.clone());
             let put = |ticket| {
-                let tags = cache.tags(&key, &tagged()).unwrap();
+                let tags = Stamped::read(&tagged(), &key).unwrap();
                 cache.put(&key, Entry { tags, ..entry("de", "1") }, ticket, AGES)
             };
             let early = cache.ticket();
@@ -176,7 +176,7 @@ fn nobody_sees_after_a_purge_what_was_before_it() {
             let ticket = cache.ticket();
             let version = origin.load(SeqCst);
             let tags =
-                cache.tags(&key, &HeaderMap::from_iter([(SURROGATE_KEY, HeaderValue::from_static("t"))])).unwrap();
+                Stamped::read(&HeaderMap::from_iter([(SURROGATE_KEY, HeaderValue::from_static("t"))]), &key).unwrap();
             thread::yield_now();
             cache.put(&key, Entry { tags, ..entry("de", version.to_string()) }, ticket, AGES);
         };

@@ -2,13 +2,13 @@ use super::*;
 use bartizan_store::Key;
 use proptest::prelude::*;
 
-fn read(fields: &[(&HeaderName, &str)], key: &CacheKey, generations: &Generations) -> Option<Stamped> {
+fn read(fields: &[(&HeaderName, &str)], key: &CacheKey) -> Option<Stamped> {
     let fields = fields.iter().map(|(name, value)| ((*name).clone(), value.parse().unwrap()));
     let mut headers = HeaderMap::new();
     fields.for_each(|(name, value): (HeaderName, HeaderValue)| {
         headers.append(name, value);
     });
-    Stamped::read(&headers, key, generations)
+    Stamped::read(&headers, key)
 }
 
 fn key(url: &str) -> CacheKey {
@@ -17,7 +17,7 @@ fn key(url: &str) -> CacheKey {
 
 #[test]
 fn tags_are_read_from_every_field_that_is_in_use() {
-    let (generations, key) = (Generations::new(), key("http://a/"));
+    let key = key("http://a/");
     let tags = [
         (&SURROGATE_KEY, "a  b"),
         (&SURROGATE_KEY, "c"),
@@ -25,11 +25,11 @@ fn tags_are_read_from_every_field_that_is_in_use() {
         (&CACHE_GROUPS, "\"g\";x=1"),
         (&CACHE_GROUPS, "\"h\""),
     ];
-    let stamped = read(&tags, &key, &generations).unwrap();
+    let stamped = read(&tags, &key).unwrap();
     let tag = |tag: &'static str| Label::Tag { partition: key.resource().partition, tag: tag.as_bytes() };
     let group = |group: &'static str| Label::Group { origin: key.origin(), group: group.as_bytes() };
     let expected = [tag("a"), tag("b"), tag("c"), tag("d e"), group("g"), group("h")];
-    assert_eq!(*stamped.slots, expected.map(|label| generations.slot_of(&label)));
+    assert_eq!(*stamped.slots, expected.map(|label| Generations::slot_of(&label)));
 }
 
 #[test]
@@ -45,18 +45,17 @@ fn groups_that_are_not_a_list_of_strings_are_none() {
 
 #[test]
 fn a_response_with_more_tags_than_can_be_kept_is_not_to_be_stored() {
-    let (generations, key) = (Generations::new(), key("http://a/"));
+    let key = key("http://a/");
     let tags = |n: usize| (0..n).map(|n| format!("tag-{n}")).collect::<Vec<_>>().join(" ");
-    assert!(read(&[(&SURROGATE_KEY, &tags(100))], &key, &generations).is_some());
-    assert!(read(&[(&SURROGATE_KEY, &tags(150))], &key, &generations).is_none());
-    assert!(read(&[(&CACHE_TAG, &"t".repeat(9000))], &key, &generations).is_none());
-    assert!(read(&[(&CACHE_GROUPS, &format!("\"{}\"", "t".repeat(9000)))], &key, &generations).is_none());
+    assert!(read(&[(&SURROGATE_KEY, &tags(100))], &key).is_some());
+    assert!(read(&[(&SURROGATE_KEY, &tags(150))], &key).is_none());
+    assert!(read(&[(&CACHE_TAG, &"t".repeat(9000))], &key).is_none());
+    assert!(read(&[(&CACHE_GROUPS, &format!("\"{}\"", "t".repeat(9000)))], &key).is_none());
 }
 
 #[test]
 fn the_same_tag_in_another_partition_and_the_same_group_of_another_origin_is_another() {
-    let generations = Generations::new();
-    let slots = |key: CacheKey| read(&[(&CACHE_TAG, "t"), (&CACHE_GROUPS, "\"g\"")], &key, &generations).unwrap().slots;
+    let slots = |key: CacheKey| read(&[(&CACHE_TAG, "t"), (&CACHE_GROUPS, "\"g\"")], &key).unwrap().slots;
     let a = slots(key("http://a/"));
     assert_eq!(a, slots(key("http://a/other?query")));
     assert_eq!(a[0], slots(key("http://b/"))[0]);
@@ -71,7 +70,7 @@ proptest! {
     fn any_bytes_are_tags_or_none(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         if let Ok(value) = HeaderValue::from_bytes(&bytes) {
             let headers = HeaderMap::from_iter([SURROGATE_KEY, CACHE_TAG, CACHE_GROUPS].map(|name| (name, value.clone())));
-            let _ = Stamped::read(&headers, &key("http://a/"), &Generations::new());
+            let _ = Stamped::read(&headers, &key("http://a/"));
         }
     }
 }
