@@ -30,24 +30,24 @@ pub(crate) const ROWS: &[Row] = &[
     Row { job: "nothing: a layer that only calls", entries: &[peer("(ten lines)", "peer/nothing")] },
     Row {
         job: "rate limit, per client address",
-        entries: &[ours("ours/limit-client", at_most(400, 0)), peer("tower_governor", "peer/limit-client")],
+        entries: &[ours("ours/limit-client", at_most(550, 0)), peer("tower_governor", "peer/limit-client")],
     },
     Row {
         job: "rate limit, by a tenant's field",
-        entries: &[ours("ours/limit-header", at_most(600, 0)), peer("tower_governor", "peer/limit-header")],
+        entries: &[ours("ours/limit-header", at_most(820, 0)), peer("tower_governor", "peer/limit-header")],
     },
     Row {
         job: "rate limit, told in fields of each response",
         entries: &[
-            ours("ours/limit-fields", at_most(1500, 2)),
+            ours("ours/limit-fields", at_most(1900, 2)),
             peer("tower_governor, `use_headers`", "peer/limit-fields"),
         ],
     },
     Row {
         job: "rate limit, refused: 429 whole",
         entries: &[
-            ours("ours/limit-refused", at_most(700, 3)),
-            Entry { who: "**bartizan**, with fields", ..ours("ours/limit-refused-fields", at_most(700, 3)) },
+            ours("ours/limit-refused", at_most(1300, 3)),
+            Entry { who: "**bartizan**, with fields", ..ours("ours/limit-refused-fields", at_most(1300, 3)) },
             peer("tower_governor", "peer/limit-refused"),
         ],
     },
@@ -78,7 +78,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         job: "tenant, one of a fixed set",
-        entries: &[ours("ours/tenant", at_most(800, 1)), peer("axum, `from_fn`", "peer/tenant")],
+        entries: &[ours("ours/tenant", at_most(880, 1)), peer("axum, `from_fn`", "peer/tenant")],
     },
     Row {
         job: "breaker, closed, the status looked at",

@@ -57,16 +57,33 @@ impl Buckets {
     }
 
     /// Decides all charges in one step, which nobody else sees half done.
-    ///
-    /// Inlined as far as the usual step goes, so that what a caller does not look at need not be worked out for it.
-    #[inline(always)]
     pub(crate) fn step(&self, charges: &[Charge<'_>], step: Step, now: u64) -> Decision {
-        match charges {
-            [charge] if charge.quota.algorithm() == Algorithm::Gcra && is_affordable(charge) => {
-                self.step_one(charge, step, now)
-            }
-            _ => self.step_all(charges, step, now),
+        let [charge] = charges else { return self.step_all(charges, step, now) };
+        if !is_usual(charge) {
+            return self.step_all(charges, step, now);
         }
+        let admitted = self.step_one(charge, now, |set, hash, place| {
+            let standing = match step {
+                Step::Take => take_at(set, hash, place, charge, now),
+                Step::Look => set.state(place).standing(&charge.quota, now),
+            };
+            Decision::one(Verdict::Admitted, standing)
+        });
+        admitted.unwrap_or_else(|refused| refused)
+    }
+
+    /// Takes one charge. How it stands is worked out only if it has to wait.
+    #[inline]
+    pub(crate) fn take(&self, charge: &Charge<'_>, now: u64) -> Result<(), Decision> {
+        if is_usual(charge) {
+            return self.step_one(charge, now, |set, hash, place| {
+                if charge.cost > 0 {
+                    set.add(hash, place, &charge.quota, charge.cost.into(), now);
+                }
+            });
+        }
+        let decision = self.step_all(&[*charge], Step::Take, now);
+        if decision.is_admitted() { Ok(()) } else { Err(decision) }
     }
 
     /// Corrects what a charge took.
@@ -78,9 +95,14 @@ impl Buckets {
         }
     }
 
-    /// The usual step: one charge, which is paced.
-    #[inline(always)]
-    fn step_one(&self, charge: &Charge<'_>, step: Step, now: u64) -> Decision {
+    /// The usual step: one charge, which is paced. `admit` is told where its bucket is, if it may pass.
+    #[inline]
+    fn step_one<A>(
+        &self,
+        charge: &Charge<'_>,
+        now: u64,
+        admit: impl FnOnce(&mut Set<Arrival>, u64, table::Place) -> A,
+    ) -> Result<A, Decision> {
         let hash = self.hash(charge);
         let mut set = self.paced.lock(self.paced.index(hash));
         let place = set.find(hash, now);
@@ -88,13 +110,9 @@ impl Buckets {
         let wait = wait(state, charge, 0, now);
         if wait > 0 {
             let standing = Standing { wait, ..state.standing(&charge.quota, now) };
-            return Decision::one(Verdict::Refused(Duration::from_nanos(wait)), standing);
+            return Err(Decision::one(Verdict::Refused(Duration::from_nanos(wait)), standing));
         }
-        let standing = match step {
-            Step::Take => take_at(&mut set, hash, place, charge, now),
-            Step::Look => state.standing(&charge.quota, now),
-        };
-        Decision::one(Verdict::Admitted, standing)
+        Ok(admit(&mut set, hash, place))
     }
 
     #[inline(never)]
@@ -179,6 +197,11 @@ impl Locked<'_> {
             Self::Windows(set) => take(set, hash, charge, now),
         }
     }
+}
+
+/// Whether it is one that most are: paced, and no more than is ever granted at once.
+fn is_usual(charge: &Charge<'_>) -> bool {
+    charge.quota.algorithm() == Algorithm::Gcra && is_affordable(charge)
 }
 
 /// Whether it is ever granted at once.

@@ -91,9 +91,13 @@ impl fmt::Debug for Memory {
 impl Throttle for Memory {
     type Deciding = Ready<Result<Decision, Unavailable>>;
 
-    #[inline(always)]
     fn decide(&self, charges: &[Charge<'_>]) -> Self::Deciding {
         ready(Ok(self.0.buckets.step(charges, Step::Take, self.now())))
+    }
+
+    #[inline]
+    fn take(&self, charge: &Charge<'_>) -> Option<Result<(), Decision>> {
+        Some(self.0.buckets.take(charge, self.now()))
     }
 
     fn peek(&self, charges: &[Charge<'_>]) -> Self::Deciding {

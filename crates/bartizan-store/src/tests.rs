@@ -112,6 +112,24 @@ proptest! {
     }
 
     #[test]
+    fn what_is_taken_without_a_look_is_decided_the_same(quota in any_quota(), requests in requests()) {
+        let (looked_at, unseen) = (Buckets::for_keys(10), Buckets::for_keys(10));
+        let mut now = START;
+        for (pause, cost) in requests {
+            now += pause;
+            let charge = charge("p", &Key::GLOBAL, quota, cost);
+            let decision = looked_at.step(&[charge], Step::Take, now);
+            match unseen.take(&charge, now) {
+                Ok(()) => prop_assert!(admitted(&decision)),
+                Err(refused) => {
+                    prop_assert_eq!(refused.verdict(), decision.verdict());
+                    prop_assert_eq!(refused.standings(), decision.standings());
+                }
+            }
+        }
+    }
+
+    #[test]
     fn what_is_available_is_admitted_one_by_one_and_no_more(quota in any_quota(), requests in requests()) {
         let buckets = Buckets::for_keys(10);
         let one = [charge("p", &Key::GLOBAL, quota, 1)];

@@ -15,6 +15,14 @@ pub trait Throttle: Send + Sync + 'static {
     /// Takes all the charges, or none of them.
     fn decide(&self, charges: &[Charge<'_>]) -> Self::Deciding;
 
+    /// Takes one charge at once, for whoever does not look at how it stands then: if it is admitted, nothing more is
+    /// told, and if not, what [`decide`](Self::decide) would tell. `None` if the store does not answer at once; it has
+    /// to be asked to decide then, and nothing has been taken.
+    fn take(&self, charge: &Charge<'_>) -> Option<Result<(), Decision>> {
+        let _ = charge;
+        None
+    }
+
     /// What [`decide`](Self::decide) would answer now. Takes nothing.
     fn peek(&self, charges: &[Charge<'_>]) -> Self::Deciding;
 

@@ -79,11 +79,7 @@ where
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         match self.project().kind.project() {
             KindProj::Inner { body } => body.poll_frame(cx),
-            KindProj::Other { body } => match body.as_mut().project() {
-                OtherProj::Settled { body } => body.poll_frame(cx),
-                OtherProj::Own { bytes } if bytes.is_empty() => Poll::Ready(None),
-                OtherProj::Own { bytes } => Poll::Ready(Some(Ok(Frame::data(mem::take(bytes).into())))),
-            },
+            KindProj::Other { body } => body.as_mut().poll_frame(cx),
         }
     }
 
@@ -105,6 +101,23 @@ where
                 Other::Settled { body } => body.size_hint(),
                 Other::Own { bytes } => SizeHint::with_exact(bytes.len() as u64),
             },
+        }
+    }
+}
+
+impl<B, T> Other<B, T>
+where
+    B: Body,
+    B::Data: From<Bytes>,
+    T: Throttle,
+{
+    /// Apart from what most bodies do, which so is short enough to be inlined.
+    #[inline(never)]
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        match self.project() {
+            OtherProj::Settled { body } => body.poll_frame(cx),
+            OtherProj::Own { bytes } if bytes.is_empty() => Poll::Ready(None),
+            OtherProj::Own { bytes } => Poll::Ready(Some(Ok(Frame::data(mem::take(bytes).into())))),
         }
     }
 }

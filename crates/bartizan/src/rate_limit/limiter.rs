@@ -104,17 +104,26 @@ impl<T: Throttle + Clone> Limiter<T> {
     /// The way of most requests: one policy that asks for no more than a key, and a store that answers at once.
     #[inline]
     fn ask_one(self: &Arc<Self>, policy: &Policy, head: &Head<'_>) -> Asked<T> {
-        let key = match self.rules.key_by(policy).read_in(head) {
-            Some(key) => key,
-            None => match self.rules.missing.key_for(policy) {
-                Ok(Some(key)) => key,
-                Ok(None) => return Asked::Judged(self.exempt()),
+        // Looked at where it lies: a key is large.
+        let mut found = self.rules.key_by(policy).read_in(head);
+        if found.is_none() {
+            found = match self.rules.missing.key_for(policy) {
+                Ok(key) => key,
                 Err(NoKey) => return Asked::Judged(self.refuse(Reason::NoKey, None, SmallVec::new(), None)),
-            },
-        };
-        let due = || Due { policy: 0, key, quota: policy.quota, cost: 1 };
-        match decided(self.store.decide(&[Charge { policy: &policy.name, key: &key, quota: policy.quota, cost: 1 }])) {
-            Ok(Ok(decision)) if decision.is_admitted() && self.shape.admits_silently => Asked::Judged(Judged::Pass),
+            };
+        }
+        let Some(key) = &found else { return Asked::Judged(self.exempt()) };
+        let charge = Charge { policy: &policy.name, key, quota: policy.quota, cost: 1 };
+        let due = || Due { policy: 0, key: *key, quota: policy.quota, cost: 1 };
+        if self.shape.admits_silently
+            && let Some(taken) = self.store.take(&charge)
+        {
+            return match taken {
+                Ok(()) => Asked::Judged(Judged::Pass),
+                Err(refused) => Asked::Judged(self.judge(&[due()], Ok(refused))),
+            };
+        }
+        match decided(self.store.decide(&[charge])) {
             Ok(decision) => Asked::Judged(self.judge(&[due()], decision)),
             Err(deciding) => Asked::Pending(Box::pin(Arc::clone(self).wait_for(smallvec![due()], deciding))),
         }

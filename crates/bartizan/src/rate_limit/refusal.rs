@@ -73,7 +73,7 @@ impl Refused {
         {
             response.headers_mut().insert(header::RETRY_AFTER, seconds_value(seconds));
         }
-        response.extensions_mut().insert(Refusal::new(self.reason.error_type()));
+        response.extensions_mut().insert(self.reason.refusal());
         response
     }
 
@@ -103,12 +103,12 @@ impl Refused {
 // ===== impl Reason =====
 
 impl Reason {
-    pub(super) const fn error_type(self) -> &'static str {
+    const fn refusal(self) -> Refusal {
         match self {
-            Self::Limited => "rate_limited",
-            Self::TooCostly => "rate_limit_too_costly",
-            Self::NoKey => "rate_limit_no_key",
-            Self::Unavailable => "rate_limit_unavailable",
+            Self::Limited => const { Refusal::new("rate_limited") },
+            Self::TooCostly => const { Refusal::new("rate_limit_too_costly") },
+            Self::NoKey => const { Refusal::new("rate_limit_no_key") },
+            Self::Unavailable => const { Refusal::new("rate_limit_unavailable") },
         }
     }
 
@@ -129,7 +129,7 @@ impl Reason {
             Self::Unavailable => Problem::new(StatusCode::SERVICE_UNAVAILABLE)
                 .detail("Rate limits cannot be checked at the moment. Send the request again later."),
         };
-        problem.member("code", self.error_type())
+        problem.member("code", self.refusal().error_type())
     }
 }
 

@@ -192,7 +192,7 @@ impl std::error::Error for CidrError {}
 
 // ===== reading addresses =====
 
-#[inline]
+#[inline(always)]
 fn peer_in(extensions: &Extensions) -> Option<IpAddr> {
     Some(extensions.get::<PeerAddr>()?.0.ip().to_canonical())
 }

@@ -58,38 +58,55 @@ pub(crate) fn seconds_value(seconds: u64) -> HeaderValue {
 /// No `Accept` takes anything. The most specific range that matches decides; one with `q=0` refuses. A field that can't
 /// be read is as if it were not there.
 pub(crate) fn accepts_json(headers: &HeaderMap) -> bool {
-    let mut accepts = None;
-    let mut decided_by = 0;
-    for line in headers.get_all(header::ACCEPT) {
-        accepts.get_or_insert(false);
+    match single(headers, &header::ACCEPT) {
+        Single::Absent => true,
+        Single::One(line) => take_json([line]),
+        Single::Several => take_json(headers.get_all(header::ACCEPT)),
+    }
+}
+
+/// Whether a client that sends these lines takes a JSON problem.
+fn take_json<'a>(lines: impl IntoIterator<Item = &'a HeaderValue>) -> bool {
+    let (mut accepts, mut decided_by) = (false, 0);
+    for line in lines {
         if !line.as_bytes().is_ascii() {
             return true;
         }
-        for range in line.as_bytes().split(|&byte| byte == b',') {
-            let Some((specific, parameters)) = described_by(range) else { continue };
-            if specific > decided_by {
-                (decided_by, accepts) = (specific, Some(!parameters.split(|&byte| byte == b';').any(is_q_zero)));
+        let mut ranges = Some(line.as_bytes());
+        while let Some(range) = ranges {
+            // What describes a JSON problem has no comma in it: the range ends behind that.
+            let (specific, rest) = described_by(range).unwrap_or((0, range));
+            let (parameters, after) = match rest.iter().position(|&byte| byte == b',') {
+                Some(comma) => (&rest[..comma], Some(&rest[comma + 1..])),
+                None => (rest, None),
+            };
+            if specific > decided_by && matches!(parameters.trim_ascii_start().first(), None | Some(b';')) {
+                (accepts, decided_by) = (!parameters.split(|&byte| byte == b';').any(is_q_zero), specific);
             }
+            ranges = after;
         }
     }
-    accepts.unwrap_or(true)
+    accepts
 }
 
-/// How closely a media range describes a JSON problem, if it does, and its parameters.
-fn described_by(range: &[u8]) -> Option<(u8, &[u8])> {
-    let range = range.trim_ascii_start();
-    let (specific, media): (u8, &[u8]) = match range {
-        [b'*', ..] => (1, b"*/*"),
-        [b'a' | b'A', ..] => match range.get(12)? {
-            b'*' => (2, b"application/*"),
-            b'j' | b'J' => (3, b"application/json"),
-            _ => (4, b"application/problem+json"),
+/// How closely the media range in front describes a JSON problem, if it does, and what comes after it.
+fn described_by(ranges: &[u8]) -> Option<(u8, &[u8])> {
+    let ranges = ranges.trim_ascii_start();
+    match ranges.first()? {
+        b'*' => Some((1, after(ranges, b"*/*")?)),
+        b'a' | b'A' => match ranges.get(12)? {
+            b'*' => Some((2, after(ranges, b"application/*")?)),
+            b'j' | b'J' => Some((3, after(ranges, b"application/json")?)),
+            _ => Some((4, after(ranges, b"application/problem+json")?)),
         },
-        _ => return None,
-    };
-    let (range, parameters) = range.split_at_checked(media.len())?;
-    let ends = matches!(parameters.trim_ascii_start().first(), None | Some(b';'));
-    (ends && range.eq_ignore_ascii_case(media)).then_some((specific, parameters))
+        _ => None,
+    }
+}
+
+/// What comes after `media`, most often spelled like this.
+fn after<'a, const N: usize>(ranges: &'a [u8], media: &[u8; N]) -> Option<&'a [u8]> {
+    let (start, rest) = ranges.split_first_chunk()?;
+    (start == media || start.eq_ignore_ascii_case(media)).then_some(rest)
 }
 
 /// Whether a parameter is the weight 0, which has up to three decimal places.
@@ -100,6 +117,7 @@ fn is_q_zero(parameter: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn accepts(lines: &[&'static str]) -> bool {
         let mut headers = HeaderMap::new();
@@ -122,6 +140,53 @@ mod tests {
         assert!(accepts(&["text/html, Application/JSON ; level=1 ;q=0.001"]));
         assert!(!accepts(&["application/json ; Q=0.000"]));
         assert!(!accepts(&[""]));
+    }
+
+    proptest! {
+        /// Read at leisure: range by range, each taken apart, the most specific looked for among all that match.
+        #[test]
+        fn a_quick_reader_of_accept_is_right(
+            lines in prop::collection::vec(prop::collection::vec(accept_token(), 0..12).prop_map(|line| line.concat()), 0..3),
+        ) {
+            let media = ["*/*", "application/*", "application/json", "application/problem+json"];
+            let ranges = lines.iter().flat_map(|line| line.split(',')).map(|range| {
+                let mut parts = range.split(';').map(|part| part.trim_ascii().to_ascii_lowercase());
+                let name = parts.next().unwrap_or_default();
+                (media.iter().position(|media| *media == name), !parts.any(|weight| weight == "q=0" || weight == "q=0.0"))
+            });
+            let best = ranges.filter(|(specific, _)| specific.is_some()).rev().max_by_key(|(specific, _)| *specific);
+            let expected = best.map_or(lines.is_empty(), |(_, accepts)| accepts);
+
+            let mut headers = HeaderMap::new();
+            for line in &lines {
+                headers.append(header::ACCEPT, HeaderValue::from_str(line).expect("ASCII"));
+            }
+            prop_assert_eq!(accepts_json(&headers), expected);
+        }
+    }
+
+    fn accept_token() -> impl Strategy<Value = &'static str> {
+        const TOKENS: &[&str] = &[
+            "*/*",
+            "application/*",
+            "application/json",
+            "Application/JSON",
+            "application/problem+json",
+            "text/html",
+            "a",
+            "/",
+            " ",
+            ",",
+            ", ",
+            ";",
+            " ; ",
+            ";q=0",
+            ";Q=0.0",
+            ";q=0.1",
+            ";q=1",
+            ";level=1",
+        ];
+        prop::sample::select(TOKENS)
     }
 
     #[test]

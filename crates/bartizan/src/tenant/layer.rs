@@ -208,6 +208,11 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> ResponseFuture<S, B> {
+        // Most are one of a fixed set: they are let in before anything else is asked.
+        if let Some(tenant) = self.gate.find(request.headers()).cloned() {
+            self.gate.admit(&mut request, tenant, Assurance::Known, None);
+            return ResponseFuture { state: State::Called { future: self.inner.call(request) } };
+        }
         match self.gate.decide_on(&mut request) {
             Decision::Admit { tenant, assurance, stripped } => {
                 self.gate.admit(&mut request, tenant, assurance, stripped);
@@ -314,11 +319,7 @@ impl<S: Service<Request<B>>, B> fmt::Debug for ResponseFuture<S, B> {
 // ===== impl Gate =====
 
 impl Gate {
-    #[inline]
     fn decide_on<B>(&self, request: &mut Request<B>) -> Decision {
-        if let Some(tenant) = self.find(request.headers()) {
-            return Decision::Admit { tenant: tenant.clone(), assurance: Assurance::Known, stripped: None };
-        }
         if self.source.wants_heads() {
             return with_head(request, |head| self.decide((&*head).into()));
         }
