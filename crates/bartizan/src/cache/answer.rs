@@ -41,7 +41,7 @@ pub(super) fn answer<R>(
         outcome,
         ttl: Some(ttl(entry, now)),
         stored: told.stored,
-        fwd_status: told.fwd_status,
+        fwd_status: told.fwd_status.map(|status| status.as_u16()),
         detail: None,
     };
     status.fill_in(response.headers_mut(), rules.name.as_deref(), entry.terms.age(now).as_secs());

@@ -15,7 +15,7 @@ use super::{
     status::Status,
 };
 use crate::shared::{Deadline, Problem};
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Body;
 use std::{
     error::Error,
@@ -34,6 +34,14 @@ pub(super) struct Visit<S, B> {
     pub(super) request: Request<B>,
     pub(super) ask: Ask,
     pub(super) key: Option<CacheKey>,
+}
+
+/// A request as it looks at what is stored, and at what is on its way. Its body, which may not be shared, is not in it.
+struct View<'a> {
+    rules: &'a Rules,
+    ask: Ask,
+    headers: &'a HeaderMap,
+    deadline: Option<Deadline>,
 }
 
 /// The work of one who leads. It is done to its end also if he leaves, as others may wait for it.
@@ -60,25 +68,26 @@ where
                 Verb::Get | Verb::Head | Verb::Safe => self.pass(None).await,
             };
         };
-        let (forward, stale) = match self.look_further(&key, found).await {
+        let view = self.view();
+        let (forward, stale) = match view.look_further(&key, found).await {
             Found::Ask(forward, stale) => (forward, stale),
-            Found::Usable(entry, outcome) => match self.answer(&entry, outcome) {
+            Found::Usable(entry, outcome) => match view.answer(&entry, outcome) {
                 Some(answer) => return Ok(answer),
                 None => (Forward::UriMiss, None),
             },
         };
         // RFC 9111 §5.2.1.7.
         if self.ask.directives.only_if_cached {
-            return Ok(self.refuse());
+            return Ok(view.refuse());
         }
-        let flight = match self.wait(&key, forward, stale.as_ref()).await {
+        let flight = match view.wait(&key, forward, stale.as_ref()).await {
             Gone::Answered(response) => return Ok(response),
             Gone::Alone => None,
             Gone::Leads(flight) => {
                 // What has been stored since we looked was there before the flight began.
-                if let Found::Usable(entry, outcome) = self.find(&key)
+                if let Found::Usable(entry, outcome) = view.find(&key)
                     && outcome == Outcome::Hit
-                    && let Some(answer) = self.answer(&entry, outcome)
+                    && let Some(answer) = view.answer(&entry, outcome)
                 {
                     flight.land(Landing::Stored);
                     return Ok(answer);
@@ -89,9 +98,40 @@ where
         self.lead(key, forward, stale, flight).await
     }
 
+    /// Asks the origin. With a flight the work is carried to its end, whoever leaves.
+    async fn lead(
+        self,
+        key: CacheKey,
+        forward: Forward,
+        stale: Option<Stale>,
+        flight: Option<Flight<Arc<Entry>>>,
+    ) -> Result<Response<CacheBody<R>>, S::Error> {
+        let (rules, is_awaited) = (Arc::clone(&self.rules), flight.is_some());
+        let lead = Lead::new(self, key, forward, stale, flight);
+        if is_awaited { Carried { asking: Some(Box::pin(lead.run())), rules }.await } else { lead.run().await }
+    }
+
+    fn view(&self) -> View<'_> {
+        let Self { rules, request, ask, .. } = self;
+        let (headers, deadline) = (request.headers(), Deadline::of(request.extensions()));
+        View { rules, ask: *ask, headers, deadline }
+    }
+
+    /// A request that the cache has no part in.
+    async fn pass(mut self, detail: Option<&'static str>) -> Result<Response<CacheBody<R>>, S::Error> {
+        let forward = if self.ask.verb == Verb::Safe { Forward::Method } else { Forward::Bypass };
+        poll_fn(|cx| self.inner.poll_ready(cx)).await?;
+        let response = self.inner.call(self.request).await?;
+        Ok(self.rules.hand_over(response, Outcome::Forwarded(forward), detail))
+    }
+}
+
+// ===== impl View =====
+
+impl View<'_> {
     /// Waits for the answer to another request, if there is one under way that may be ours too.
-    async fn wait(&self, key: &CacheKey, forward: Forward, stale: Option<&Stale>) -> Gone<R> {
-        let Rules { cache, patience, .. } = &*self.rules;
+    async fn wait<R>(&self, key: &CacheKey, forward: Forward, stale: Option<&Stale>) -> Gone<R> {
+        let Rules { cache, patience, .. } = self.rules;
         if !self.ask.may_share() || patience.is_zero() || cache.marks().has(key.as_bytes(), Instant::now()) {
             return Gone::Alone;
         }
@@ -100,7 +140,7 @@ where
             Joined::Alone => return Gone::Alone,
             Joined::Follower(waiter) => waiter,
         };
-        let left = Deadline::of(self.request.extensions()).map(Deadline::remaining);
+        let left = self.deadline.map(Deadline::remaining);
         let landing = match timeout(left.map_or(*patience, |left| left.min(*patience)), waiter).await {
             Ok(Waited::Leads(flight)) => return Gone::Leads(flight),
             Ok(Waited::Landed(landing)) => landing,
@@ -111,7 +151,7 @@ where
     }
 
     /// The answer to somebody else's request, if it is one to ours.
-    fn after(
+    fn after<R>(
         &self,
         landing: Landing<Arc<Entry>>,
         key: &CacheKey,
@@ -121,7 +161,7 @@ where
         let (policy, directives, now) = (&self.rules.policy, &self.ask.directives, Instant::now());
         let (entry, outcome) = match landing {
             Landing::Filling(entry)
-                if entry.matches(self.request.headers(), policy)
+                if entry.matches(self.headers, policy)
                     && reuse(policy, directives, &entry.terms, now) == Reuse::Fresh =>
             {
                 (entry, Outcome::Collapsed(forward))
@@ -141,19 +181,19 @@ where
     }
 
     fn find(&self, key: &CacheKey) -> Found {
-        self.rules.find(key, self.ask, self.request.headers(), Instant::now())
+        self.rules.find(key, self.ask, self.headers, Instant::now())
     }
 
-    fn answer(&self, entry: &Entry, outcome: Outcome) -> Option<Response<CacheBody<R>>> {
-        answer(&self.rules, entry, self.ask, self.request.headers(), Instant::now(), outcome, Told::default())
+    fn answer<R>(&self, entry: &Entry, outcome: Outcome) -> Option<Response<CacheBody<R>>> {
+        answer(self.rules, entry, self.ask, self.headers, Instant::now(), outcome, Told::default())
     }
 
     /// 504, as RFC 9111 §5.2.1.7 has it.
-    fn refuse(&self) -> Response<CacheBody<R>> {
+    fn refuse<R>(&self) -> Response<CacheBody<R>> {
         let problem = Problem::new(StatusCode::GATEWAY_TIMEOUT)
             .detail("nothing is stored that could answer, and the request says only-if-cached")
             .member("code", "only_if_cached");
-        let mut response = problem.to_response(self.request.headers()).map(CacheBody::stored);
+        let mut response = problem.to_response(self.headers).map(CacheBody::stored);
         if let Some(name) = &self.rules.name {
             Status { detail: Some("only-if-cached"), ..Status::new(Outcome::Refused) }.add(response.headers_mut(), name);
         }
@@ -162,34 +202,11 @@ where
         response
     }
 
-    /// Asks the origin. With a flight the work is carried to its end, whoever leaves.
-    async fn lead(
-        self,
-        key: CacheKey,
-        forward: Forward,
-        stale: Option<Stale>,
-        flight: Option<Flight<Arc<Entry>>>,
-    ) -> Result<Response<CacheBody<R>>, S::Error> {
-        let (rules, is_awaited) = (Arc::clone(&self.rules), flight.is_some());
-        let lead = Lead::new(self, key, forward, stale, flight);
-        if is_awaited { Carried { asking: Some(Box::pin(lead.run())), rules }.await } else { lead.run().await }
-    }
-
-    /// A request that the cache has no part in.
-    async fn pass(mut self, detail: Option<&'static str>) -> Result<Response<CacheBody<R>>, S::Error> {
-        let forward = if self.ask.verb == Verb::Safe { Forward::Method } else { Forward::Bypass };
-        poll_fn(|cx| self.inner.poll_ready(cx)).await?;
-        let response = self.inner.call(self.request).await?;
-        Ok(self.rules.hand_over(response, Outcome::Forwarded(forward), detail))
-    }
-}
-
-impl<S, B> Visit<S, B> {
     /// Under what others wait for the same: if there are several responses under a key, what selects ours belongs to it.
     fn flight_key(&self, key: &CacheKey, stale: Option<&Stale>) -> Vec<u8> {
         let mut bytes = key.as_bytes().to_vec();
         if let Some(entry) = stale.and_then(|stale| stale.resource.entries.first()) {
-            let selecting = entry.selecting.of_another(self.request.headers(), self.rules.policy.normalise());
+            let selecting = entry.selecting.of_another(self.headers, self.rules.policy.normalise());
             bytes.extend_from_slice(&selecting.fingerprint().to_le_bytes());
         }
         bytes
@@ -200,8 +217,8 @@ impl<S, B> Visit<S, B> {
         if !matches!(found, Found::Ask(Forward::UriMiss, None)) {
             return found;
         }
-        match self.rules.cache.recall(key).await {
-            Some(resource) => self.rules.select(resource, self.ask, self.request.headers(), Instant::now()),
+        match self.rules.cache.recall(key, self.headers, self.rules.policy.normalise()).await {
+            Some(resource) => self.rules.select(resource, self.ask, self.headers, Instant::now()),
             None => found,
         }
     }
@@ -224,7 +241,7 @@ where
     let rules = Arc::clone(&visit.rules);
     let Some(resource) = rules.cache.get(&key, Instant::now()) else { return };
     let stale = Stale { resource, selected: Some(entry) };
-    let Joined::Leader(flight) = rules.cache.flights().join(&visit.flight_key(&key, Some(&stale))) else { return };
+    let Joined::Leader(flight) = rules.cache.flights().join(&visit.view().flight_key(&key, Some(&stale))) else { return };
     let lead = Lead::new(visit, key, Forward::Stale, Some(stale), Some(flight));
     let spawn = Arc::clone(&rules.spawn);
     spawn(Box::pin(async move {

@@ -90,10 +90,10 @@ pub(in crate::cache) fn read(bytes: &[u8], key: &CacheKey, limit: usize) -> Opti
 pub(super) fn digest(key: &CacheKey, selecting: &Selecting) -> [u8; DIGEST] {
     let mut text = Vec::new();
     put(&mut text, key.as_bytes());
-    for (name, value) in selecting.fields() {
+    for (name, kind, value) in selecting.compared() {
         put(&mut text, name.as_str().as_bytes());
-        text.push(value.is_some().into());
-        put(&mut text, value.as_deref().unwrap_or_default());
+        text.push(kind);
+        put(&mut text, value);
     }
     *Sha256::digest(&text).first_chunk().unwrap_or(&[0; DIGEST])
 }
@@ -113,9 +113,7 @@ pub(super) fn millis(time: SystemTime) -> u64 {
 
 /// Parts are for who asked for them; and what depends on who somebody is leaves this process in no form.
 fn is_for_others(entry: &Entry) -> bool {
-    let personal = [header::COOKIE, header::AUTHORIZATION];
-    !matches!(entry.content, Content::Parts(_))
-        && !entry.selecting.fields().iter().any(|(name, _)| personal.contains(name))
+    !matches!(entry.content, Content::Parts(_) | Content::Filling(_)) && !entry.selecting.is_personal()
 }
 
 // ===== writing =====
@@ -126,7 +124,7 @@ fn write_entry(out: &mut Vec<u8>, key: &CacheKey, entry: &Entry) {
     write_fields(out, &entry.headers);
     match &entry.content {
         Content::Whole(body) => write_body(out, body, entry.headers.contains_key(header::CONTENT_ENCODING)),
-        Content::Head | Content::Parts(_) => out.push(0),
+        Content::Head | Content::Parts(_) | Content::Filling(_) => out.push(0),
     }
     out.push(entry.trailers.is_some().into());
     if let Some(trailers) = &entry.trailers {
@@ -138,7 +136,7 @@ fn write_entry(out: &mut Vec<u8>, key: &CacheKey, entry: &Entry) {
             | flag(terms.must_revalidate, MUST_REVALIDATE)
             | flag(terms.immutable, IMMUTABLE),
     );
-    let durations = [terms.initial_age, terms.lifetime, terms.stale_while_revalidate, terms.stale_if_error];
+    let durations = [terms.initial_age, terms.lifetime, terms.stale_while_revalidate, terms.stale_if_error, terms.keep];
     for duration in durations {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         out.extend_from_slice(&nanos.to_be_bytes());
@@ -148,8 +146,8 @@ fn write_entry(out: &mut Vec<u8>, key: &CacheKey, entry: &Entry) {
     }
     length(out, entry.tags.slots.len());
     entry.tags.slots.iter().for_each(|slot| out.extend_from_slice(&slot.to_be_bytes()));
-    length(out, entry.selecting.fields().len());
-    entry.selecting.fields().iter().for_each(|(name, _)| put(out, name.as_str().as_bytes()));
+    length(out, entry.selecting.names().count());
+    entry.selecting.names().for_each(|name| put(out, name.as_str().as_bytes()));
     out.extend_from_slice(&digest(key, &entry.selecting));
 }
 
@@ -212,6 +210,7 @@ fn read_entry(reader: &mut Reader<'_>, until: u64, limit: usize) -> Option<Kept>
     let mut duration = || reader.u64().map(Duration::from_nanos);
     let (initial_age, lifetime) = (duration()?, duration()?);
     let (stale_while_revalidate, stale_if_error) = (duration()?, duration()?);
+    let keep = duration()?;
     let (received, asked) = (reader.u64()?, reader.u64()?);
     let slots = (0..reader.length()?).map(|_| reader.u32()).collect::<Option<_>>()?;
     let varies_on = (0..reader.length()?).map(|_| reader.name()).collect::<Option<_>>()?;
@@ -227,6 +226,7 @@ fn read_entry(reader: &mut Reader<'_>, until: u64, limit: usize) -> Option<Kept>
         immutable: flags & IMMUTABLE != 0,
         stale_while_revalidate,
         stale_if_error,
+        keep,
     };
     Some(Kept { status, headers, content, trailers, terms, asked, until, slots, varies_on, selecting })
 }

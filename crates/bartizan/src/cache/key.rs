@@ -61,6 +61,15 @@ impl CacheKey {
         Self { bytes, scheme: short(scheme), url: length(usize::from(self.url).wrapping_add(shift)) }
     }
 
+    /// The key of another URL, in the same partition.
+    pub(super) fn elsewhere(&self, uri: &Uri, rules: &KeyRules) -> Option<Self> {
+        let there = Self::of(uri, &HeaderMap::new(), None, rules)?;
+        let shift = usize::from(self.scheme).wrapping_sub(usize::from(there.scheme));
+        let mut bytes = Buffer::from_slice(&self.bytes[..usize::from(self.scheme)]);
+        bytes.extend_from_slice(&there.bytes[usize::from(there.scheme)..]);
+        Some(Self { bytes, scheme: self.scheme, url: length(usize::from(there.url).wrapping_add(shift)) })
+    }
+
     /// `None` if the request cannot be cached, because nobody could say what it asks for: it names no host, or two, or
     /// one that is none, or a scheme beside `http` and `https`; or because the key would be longer than 8 KiB.
     pub(super) fn of(uri: &Uri, headers: &HeaderMap, partition: Option<&Key>, rules: &KeyRules) -> Option<Self> {

@@ -15,7 +15,6 @@ use super::{
     rules::{Rules, Stale},
     status::Status,
     storing::Storing,
-    tags::Stamped,
 };
 use crate::shared::{Refusal, wall_now};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header, response};
@@ -213,11 +212,8 @@ impl Asked {
             }
         }
         if fresh.iter().any(|fresh| !fresh.keeps) {
-            self.rules.cache.change(&self.key, self.ticket, |resource| {
-                let stays = |entry: &&Arc<Entry>| {
-                    !fresh.iter().any(|fresh| !fresh.keeps && Arc::ptr_eq(&fresh.was, entry))
-                };
-                Some(resource.entries.iter().filter(stays).cloned().collect())
+            self.rules.cache.retain(&self.key, self.ticket, |entry| {
+                !fresh.iter().any(|fresh| !fresh.keeps && Arc::ptr_eq(&fresh.was, entry))
             });
         }
         self.flight.land(Landing::Stored);
@@ -243,7 +239,7 @@ impl Asked {
             let omit = kept.as_ref().map(|kept| kept.omit.clone()).unwrap_or_default();
             let mut now = was.copy_with(was.content.clone());
             now.headers = stored_head(&headers, &omit, arrival.wall)?;
-            if let Some(tags) = self.rules.cache.tags(from_304, &self.key).filter(|tags| !tags.is_empty()) {
+            if let Some(tags) = self.rules.cache.tags(from_304, &self.key).filter(|tags| !tags.slots.is_empty()) {
                 now.tags = tags;
             }
             if stale.selected.is_none() {
@@ -327,9 +323,7 @@ impl Asked {
                 return self.rules.cache.keep(&self.key, fresh, self.ticket);
             }
         }
-        self.rules.cache.change(&self.key, self.ticket, |resource| {
-            Some(resource.entries.iter().filter(|other| !Arc::ptr_eq(other, entry)).cloned().collect())
-        });
+        self.rules.cache.retain(&self.key, self.ticket, |other| !Arc::ptr_eq(other, entry));
         false
     }
 

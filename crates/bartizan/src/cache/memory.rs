@@ -2,8 +2,10 @@
 
 use super::{
     entry::{Content, Entry, Resource},
+    flight::Flights,
     generations::{Generations, Standing, Ticket},
     key::CacheKey,
+    marks::Marks,
     statistics::{Count, Counters, Statistics},
     tags::Label,
     tier::Tier,
@@ -50,6 +52,8 @@ pub(super) struct Shared {
     pub(super) generations: Generations,
     pub(super) counters: Counters,
     pub(super) tier: Option<Arc<Tier>>,
+    pub(super) flights: Flights<Arc<Entry>>,
+    pub(super) marks: Marks,
     bytes: u64,
     object_limit: u64,
     /// What was put since room was last made.
@@ -195,6 +199,8 @@ impl ResponseCache {
                 hasher,
                 generations: Generations::new(),
                 counters: Counters::new(),
+                flights: Flights::new(),
+                marks: Marks::new(),
                 tier,
                 bytes,
                 object_limit,

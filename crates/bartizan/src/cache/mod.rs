@@ -29,6 +29,7 @@ mod status;
 mod storing;
 mod tags;
 mod tier;
+mod upkeep;
 mod weight;
 
 pub use self::{

@@ -31,7 +31,7 @@ pub(super) fn of_entry(entry: &Entry) -> usize {
     let content = match &entry.content {
         Content::Whole(body) => of_bytes(body.len()),
         Content::Parts(parts) => parts.weight(),
-        Content::Head => 0,
+        Content::Head | Content::Filling(_) => 0,
     };
     size_of::<Entry>()
         + 16

@@ -28,6 +28,7 @@ pub(in crate::cache) fn terms() -> Terms {
         immutable: false,
         stale_while_revalidate: Duration::ZERO,
         stale_if_error: Duration::ZERO,
+        keep: Duration::ZERO,
     }
 }
 

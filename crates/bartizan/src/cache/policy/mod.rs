@@ -4,6 +4,7 @@
 #![allow(dead_code, unused_imports, reason = "the service that asks is being built")]
 
 mod accept;
+mod arrival;
 mod choose;
 mod condition;
 mod content_range;
@@ -31,23 +32,21 @@ mod vary;
 
 pub use self::options::CachePolicy;
 pub(super) use self::{
+    arrival::Arrival,
     choose::{Stored, choose},
     condition::{is_for_origin, is_not_modified, not_modified_head},
     content_range::{ContentRange, content_range},
+    date::Dated,
+    directives::{Reach, RequestDirectives, ResponseDirectives},
     etag::EntityTag,
     fields::{date_if_missing, kept, kept_trailers},
     freshen::{combined, freshen, is_same_by_head, validated},
+    freshness::{Terms, has_validator},
     invalidate::{Target, invalidated, is_safe},
-    partial::{multipart, partial_head, slice, unsatisfiable_head},
-    parts::without_range,
-    range::{RangeAsk, Resolved, has_ranges, if_range_holds},
-    validate::{Taken, add_validators, take_conditions, take_range},
-};
-pub(super) use self::{
-    freshness::{Arrival, Terms},
+    not_stored::NotStored,
     options::Normalise,
     partial::{multipart, partial_head, slice, unsatisfiable_head},
-    parts::{ContentRange, Parts, without_range},
+    parts::{Parts, without_range},
     range::{RangeAsk, Resolved, has_ranges, if_range_holds},
     reuse::{Failure, Reuse, may_stand_in, reuse},
     storing::{Asked, Kept, storable},

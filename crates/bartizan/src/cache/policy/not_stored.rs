@@ -29,6 +29,10 @@ pub(in crate::cache) enum NotStored {
     NoFreshness,
     /// The response says `no-cache`, and cannot be validated.
     NoCache,
+    /// The response names in `Connection` what is for everybody.
+    Connection,
+    /// The response has more tags than are kept.
+    Tags,
     /// The response is stale on arrival, cannot be validated, and may not be used stale.
     Stale,
 }
@@ -52,6 +56,8 @@ impl NotStored {
             Self::Part => "part",
             Self::NoFreshness => "no-freshness",
             Self::NoCache => "no-cache",
+            Self::Connection => "connection",
+            Self::Tags => "tags",
             Self::Stale => "stale",
         }
     }
@@ -67,6 +73,8 @@ impl NotStored {
             | Self::VaryAny
             | Self::NoFreshness
             | Self::NoCache
+            | Self::Connection
+            | Self::Tags
             | Self::Stale => true,
             Self::Method | Self::RequestNoStore | Self::Authorization | Self::Cookie | Self::Status | Self::Part => {
                 false

@@ -224,6 +224,11 @@ impl CachePolicy {
     }
 
     /// How `Vary` is compared.
+    /// Whether parts are stored.
+    pub(in crate::cache) fn stores_parts(&self) -> bool {
+        self.parts
+    }
+
     pub(in crate::cache) fn normalise(&self) -> Normalise {
         self.normalise
     }

@@ -71,6 +71,11 @@ impl Parts {
         (both.parts.len() <= PIECES).then_some(both)
     }
 
+    /// What they take beside themselves, in bytes.
+    pub(in crate::cache) fn weight(&self) -> usize {
+        self.parts.iter().map(|(_, bytes)| bytes.len() + size_of::<(u64, Bytes)>() + 64).sum()
+    }
+
     pub(in crate::cache) fn complete(&self) -> Option<u64> {
         self.complete
     }

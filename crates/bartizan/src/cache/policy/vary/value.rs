@@ -32,6 +32,10 @@ pub(super) static SECRETS: LazyLock<[RandomState; 2]> = LazyLock::new(|| [Random
 // ===== impl Value =====
 
 impl Value {
+    pub(super) fn is_secret(&self) -> bool {
+        matches!(self, Self::Secret(_))
+    }
+
     pub(super) fn of(name: &HeaderName, request: &HeaderMap, normalise: Normalise) -> Self {
         if !request.contains_key(name) {
             return Self::Absent;
@@ -80,7 +84,7 @@ impl Value {
     }
 
     /// What is compared.
-    fn compared(&self) -> (u8, &[u8], [u64; 2]) {
+    pub(super) fn compared(&self) -> (u8, &[u8], [u64; 2]) {
         match self {
             Self::Absent => (0, &[], [0; 2]),
             Self::Literal(bytes) => (1, bytes, [0; 2]),

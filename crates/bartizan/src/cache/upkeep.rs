@@ -1,0 +1,69 @@
+//! What the service asks of its cache, beside putting and getting.
+
+use super::{
+    entry::{Entry, Resource},
+    flight::Flights,
+    generations::Ticket,
+    key::CacheKey,
+    marks::Marks,
+    memory::ResponseCache,
+    policy::{Normalise, Selecting, Vary},
+    statistics::Count,
+    tags::Stamped,
+};
+use http::{HeaderMap, HeaderName};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+impl ResponseCache {
+    /// What is on its way.
+    pub(super) fn flights(&self) -> &Flights<Arc<Entry>> {
+        &self.shared.flights
+    }
+
+    /// What is not worth waiting for.
+    pub(super) fn marks(&self) -> &Marks {
+        &self.shared.marks
+    }
+
+    #[inline]
+    pub(super) fn count(&self, what: Count) {
+        self.shared.counters.count(what);
+    }
+
+    /// The tags in the head of a response; `None` if there are too many.
+    pub(super) fn tags(&self, headers: &HeaderMap, key: &CacheKey) -> Option<Stamped> {
+        Stamped::read(headers, key)
+    }
+
+    /// Stores a response for as long as its own terms make it of use.
+    pub(super) fn keep(&self, key: &CacheKey, entry: Entry, ticket: Ticket) -> bool {
+        let keep_for = entry.terms.horizon().saturating_duration_since(Instant::now());
+        self.put(key, entry, ticket, keep_for)
+    }
+
+    /// Keeps only those entries of a key.
+    pub(super) fn retain(&self, key: &CacheKey, ticket: Ticket, stays: impl Fn(&Arc<Entry>) -> bool) {
+        let now = Instant::now();
+        let Some(resource) = self.get(key, now) else { return };
+        let last = resource.entries.iter().filter(|entry| stays(entry)).map(|entry| entry.terms.horizon()).max();
+        let keep_for = last.map_or_else(Default::default, |last| last.saturating_duration_since(now));
+        self.change(key, ticket, keep_for, |resource| {
+            Some(Resource { entries: resource.entries.iter().filter(|entry| stays(entry)).cloned().collect() })
+        });
+    }
+
+    /// What the second tier has for a request.
+    pub(super) async fn recall(
+        &self,
+        key: &CacheKey,
+        request: &HeaderMap,
+        normalise: Normalise,
+    ) -> Option<Arc<Resource>> {
+        let select = |names: &[HeaderName]| {
+            let vary = if names.is_empty() { Vary::Nothing } else { Vary::Fields(names.into()) };
+            Selecting::of(&vary, request, normalise)
+        };
+        if self.fetch(key, select).await { self.get(key, Instant::now()) } else { None }
+    }
+}
