@@ -14,4 +14,4 @@ mod status;
 mod tags;
 mod tier;
 
-pub use self::policy::CachePolicy;
+pub use self::{body::CacheBody, fill::BrokenOff, policy::CachePolicy};

@@ -1,1 +1,0 @@
-//! A body that is stored while it streams.

@@ -1,1 +1,0 @@
-//! One request to the origin, however many wait.
