@@ -1,5 +1,8 @@
 //! The body of a response that a cache answers with.
 
+#[cfg(all(test, not(bartizan_loom)))]
+mod tests;
+
 use super::fill::Reader;
 use bytes::{Buf, Bytes};
 use http::HeaderMap;
