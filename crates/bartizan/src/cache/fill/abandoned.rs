@@ -67,9 +67,6 @@ impl Future for Drive {
         let this = &mut *self;
         loop {
             let mut state = this.fill.lock();
-            if state.is_passing() {
-                return Poll::Ready(());
-            }
             // It is ahead of all that came.
             let next = state.next(this.slot, u64::MAX, u64::MAX);
             let said = this.fill.waiting.join(this.slot, cx.waker());

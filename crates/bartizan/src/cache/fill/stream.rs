@@ -135,9 +135,7 @@ impl Fill {
                 self.waiting.wake_but(None);
             }
         } else if state.has_driver() {
-            // Over the limit, there is nothing more for it to do.
-            drop(state);
-            self.waiting.wake_but(None);
+            // It goes on: what it reads is within the limit.
         } else if !was_driver && self.is_worth_finishing(&state) {
             let slot = state.open_driver();
             drop(state);
