@@ -19,7 +19,7 @@ pub(crate) fn all() -> Done {
 fn check_models() -> Done {
     let target = Workspace::read()?.target.join("loom");
     let flags = format!("{} --cfg bartizan_loom", env::var("RUSTFLAGS").unwrap_or_default());
-    for (package, features) in [("bartizan-store", ""), ("bartizan", "circuit_breaker,concurrency_limit,retry")] {
+    for (package, features) in [("bartizan-store", ""), ("bartizan", "cache,circuit_breaker,concurrency_limit,retry")] {
         let loom = |last: &[&str]| -> Command {
             let what = ["test", "--package", package, "--features", features, "--release", "--lib", "loom"];
             let mut command = cargo(what);

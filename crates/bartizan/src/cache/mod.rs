@@ -32,16 +32,4 @@ mod tier;
 mod upkeep;
 mod weight;
 
-pub use self::{
-    body::CacheBody,
-    event::{Event, Forward, Outcome},
-    fill::{Abandoned, BrokenOff},
-    future::ResponseFuture,
-    key::CacheKey,
-    key_rules::KeyRules,
-    layer::{Cache, CacheLayer},
-    memory::ResponseCache,
-    policy::CachePolicy,
-    purge::{Purge, Purged},
-    statistics::Statistics,
-};
+pub use self::{body::CacheBody, fill::BrokenOff, policy::CachePolicy};

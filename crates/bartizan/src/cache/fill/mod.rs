@@ -23,12 +23,9 @@ mod loom;
 #[cfg(all(test, not(bartizan_loom)))]
 mod tests;
 
-pub use self::{
-    abandoned::{Abandoned, Spawn},
-    broken::BrokenOff,
-};
+pub use self::broken::BrokenOff;
 pub(super) use self::{
-    abandoned::on_current_runtime,
+    abandoned::{Abandoned, Spawn, on_current_runtime},
     chunks::joined,
     reader::Reader,
     stream::{Fill, Outcome, Plan},
