@@ -7,6 +7,7 @@ mod lines;
 use bartizan::{
     Deadline,
     access_log::{AccessLogLayer, Format},
+    cache::{CacheLayer, CachePolicy, ResponseCache},
     circuit_breaker::{Breaker, CircuitBreakerLayer, Key},
     concurrency_limit::{ConcurrencyLimit, ConcurrencyLimitLayer},
     deadline::{DeadlineLayer, PropagateDeadlineLayer},
@@ -47,6 +48,8 @@ laws! {
         let refunding = |quota: Quota| RateLimitLayer::new(quota).settle_by(|_| 0);
         Subject::new(refunding(GENEROUS)).promise(refunding(THREE_A_DAY), all_pass)
     };
+    cache => Subject::new(CacheLayer::new(ResponseCache::new(1 << 20)));
+    cache_by_all_the_rules => Subject::new(CacheLayer::new(ResponseCache::new(1 << 20)).policy(CachePolicy::rfc()));
     circuit_breaker => counting(CircuitBreakerLayer::new);
     circuit_breaker_by_key => Subject::new(CircuitBreakerLayer::new(Breaker::default()).key_by(|_| Some(Key::GLOBAL)));
     circuit_breaker_as_a_gate => counting(|breaker| CircuitBreakerLayer::new(breaker).gate());

@@ -65,7 +65,8 @@ impl Ask {
         if !request.body().is_end_stream() {
             has |= Trait::Content as u16;
         }
-        let directives = if directives { RequestDirectives::read(request.headers()) } else { RequestDirectives::default() };
+        let directives =
+            if directives { RequestDirectives::read(request.headers()) } else { RequestDirectives::default() };
         Self { verb: Verb::of(request.method()), has, directives }
     }
 

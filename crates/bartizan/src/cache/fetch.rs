@@ -195,7 +195,8 @@ impl View<'_> {
             .member("code", "only_if_cached");
         let mut response = problem.to_response(self.headers).map(CacheBody::stored);
         if let Some(name) = &self.rules.name {
-            Status { detail: Some("only-if-cached"), ..Status::new(Outcome::Refused) }.add(response.headers_mut(), name);
+            Status { detail: Some("only-if-cached"), ..Status::new(Outcome::Refused) }
+                .add(response.headers_mut(), name);
         }
         self.rules.count(Outcome::Refused);
         self.rules.tell(Event::Answered(Outcome::Refused, response.status()));
@@ -241,7 +242,9 @@ where
     let rules = Arc::clone(&visit.rules);
     let Some(resource) = rules.cache.get(&key, Instant::now()) else { return };
     let stale = Stale { resource, selected: Some(entry) };
-    let Joined::Leader(flight) = rules.cache.flights().join(&visit.view().flight_key(&key, Some(&stale))) else { return };
+    let Joined::Leader(flight) = rules.cache.flights().join(&visit.view().flight_key(&key, Some(&stale))) else {
+        return;
+    };
     let lead = Lead::new(visit, key, Forward::Stale, Some(stale), Some(flight));
     let spawn = Arc::clone(&rules.spawn);
     spawn(Box::pin(async move {

@@ -91,7 +91,10 @@ impl CacheLayer {
         let mut bytes = name.bytes();
         let is_token = bytes.next().is_some_and(|first| first.is_ascii_alphabetic())
             && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:/".contains(&byte));
-        assert!(is_token && name.len() <= 40, "the name of a cache is a token of at most 40 bytes, and begins with a letter");
+        assert!(
+            is_token && name.len() <= 40,
+            "the name of a cache is a token of at most 40 bytes, and begins with a letter"
+        );
         self.with(|rules| rules.name = Some(name.into()))
     }
 

@@ -283,8 +283,7 @@ impl Asked {
         // What the client asked under a condition is answered by what has come.
         if self.ask.has(Trait::Condition)
             && policy::is_not_modified(self.ask.method(), &self.headers, entry.status, &entry.headers, wall_now())
-            && let Some(answer) =
-                self.answer(&entry, outcome, Told { fwd_status: Some(entry.status), stored: true })
+            && let Some(answer) = self.answer(&entry, outcome, Told { fwd_status: Some(entry.status), stored: true })
         {
             self.rules.finish(reader);
             return answer;

@@ -32,4 +32,16 @@ mod tier;
 mod upkeep;
 mod weight;
 
-pub use self::{body::CacheBody, fill::BrokenOff, policy::CachePolicy};
+pub use self::{
+    body::CacheBody,
+    event::{Event, Forward, Outcome},
+    fill::{Abandoned, BrokenOff, Spawn},
+    future::ResponseFuture,
+    key::CacheKey,
+    key_rules::KeyRules,
+    layer::{Cache, CacheLayer},
+    memory::ResponseCache,
+    policy::CachePolicy,
+    purge::{Purge, Purged},
+    statistics::Statistics,
+};

@@ -90,7 +90,9 @@ impl Rules {
         let reuse = match self.cache.standing(entry) {
             Standing::Current => reuse(&self.policy, &ask.directives, &entry.terms, now),
             // Taken back softly: as if it had gone stale then.
-            Standing::Stale(since) if entry.serves_stale(now.saturating_duration_since(since)) => Reuse::WhileRevalidate,
+            Standing::Stale(since) if entry.serves_stale(now.saturating_duration_since(since)) => {
+                Reuse::WhileRevalidate
+            }
             Standing::Stale(_) => Reuse::Validate,
             Standing::Gone => return Found::Ask(Forward::UriMiss, None),
         };

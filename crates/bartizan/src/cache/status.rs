@@ -75,7 +75,9 @@ impl Status {
             Outcome::Hit | Outcome::StaleWhileRevalidate | Outcome::Asked => out.write_str("; hit")?,
             Outcome::Refused => {}
             Outcome::Collapsed(fwd) => write!(out, "; fwd={}; collapsed", fwd.as_str())?,
-            Outcome::StaleIfError(fwd) | Outcome::Revalidated(fwd) | Outcome::Forwarded(fwd) => write!(out, "; fwd={}", fwd.as_str())?,
+            Outcome::StaleIfError(fwd) | Outcome::Revalidated(fwd) | Outcome::Forwarded(fwd) => {
+                write!(out, "; fwd={}", fwd.as_str())?
+            }
         }
         if let Some(status) = self.fwd_status {
             write!(out, "; fwd-status={status}")?;
@@ -112,7 +114,8 @@ fn place(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
 /// Where nothing is told, the lines of other caches stay.
 #[cold]
 fn take_away_place(headers: &mut HeaderMap) {
-    let others: Vec<_> = headers.get_all(header::CACHE_STATUS).iter().filter(|line| !line.is_empty()).cloned().collect();
+    let others: Vec<_> =
+        headers.get_all(header::CACHE_STATUS).iter().filter(|line| !line.is_empty()).cloned().collect();
     headers.remove(header::CACHE_STATUS);
     for line in others {
         headers.append(header::CACHE_STATUS, line);

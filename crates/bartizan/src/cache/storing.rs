@@ -30,12 +30,7 @@ pub(super) struct Storing {
 }
 
 impl Storing {
-    pub(super) fn new(
-        asked: &Asked,
-        head: &HeaderMap,
-        entry: Entry,
-        closer: Option<Closer<Arc<Entry>>>,
-    ) -> Self {
+    pub(super) fn new(asked: &Asked, head: &HeaderMap, entry: Entry, closer: Option<Closer<Arc<Entry>>>) -> Self {
         Self {
             rules: Arc::clone(&asked.rules),
             key: asked.key.clone(),
@@ -106,10 +101,15 @@ impl Storing {
 
     fn keep_parts(&self, head: &HeaderMap, part: &Parts) -> bool {
         let stored = self.rules.cache.get(&self.key, Instant::now());
-        let before = stored.iter().flat_map(|resource| &resource.entries).find(|entry| entry.selecting == self.entry.selecting);
+        let before =
+            stored.iter().flat_map(|resource| &resource.entries).find(|entry| entry.selecting == self.entry.selecting);
         let (parts, headers) = match before.map(|entry| (&entry.content, &entry.headers)) {
             // The whole is worth more than a part of it.
-            Some((Content::Whole(_), headers)) if policy::EntityTag::strong(headers) == policy::EntityTag::strong(head) => return false,
+            Some((Content::Whole(_), headers))
+                if policy::EntityTag::strong(headers) == policy::EntityTag::strong(head) =>
+            {
+                return false;
+            }
             Some((Content::Parts(others), headers)) => match others.and(headers, part, head) {
                 Some(both) => (both, policy::combined(headers, &self.entry.headers, &[])),
                 None => (part.clone(), self.entry.headers.clone()),

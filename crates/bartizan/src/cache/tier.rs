@@ -59,7 +59,11 @@ const SKEW: u64 = 2_000;
 impl ResponseCache {
     /// Looks in the second tier for what a request selects. Whether there was something, which is now found here.
     /// `select` tells what the request says in these fields.
-    pub(super) async fn fetch(&self, key: &CacheKey, select: impl Fn(&[HeaderName]) -> Option<Selecting> + Send) -> bool {
+    pub(super) async fn fetch(
+        &self,
+        key: &CacheKey,
+        select: impl Fn(&[HeaderName]) -> Option<Selecting> + Send,
+    ) -> bool {
         let Some(tier) = self.shared.tier.as_deref().filter(|_| !key.is_extended()) else { return false };
         let ticket = self.ticket();
         let Some(marker) = tier.marker().await else { return false };
@@ -77,7 +81,13 @@ impl ResponseCache {
         has_any
     }
 
-    fn promote(&self, key: &CacheKey, kept: Kept, select: impl Fn(&[HeaderName]) -> Option<Selecting>, ticket: Ticket) -> bool {
+    fn promote(
+        &self,
+        key: &CacheKey,
+        kept: Kept,
+        select: impl Fn(&[HeaderName]) -> Option<Selecting>,
+        ticket: Ticket,
+    ) -> bool {
         let now = form::millis(wall_now());
         let keep_for = Duration::from_millis(kept.until.saturating_sub(now));
         let ago = Duration::from_millis(now.saturating_sub(kept.asked));

@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep};
 
 /// What becomes of a body that nobody reads any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cache) enum Abandoned {
+pub enum Abandoned {
     /// A task reads the rest, if its length is known and within the limit. Without a length it might be a stream of
     /// events, which ends never.
     Finish,
@@ -24,7 +24,7 @@ pub(in crate::cache) enum Abandoned {
 }
 
 /// Runs a future that nobody waits for. Where it cannot be run it is dropped: that lets the body go.
-pub(in crate::cache) type Spawn = Arc<dyn Fn(Pin<Box<dyn Future<Output = ()> + Send>>) + Send + Sync>;
+pub type Spawn = Arc<dyn Fn(Pin<Box<dyn Future<Output = ()> + Send>>) + Send + Sync>;
 
 /// So long may nothing come for nobody.
 const IDLE: Duration = Duration::from_secs(30);

@@ -23,10 +23,13 @@ mod loom;
 #[cfg(all(test, not(bartizan_loom)))]
 mod tests;
 
-pub use self::broken::BrokenOff;
 pub(super) use self::{
-    abandoned::{Abandoned, Spawn, on_current_runtime},
+    abandoned::on_current_runtime,
     chunks::joined,
     reader::Reader,
     stream::{Fill, Outcome, Plan},
+};
+pub use self::{
+    abandoned::{Abandoned, Spawn},
+    broken::BrokenOff,
 };
