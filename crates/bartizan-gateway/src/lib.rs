@@ -73,7 +73,7 @@ pub use self::{
     cause::Cause,
     client::{Client, HttpService, client},
     proxy::{Forwarding, Proxy, ProxyError, UpstreamWatch},
-    serve::{BindError, Drained, Serve, bind, serve, shutdown_signal},
+    serve::{BindError, Drained, Interim, Serve, bind, serve, shutdown_signal},
     upstream::{
         Answering, Attempts, EndpointStatus, SendError, Upstream, UpstreamBody, UpstreamError, UpstreamEvent, Upstreams,
     },
