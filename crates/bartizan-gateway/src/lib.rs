@@ -71,7 +71,7 @@ pub use self::upstream::{Tls, TlsError};
 pub use self::{
     aggregate::{Aggregate, AggregateError, Meta, Source},
     cause::Cause,
-    client::{Client, HttpService, client},
+    client::{Client, ClientBody, ClientError, HttpService, client},
     proxy::{Forwarding, Proxy, ProxyError, UpstreamWatch},
     serve::{BindError, Drained, Interim, Serve, bind, serve, shutdown_signal},
     upstream::{
