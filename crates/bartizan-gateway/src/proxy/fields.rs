@@ -54,6 +54,26 @@ const GRPC_TIMEOUT: &str = "grpc-timeout";
 /// The fields in which somebody says which attempt it is: who does so is sent again less often.
 const ATTEMPTS: [&str; 3] = ["x-retry-attempt", "x-envoy-attempt-count", "grpc-previous-rpc-attempts"];
 
+/// Fields that belong to one connection, whether or not `Connection` names them.
+const HOP_BY_HOP: [HeaderName; HOPS] = [
+    header::CONNECTION,
+    header::TRANSFER_ENCODING,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    HTTP2_SETTINGS,
+    header::TE,
+    header::UPGRADE,
+    header::PROXY_AUTHORIZATION,
+    header::PROXY_AUTHENTICATE,
+];
+const HOPS: usize = 9;
+/// Where two of them stand there.
+const CONNECTION: usize = 0;
+const TRANSFER_ENCODING: usize = 1;
+
+/// What `Connection` says beside names of fields, or of fields that are dropped anyway.
+const OPTIONS: [&str; 4] = ["keep-alive", "close", "te", "upgrade"];
+
 /// Fields that belong to the whole way, as [claims](is_claim) do. A client that names one in `Connection` makes an
 /// invalid message (RFC 9110 §7.6.1), and must not be able to take away what stands there for the service behind.
 const END_TO_END: [HeaderName; 12] = [
@@ -83,27 +103,27 @@ impl Via {
 /// RFC 9110 §7.6.1: drops the fields that are meant for this connection only, and those that `Connection` names.
 /// `Trailer` stays: the trailers that it announces go on, and what is to be kept whatever `Connection` names.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap, keep: &[HeaderName]) {
-    let named: Vec<HeaderName> = members(headers, &header::CONNECTION).filter_map(|name| name.parse().ok()).collect();
-    for name in named {
-        if !END_TO_END.contains(&name) && !is_claim(&name) && !keep.contains(&name) {
-            headers.remove(name);
+    // Most messages have one of them, or none: to look at what is there is quicker than to look for each.
+    let mut there = [false; HOPS];
+    for name in headers.keys() {
+        if let Some(at) = HOP_BY_HOP.iter().position(|hop| hop == name) {
+            there[at] = true;
+        }
+    }
+    if there[CONNECTION] {
+        let is_field = |name: &&str| !OPTIONS.iter().any(|option| name.eq_ignore_ascii_case(option));
+        let named = members(headers, &header::CONNECTION).filter(is_field).filter_map(|name| name.parse().ok());
+        for name in named.collect::<Vec<HeaderName>>() {
+            if !END_TO_END.contains(&name) && !is_claim(&name) && !keep.contains(&name) {
+                headers.remove(name);
+            }
         }
     }
     // RFC 9112 §6.3: a length beside a transfer coding is a lie, and whoever believes it reads another message.
-    if headers.contains_key(header::TRANSFER_ENCODING) {
+    if there[TRANSFER_ENCODING] {
         headers.remove(header::CONTENT_LENGTH);
     }
-    for name in [
-        header::CONNECTION,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        HTTP2_SETTINGS,
-        header::TE,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-        header::PROXY_AUTHORIZATION,
-        header::PROXY_AUTHENTICATE,
-    ] {
+    for (name, _) in HOP_BY_HOP.iter().zip(there).filter(|(_, is_there)| *is_there) {
         headers.remove(name);
     }
 }
@@ -244,7 +264,7 @@ pub(super) fn add_forwarded(
     }
     match how {
         Forwarding::XForwarded => {
-            if let Some(peer) = peer.and_then(|peer| HeaderValue::try_from(peer.to_string()).ok()) {
+            if let Some(peer) = peer.and_then(address) {
                 append_to_list(headers, X_FORWARDED_FOR, &peer);
             }
             let is_https = *scheme == Scheme::HTTPS;
@@ -261,6 +281,30 @@ pub(super) fn add_forwarded(
         }
         Forwarding::Off => {}
     }
+}
+
+/// An address as the value of a field, without the detour through `Display`, which costs more than all of the rest.
+fn address(ip: IpAddr) -> Option<HeaderValue> {
+    let IpAddr::V4(ip) = ip else { return HeaderValue::try_from(ip.to_string()).ok() };
+    let mut text = [0; "255.255.255.255".len()];
+    let mut length = 0;
+    let mut push = |byte| {
+        text[length] = byte;
+        length += 1;
+    };
+    for (at, octet) in ip.octets().into_iter().enumerate() {
+        if at > 0 {
+            push(b'.');
+        }
+        if octet > 99 {
+            push(b'0' + octet / 100);
+        }
+        if octet > 9 {
+            push(b'0' + octet / 10 % 10);
+        }
+        push(b'0' + octet % 10);
+    }
+    HeaderValue::from_bytes(&text[..length]).ok()
 }
 
 /// RFC 7239 §4, §6: an address of IPv6 stands in brackets and quotes, and so does whatever is no token.
@@ -419,6 +463,13 @@ mod tests {
             |upgrade| taken_upgrade(&headers(&[("upgrade", upgrade)]), &HeaderValue::from_static("a, WebSocket"));
         assert_eq!(taken("websocket").unwrap(), "websocket");
         assert_eq!(taken("b"), None);
+    }
+
+    #[test]
+    fn an_address_is_written_as_display_writes_it() {
+        for ip in ["0.0.0.0", "1.20.255.100", "255.255.255.255", "9.10.99.109", "2001:db8::1"] {
+            assert_eq!(address(ip.parse().unwrap()).unwrap(), ip);
+        }
     }
 
     #[test]

@@ -41,7 +41,14 @@ use std::{
 /// client expects it, since the server says so itself as soon as the body is asked for. For each request there are
 /// sixteen at most, of 16 KiB together; and none once its answer has begun.
 #[derive(Clone)]
-pub struct Interim(Arc<dyn Fn(StatusCode, &HeaderMap) + Send + Sync>);
+pub struct Interim(By);
+
+#[derive(Clone)]
+enum By {
+    /// A connection of [`serve()`](crate::serve()), and the request on it.
+    Course(Arc<Course>, u64),
+    Function(Arc<dyn Fn(StatusCode, &HeaderMap) + Send + Sync>),
+}
 
 /// The most that is sent before one answer.
 const HEADS: usize = 16;
@@ -78,7 +85,7 @@ struct Left {
 impl Interim {
     /// Sends them by this function.
     pub fn new(send: impl Fn(StatusCode, &HeaderMap) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(send))
+        Self(By::Function(Arc::new(send)))
     }
 
     /// That of the request with these extensions, if its client can be told anything before the answer.
@@ -89,7 +96,10 @@ impl Interim {
 
     /// Sends one, with these fields. It is not said whether it arrives.
     pub fn send(&self, status: StatusCode, fields: &HeaderMap) {
-        (self.0)(status, fields);
+        match &self.0 {
+            By::Course(course, request) => course.send(*request, status, fields),
+            By::Function(send) => send(status, fields),
+        }
     }
 }
 
@@ -108,10 +118,7 @@ impl Course {
         state.request += 1;
         state.heads.clear();
         (state.is_open, state.is_100_ours, state.left) = (true, is_100_ours, Left::default());
-        let request = state.request;
-        drop(state);
-        let course = Arc::clone(self);
-        Interim::new(move |status, fields| course.send(request, status, fields))
+        Interim(By::Course(Arc::clone(self), state.request))
     }
 
     /// Ready when all that was to be said before the answer is with the socket: from now on there is nothing more.
