@@ -44,7 +44,9 @@ impl ClientError {
         matches!(self.kind, Kind::Connect(_))
     }
 
-    /// Whether the service certainly has done nothing about the request, so that any method may be sent again.
+    /// Whether the service certainly has done nothing about the request, so that any method may be sent again. A
+    /// [`RetryLayer`](bartizan::retry::RetryLayer) round the client learns it by
+    /// [`errors_by`](bartizan::retry::RetryLayer::errors_by).
     #[must_use]
     pub fn is_not_processed(&self) -> bool {
         match &self.kind {

@@ -1,10 +1,12 @@
 //! The proxy as a service.
 
-use super::fields::{
-    Forwarding, Via, add_forwarded, add_upgrade, add_via, ends_here, has_unknown_coding, host, join_cookies,
-    strip_hop_by_hop, strip_request, taken_upgrade, wanted_upgrade,
+use super::{
+    fields::{
+        Forwarding, Via, add_forwarded, add_upgrade, add_via, ends_here, has_unknown_coding, host, join_cookies,
+        strip_hop_by_hop, strip_request, taken_upgrade, wanted_upgrade,
+    },
+    tunnel::tunnel,
 };
-use super::tunnel::tunnel;
 use crate::{
     Attempts, Cause, HttpService, Interim, path::has_dot_segment, problem::problem, request_id::send_request_id,
     upload::Upload,
@@ -40,7 +42,8 @@ use tower_service::Service;
 /// `HEAD` and so on) passes as it is, in the order of its lines; only the pieces of a `Cookie` over HTTP/2 become one line
 /// (RFC 9113 §8.2.3). Interim responses such as `103` pass where the request has an [`Interim`] in its extensions, as
 /// [`serve()`](crate::serve()) puts there, and the service speaks HTTP/1.1: hyper tells of none in HTTP/2. An `Upgrade` is
-/// not passed on unless [told](Self::upgrades), so the service answers as if it had not been asked for; `CONNECT`, `OPTIONS *` and transfer codings other than `chunked` are refused with 501.
+/// not passed on unless [told](Self::upgrades), so the service answers as if it had not been asked for; `CONNECT`,
+/// `OPTIONS *` and transfer codings other than `chunked` are refused with 501.
 ///
 /// What the client claims about itself is dropped: `Forwarded`, every field that begins with `X-Forwarded-`, `X-Real-IP`,
 /// `True-Client-IP`, `X-Client-IP`, `X-Cluster-Client-IP`, `X-Original-URL` and `X-Rewrite-URL`, with `_` for `-` too; and

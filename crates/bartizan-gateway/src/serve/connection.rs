@@ -138,19 +138,19 @@ fn interim<B>(request: &Request<B>, course: &Arc<Course>) -> Option<Interim> {
 }
 
 /// RFC 9112 §3.2: in HTTP/1.1 a request names its host, once. With two, nobody can tell which site is meant. RFC 9113
-/// §8.3.1: in HTTP/2 it does so in its target, and a `Host` beside it says the same.
+/// §8.3.1: in HTTP/2 it does so in its target, without a user, and a `Host` beside it says the same.
 fn names_one_host<B>(request: &Request<B>) -> bool {
     let mut hosts = request.headers().get_all(header::HOST).iter();
-    match (request.uri().authority(), hosts.next(), hosts.next()) {
-        (_, _, Some(_)) => false,
-        (Some(target), Some(host), None) if request.version() == Version::HTTP_2 => {
-            host.as_bytes().eq_ignore_ascii_case(target.as_str().as_bytes())
+    let (host, second) = (hosts.next(), hosts.next());
+    if second.is_some() {
+        return false;
+    }
+    match (request.version(), request.uri().authority(), host) {
+        (Version::HTTP_2, Some(target), host) => {
+            let target = target.as_str();
+            !target.contains('@') && host.is_none_or(|host| host.as_bytes().eq_ignore_ascii_case(target.as_bytes()))
         }
-        (_, Some(_), None) => true,
-        (target, None, None) => match request.version() {
-            Version::HTTP_2 => target.is_some(),
-            version => version < Version::HTTP_11,
-        },
+        (version, _, host) => host.is_some() || version < Version::HTTP_11,
     }
 }
 
