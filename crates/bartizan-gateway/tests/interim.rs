@@ -77,6 +77,20 @@ async fn they_pass_through_an_upstream_too() {
 }
 
 #[tokio::test]
+async fn who_serves_in_another_way_hears_them_by_a_function_of_his_own() {
+    let (heard, mut hearing) = mpsc::unbounded_channel();
+    let interim = Interim::new(move |status, fields| {
+        let _ = heard.send((status, fields.get_all("link").iter().count(), fields.contains_key("x-hop")));
+    });
+    let addr = answers(format!("{HINTS}{OK}")).await;
+    let proxy = Proxy::new(client(), &format!("http://{addr}")).unwrap();
+    let app = Router::new().fallback_service(proxy).layer(axum::Extension(interim));
+    let response = tower::ServiceExt::oneshot(app, Request::new(Body::empty())).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(hearing.recv().await.unwrap(), (StatusCode::EARLY_HINTS, 2, false));
+}
+
+#[tokio::test]
 async fn a_client_of_http_1_0_gets_none() {
     let behind = answers(format!("{HINTS}{OK}")).await;
     let mut stream = connect_and_send(through(behind).await, "GET / HTTP/1.0\r\nhost: h\r\n\r\n").await;
