@@ -283,7 +283,7 @@ pub(super) fn add_forwarded(
     }
 }
 
-/// An address as the value of a field, without the detour through `Display`, which costs more than all of the rest.
+/// An address as the value of a field, without the detour through `Display`: that was two fifths of what these fields cost.
 fn address(ip: IpAddr) -> Option<HeaderValue> {
     let IpAddr::V4(ip) = ip else { return HeaderValue::try_from(ip.to_string()).ok() };
     let mut text = [0; "255.255.255.255".len()];
