@@ -41,4 +41,13 @@ pub mod decisions {
 
     #[doc = include_str!("decisions/0005-our-own-balance.md")]
     pub mod our_own_balance {}
+
+    #[doc = include_str!("decisions/0006-interim-responses-between-two-messages.md")]
+    pub mod interim_responses_between_two_messages {}
+
+    #[doc = include_str!("decisions/0007-upgrades-are-asked-for.md")]
+    pub mod upgrades_are_asked_for {}
+
+    #[doc = include_str!("decisions/0008-the-plain-clients-own-pool.md")]
+    pub mod the_plain_clients_own_pool {}
 }

@@ -1,6 +1,6 @@
 //! Why a call to another service failed, in the words of OpenTelemetry's `error.type`.
 
-use crate::Attempts;
+use crate::{Attempts, ClientError};
 use axum::BoxError;
 use bartizan::{
     Deadline, Flag, Notes, Refusal,
@@ -140,6 +140,9 @@ fn of_one(error: &(dyn Error + 'static)) -> Option<Cause> {
     }
     if error.downcast_ref::<legacy::Error>().is_some_and(legacy::Error::is_connect) {
         return Some(if broke_the_rules(error) { Cause::Tls } else { Cause::Connect });
+    }
+    if error.downcast_ref::<ClientError>().is_some_and(ClientError::is_connect) {
+        return Some(Cause::Connect);
     }
     if let Some(error) = error.downcast_ref::<h2::Error>().filter(|error| !error.is_io()) {
         return Some(if error.is_remote() { Cause::ConnectionReset } else { Cause::Protocol });

@@ -71,9 +71,9 @@ pub use self::upstream::{Tls, TlsError};
 pub use self::{
     aggregate::{Aggregate, AggregateError, Meta, Source},
     cause::Cause,
-    client::{Client, HttpService, client},
+    client::{Client, ClientBody, ClientError, HttpService, client},
     proxy::{Forwarding, Proxy, ProxyError, UpstreamWatch},
-    serve::{BindError, Drained, Serve, bind, serve, shutdown_signal},
+    serve::{BindError, Drained, Interim, Serve, bind, serve, shutdown_signal},
     upstream::{
         Answering, Attempts, EndpointStatus, SendError, Upstream, UpstreamBody, UpstreamError, UpstreamEvent, Upstreams,
     },

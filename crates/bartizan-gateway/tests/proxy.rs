@@ -246,6 +246,45 @@ async fn an_answer_passes_as_it_is() {
 }
 
 #[tokio::test]
+async fn what_stands_on_several_lines_stays_so_in_order() {
+    let sent = "GET / HTTP/1.1\nhost: h\naccept: a\nx-one: 1\naccept: b, c\nx-one: 2\naccept: d\n";
+    let head = arriving(|proxy| proxy, sent).await;
+    let lines = |name: &str| head.lines().filter_map(|line| line.strip_prefix(name)).collect::<Vec<_>>().join("|");
+    assert_eq!((lines("accept: "), lines("x-one: ")), ("a|b, c|d".to_owned(), "1|2".to_owned()));
+
+    let answer = "HTTP/1.1 200 Fine\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\nserver: old\r\nwarning: b\r\n\
+                  set-cookie: b=1\r\nwarning: a\r\nset-cookie: a=2\r\ncontent-length: 0\r\n\r\n";
+    let proxy = through(answers(answer).await).await;
+    let request = "GET / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";
+    let passed = rest(&mut connect_and_send(proxy, request).await).await;
+    for there in [
+        "HTTP/1.1 200 Fine\r\n",
+        "date: Thu, 01 Jan 1970 00:00:00 GMT\r\n",
+        "server: old\r\n",
+        "set-cookie: b=1\r\nset-cookie: a=2\r\n",
+        "warning: b\r\nwarning: a\r\n",
+    ] {
+        assert!(passed.contains(there), "{there}: {passed}");
+    }
+    assert_eq!(passed.matches("date: ").count(), 1, "{passed}");
+}
+
+#[tokio::test]
+async fn the_host_that_is_kept_is_the_targets_before_the_fields() {
+    for (sent, host) in [
+        ("GET / HTTP/1.1\nhost: shop.example:81\n", "shop.example:81"),
+        ("GET http://shop.example/x HTTP/1.1\nhost: other\n", "shop.example"),
+    ] {
+        let head = arriving(Proxy::keep_host, sent).await;
+        assert_eq!(head.matches("host: ").count(), 2, "that, and x-forwarded-host: {head}");
+        assert!(head.contains(&format!("\r\nhost: {host}\r\n")), "{head}");
+    }
+    // Who names none is given the service's own.
+    let head = arriving(Proxy::keep_host, "GET / HTTP/1.0\n").await;
+    assert!(head.contains("\r\nhost: 127.0.0.1:"), "{head}");
+}
+
+#[tokio::test]
 async fn head_and_not_modified_have_no_body_and_keep_their_fields() {
     let proxy = through(answers("HTTP/1.1 200 OK\r\ncontent-length: 123\r\n\r\n").await).await;
     let request = http::Request::head(format!("http://{proxy}/")).body(Body::empty()).unwrap();

@@ -2,6 +2,7 @@
 
 mod fields;
 mod service;
+mod tunnel;
 
 pub use self::{
     fields::Forwarding,

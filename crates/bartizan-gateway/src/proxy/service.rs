@@ -1,10 +1,15 @@
 //! The proxy as a service.
 
-use super::fields::{
-    Forwarding, add_forwarded, add_via, ends_here, has_unknown_coding, host, strip_hop_by_hop, strip_request,
+use super::{
+    fields::{
+        Forwarding, Via, add_forwarded, add_upgrade, add_via, ends_here, has_unknown_coding, host, join_cookies,
+        strip_hop_by_hop, strip_request, taken_upgrade, wanted_upgrade,
+    },
+    tunnel::tunnel,
 };
 use crate::{
-    Attempts, Cause, HttpService, path::has_dot_segment, problem::problem, request_id::send_request_id, upload::Upload,
+    Attempts, Cause, HttpService, Interim, path::has_dot_segment, problem::problem, request_id::send_request_id,
+    upload::Upload,
 };
 use axum::{BoxError, body::Body};
 use bartizan::{Deadline, End, Flag, Notes, Refusal, ResponseBody, TrustedProxies, Watch, fallback::Fallback};
@@ -14,6 +19,7 @@ use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header,
     request, uri,
 };
+use hyper::upgrade::OnUpgrade;
 use std::{
     convert::Infallible,
     fmt, mem,
@@ -33,8 +39,11 @@ use tower_service::Service;
 /// What is meant for one connection only is dropped (RFC 9110 §7.6.1), and with it what `Connection` names, except the
 /// forwarding fields, `Via`, the trace, the request id and what is to be [kept](Self::keep). `Via` is added. The
 /// `x-request-id` is that of the request's extensions, if there is one. Everything else (`Range`, `If-Match`, `Expect`,
-/// `HEAD` and so on) passes as it is. An `Upgrade` is not passed on, so the service answers as if it had not been asked
-/// for; `CONNECT`, `OPTIONS *` and transfer codings other than `chunked` are refused with 501.
+/// `HEAD` and so on) passes as it is, in the order of its lines; only the pieces of a `Cookie` over HTTP/2 become one line
+/// (RFC 9113 §8.2.3). Interim responses such as `103` pass where the request has an [`Interim`] in its extensions, as
+/// [`serve()`](crate::serve()) puts there, and the service speaks HTTP/1.1: hyper tells of none in HTTP/2. An `Upgrade` is
+/// not passed on unless [told](Self::upgrades), so the service answers as if it had not been asked for; `CONNECT`,
+/// `OPTIONS *` and transfer codings other than `chunked` are refused with 501.
 ///
 /// What the client claims about itself is dropped: `Forwarded`, every field that begins with `X-Forwarded-`, `X-Real-IP`,
 /// `True-Client-IP`, `X-Client-IP`, `X-Cluster-Client-IP`, `X-Original-URL` and `X-Rewrite-URL`, with `_` for `-` too; and
@@ -70,14 +79,20 @@ use tower_service::Service;
 #[derive(Clone)]
 pub struct Proxy<C> {
     client: C,
+    how: Arc<How>,
+}
+
+#[derive(Clone)]
+struct How {
     to: Arc<Target>,
     head_within: Duration,
     keep_host: bool,
+    upgrades: bool,
     keep: Arc<[HeaderName]>,
     forwarding: Forwarding,
     scheme: uri::Scheme,
     trusted: TrustedProxies,
-    via: Arc<str>,
+    via: Arc<Via>,
 }
 
 struct Target {
@@ -85,6 +100,12 @@ struct Target {
     authority: uri::Authority,
     /// Without a slash at its end.
     path: String,
+}
+
+/// A client that would speak another protocol.
+struct Switch {
+    protocols: HeaderValue,
+    client: OnUpgrade,
 }
 
 /// The URL of a service can't be used.
@@ -122,25 +143,25 @@ impl<C: HttpService> Proxy<C> {
             return Err(error("it holds a user name or password"));
         }
         let path = parts.path_and_query.map_or_else(String::new, |path| path.path().trim_end_matches('/').to_owned());
-        Ok(Self {
-            client,
+        let how = How {
             to: Arc::new(Target { scheme, authority, path }),
             head_within: Duration::from_secs(30),
             keep_host: false,
+            upgrades: false,
             keep: Arc::default(),
             forwarding: Forwarding::default(),
             scheme: uri::Scheme::HTTP,
             trusted: TrustedProxies::none(),
-            via: "bartizan".into(),
-        })
+            via: Arc::new(Via::new("bartizan")),
+        };
+        Ok(Self { client, how: Arc::new(how) })
     }
 
     /// How long the service may take for the head of its answer, counted from the last byte of the request that it
     /// took. The request's [`Deadline`] counts as well. Thirty seconds, if nothing is said.
     #[must_use]
-    pub fn head_within(mut self, limit: Duration) -> Self {
-        self.head_within = limit;
-        self
+    pub fn head_within(self, limit: Duration) -> Self {
+        self.with(|how| how.head_within = limit)
     }
 
     /// Sends the `Host` that the client sent, for a service that tells sites apart by it.
@@ -148,47 +169,59 @@ impl<C: HttpService> Proxy<C> {
     /// For HTTP/1.1 alone: over HTTP/2 the target says the site, and it is the service's own. There `X-Forwarded-Host` or
     /// `Forwarded` tells what the client asked for.
     #[must_use]
-    pub fn keep_host(mut self) -> Self {
-        self.keep_host = true;
-        self
+    pub fn keep_host(self) -> Self {
+        self.with(|how| how.keep_host = true)
     }
 
     /// Passes these fields on even if the client names them in `Connection`, or they look like claims of its own: those
     /// in which a layer further out has written who asks. Whatever stands in them passes, so that layer must have
     /// replaced, or checked, what the client sent.
     #[must_use]
-    pub fn keep(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
-        self.keep = self.keep.iter().cloned().chain(names).collect();
-        self
+    pub fn keep(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.with(|how| how.keep = how.keep.iter().cloned().chain(names).collect())
     }
 
     /// How the service learns who the client is. By `X-Forwarded-For`, `-Proto` and `-Host`, if nothing is said.
     #[must_use]
-    pub fn forwarding(mut self, how: Forwarding) -> Self {
-        self.forwarding = how;
-        self
+    pub fn forwarding(self, forwarding: Forwarding) -> Self {
+        self.with(|how| how.forwarding = forwarding)
     }
 
     /// The scheme by which clients reach this server: `https` where TLS ends. It is `http`, if neither this nor a trusted
     /// proxy says otherwise; what a client writes in its request line is not believed.
     #[must_use]
-    pub fn scheme(mut self, scheme: uri::Scheme) -> Self {
-        self.scheme = scheme;
-        self
+    pub fn scheme(self, scheme: uri::Scheme) -> Self {
+        self.with(|how| how.scheme = scheme)
     }
 
     /// Whose word about the client is carried on, instead of replaced. Nobody's, if nothing is said.
     #[must_use]
-    pub fn trusted(mut self, proxies: TrustedProxies) -> Self {
-        self.trusted = proxies;
-        self
+    pub fn trusted(self, proxies: TrustedProxies) -> Self {
+        self.with(|how| how.trusted = proxies)
     }
 
     /// The name under which `Via` tells of this proxy.
     #[must_use]
-    pub fn via(mut self, pseudonym: impl Into<Arc<str>>) -> Self {
-        self.via = pseudonym.into();
-        self
+    pub fn via(self, pseudonym: impl Into<Arc<str>>) -> Self {
+        self.with(|how| how.via = Arc::new(Via::new(&pseudonym.into())))
+    }
+
+    /// Lets a client and the service switch to another protocol, such as WebSocket (RFC 9110 §7.8): `Upgrade` is passed
+    /// on, and after a `101` so are all bytes, each way until that side has ended. Without it, `Upgrade` is dropped.
+    ///
+    /// It is not the default because nothing that stands in front of the proxy sees what is said after the switch, and
+    /// no drain waits for its end. Switches to HTTP/2 or TLS are never passed on, since requests would go past whatever
+    /// looks at them here; nor is one from a request with a body. It takes a server that hands connections over, as
+    /// [`serve()`](crate::serve()) and axum's do, and HTTP/1.1 on both sides.
+    #[must_use]
+    pub fn upgrades(self) -> Self {
+        self.with(|how| how.upgrades = true)
+    }
+
+    fn with(self, change: impl FnOnce(&mut How)) -> Self {
+        let mut how = Arc::unwrap_or_clone(self.how);
+        change(&mut how);
+        Self { client: self.client, how: Arc::new(how) }
     }
 
     /// Sends a request on.
@@ -197,20 +230,37 @@ impl<C: HttpService> Proxy<C> {
         B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         let (mut head, body) = request.into_parts();
-        let mut outgoing = match self.outgoing(&mut head) {
+        let has_body = !body.is_end_stream();
+        let switch = self.switch(&mut head, has_body);
+        let mut outgoing = match self.how.outgoing(&mut head) {
             Ok(outgoing) => outgoing,
             Err(status) => return own(problem(status, &head).to_response(&head.headers)),
         };
+        if let Some(Switch { protocols, .. }) = &switch {
+            add_upgrade(outgoing.headers_mut(), protocols.clone());
+        }
+        if let Some(interim) = Interim::of(&head.extensions) {
+            pass_interim(&mut outgoing, interim.clone(), Arc::clone(&self.how.via));
+        }
         let attempts = Attempts::default();
         let deadline = Deadline::of(&head.extensions);
         let upload = Upload::new();
-        let has_body = !body.is_end_stream();
         tell_stack(outgoing.extensions_mut(), &attempts, deadline, has_body.then_some(&upload));
         *outgoing.body_mut() = Body::new(upload.watch(body));
 
         let answer = pin!(self.client.clone().oneshot(outgoing));
-        let too_late = pin!(upload.clone().stalls(self.head_within, deadline));
+        let too_late = pin!(upload.clone().stalls(self.how.head_within, deadline));
         let (cause, retry_after) = match select(answer, too_late).await {
+            Either::Left((Ok(response), _)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                match switch.and_then(|switch| switch.over(&response)) {
+                    Some(protocol) => {
+                        let mut response = self.how.incoming(response, &head, upload);
+                        add_upgrade(response.headers_mut(), protocol);
+                        return response;
+                    }
+                    None => (Cause::Protocol, None),
+                }
+            }
             Either::Left((Ok(response), _))
                 if response.status().is_informational() || has_unknown_coding(response.headers()) =>
             {
@@ -225,7 +275,7 @@ impl<C: HttpService> Proxy<C> {
                     if let Some(cause) = cause {
                         cause.note(&head.extensions);
                     }
-                    return self.incoming(response, &head, upload);
+                    return self.how.incoming(response, &head, upload);
                 }
             },
             Either::Left((Err(error), _)) => (Cause::of_send(error.into().as_ref()), None),
@@ -243,6 +293,19 @@ impl<C: HttpService> Proxy<C> {
         own(failed(cause, &attempts, retry_after, &head))
     }
 
+    /// The switch that the client asks for, if it may have it.
+    fn switch(&self, head: &mut request::Parts, has_body: bool) -> Option<Switch> {
+        if !self.how.upgrades || has_body || !head.headers.contains_key(header::UPGRADE) {
+            return None;
+        }
+        let protocols = wanted_upgrade(head)?;
+        Some(Switch { protocols, client: head.extensions.remove()? })
+    }
+}
+
+// ===== impl How =====
+
+impl How {
     /// The head as the service behind gets it, without the extensions that it came with. Of the header, `head` keeps what a problem asks for.
     fn outgoing(&self, head: &mut request::Parts) -> Result<Request<Body>, StatusCode> {
         // `*` asks the server itself (RFC 9112 §3.2.4), which is nobody behind us.
@@ -257,24 +320,20 @@ impl<C: HttpService> Proxy<C> {
         if has_dot_segment(head.uri.path()) || head.headers.get_all(header::HOST).iter().count() > 1 {
             return Err(StatusCode::BAD_REQUEST);
         }
-        let path = head.uri.path_and_query().map_or("/", uri::PathAndQuery::as_str);
-        let slash = if path.starts_with('/') { "" } else { "/" };
-        let uri = Uri::builder()
-            .scheme(self.to.scheme.clone())
-            .authority(self.to.authority.clone())
-            .path_and_query(format!("{}{slash}{path}", self.to.path))
-            .build()
-            .map_err(|_| StatusCode::BAD_REQUEST)?;
+        let uri = self.to.uri(&head.uri).ok_or(StatusCode::BAD_REQUEST)?;
 
         let mut accept = HeaderMap::new();
         for value in head.headers.get_all(header::ACCEPT) {
             accept.append(header::ACCEPT, value.clone());
         }
         strip_request(&mut head.headers, &self.keep);
+        if head.version == Version::HTTP_2 {
+            join_cookies(&mut head.headers);
+        }
         send_request_id(&mut head.headers, &head.extensions);
         add_forwarded(head, self.forwarding, &self.scheme, &self.trusted, &self.keep);
         add_via(&mut head.headers, head.version, &self.via);
-        match host(head).filter(|_| self.keep_host) {
+        match self.keep_host.then(|| host(head)).flatten() {
             Some(host) => _ = head.headers.insert(header::HOST, host),
             None => _ = head.headers.remove(header::HOST), // the client writes that of the URI
         }
@@ -286,12 +345,12 @@ impl<C: HttpService> Proxy<C> {
     }
 
     /// The answer as the client gets it.
-    fn incoming(
+    fn incoming<B: http_body::Body>(
         &self,
-        response: Response<C::Body>,
+        response: Response<B>,
         head: &request::Parts,
         upload: Upload,
-    ) -> Response<ResponseBody<C::Body, UpstreamWatch>> {
+    ) -> Response<ResponseBody<B, UpstreamWatch>> {
         let (mut theirs, body) = response.into_parts();
         strip_hop_by_hop(&mut theirs.headers, &[]);
         add_via(&mut theirs.headers, theirs.version, &self.via);
@@ -299,6 +358,16 @@ impl<C: HttpService> Proxy<C> {
         let watch = UpstreamWatch(Notes::of(&head.extensions).cloned(), upload);
         Response::from_parts(theirs, ResponseBody::inner(body).watched_by(watch))
     }
+}
+
+/// RFC 9110 §15.2: a proxy passes interim responses on, without what was meant for the connection to it.
+fn pass_interim(outgoing: &mut Request<Body>, to: Interim, via: Arc<Via>) {
+    hyper::ext::on_informational(outgoing, move |told| {
+        let mut fields = told.headers().clone();
+        strip_hop_by_hop(&mut fields, &[]);
+        add_via(&mut fields, told.version(), &via);
+        to.send(told.status(), &fields);
+    });
 }
 
 /// What the layers in front of the service may know of the request.
@@ -378,7 +447,7 @@ where
 
 impl<C> fmt::Debug for Proxy<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Target { scheme, authority, path } = &*self.to;
+        let Target { scheme, authority, path } = &*self.how.to;
         f.debug_struct("Proxy").field("to", &format_args!("{scheme}://{authority}{path}")).finish_non_exhaustive()
     }
 }
@@ -391,6 +460,40 @@ impl Watch for UpstreamWatch {
         }
         notes.flag(Flag::UpstreamReset);
         notes.error_type(Cause::Body.as_str());
+    }
+}
+
+// ===== impl Target =====
+
+impl Target {
+    /// The URI of a request here: the path and query that it was for, after our own path.
+    fn uri(&self, of: &Uri) -> Option<Uri> {
+        let theirs = of.path_and_query();
+        let path = match theirs {
+            Some(path) if self.path.is_empty() && path.as_str().starts_with('/') => path.clone(),
+            _ => {
+                let theirs = theirs.map_or("/", uri::PathAndQuery::as_str);
+                let slash = if theirs.starts_with('/') { "" } else { "/" };
+                format!("{}{slash}{theirs}", self.path).parse().ok()?
+            }
+        };
+        let mut parts = uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(path);
+        Uri::from_parts(parts).ok()
+    }
+}
+
+// ===== impl Switch =====
+
+impl Switch {
+    /// Hands both connections over to each other, if the service switches to what it was asked for.
+    fn over<B>(self, response: &Response<B>) -> Option<HeaderValue> {
+        let taken = taken_upgrade(response.headers(), &self.protocols)?;
+        let service = response.extensions().get::<OnUpgrade>()?.clone();
+        tokio::spawn(tunnel(self.client, service));
+        Some(taken)
     }
 }
 

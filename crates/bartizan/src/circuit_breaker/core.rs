@@ -402,20 +402,22 @@ impl Handle {
         Arc::new(Self(Arc::clone(core)))
     }
 
-    /// Asks for a call to pass. `gate` spares it the ramp.
+    /// A permit, if the breaker is simply closed, as it mostly is.
     #[inline]
-    pub(super) fn ask(self: &Arc<Self>, gate: bool) -> Asked {
+    pub(super) fn pass(self: &Arc<Self>) -> Option<Permit> {
         let core = &*self.0;
         let word = core.word.load(Acquire);
-        if gate_of(word) == CLOSED && word & SHADOW == 0 {
-            return Asked::Pass(Permit::new(Arc::clone(self), epoch_of(word), false, core.start()));
-        }
-        self.ask_at(word, core.now(), gate)
+        let is_closed = gate_of(word) == CLOSED && word & SHADOW == 0;
+        is_closed.then(|| Permit::new(Arc::clone(self), epoch_of(word), false, core.start()))
     }
 
-    #[inline(never)]
-    fn ask_at(self: &Arc<Self>, word: u64, now: Nanos, gate: bool) -> Asked {
+    /// Asks for a call to pass. `gate` spares it the ramp.
+    pub(super) fn ask(self: &Arc<Self>, gate: bool) -> Asked {
+        if let Some(permit) = self.pass() {
+            return Asked::Pass(permit);
+        }
         let core = &*self.0;
+        let (word, now) = (core.word.load(Acquire), core.now());
         let refuse = |after| if word & SHADOW == 0 { Asked::Refuse(after) } else { Asked::WouldRefuse(after) };
         let pass = |epoch, probe| Asked::Pass(Permit::new(Arc::clone(self), epoch, probe, now));
         match gate_of(word) {

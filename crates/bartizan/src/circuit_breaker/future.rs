@@ -21,17 +21,19 @@ pin_project! {
     /// The future of [`CircuitBreaker`](super::CircuitBreaker).
     pub struct ResponseFuture<F, C> {
         #[pin]
-        state: State<F, C>,
+        state: State<F>,
+        // `None` when nobody wants to know how the call goes.
+        permit: Option<Permit>,
+        // `None` when we tell what an answer says.
+        rules: Option<Arc<Rules<C>>>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<F, C> {
-        /// The service is at work, and we tell what its answer says, unless nobody wants to know.
-        Calling { #[pin] future: F, permit: Option<Permit> },
-        /// The service is at work, and somebody else tells what its answer says.
-        Custom { #[pin] future: F, permit: Option<Permit>, rules: Arc<Rules<C>> },
+    enum State<F> {
+        /// The service is at work.
+        Called { #[pin] future: F },
         /// Nothing is left but to hand this over.
         Refused { response: Option<Box<Response<Bytes>>> },
     }
@@ -41,16 +43,12 @@ pin_project! {
 
 impl<F, C> ResponseFuture<F, C> {
     #[inline]
-    pub(super) fn calling(future: F, permit: Option<Permit>) -> Self {
-        Self { state: State::Calling { future, permit } }
-    }
-
-    pub(super) fn custom(future: F, permit: Option<Permit>, rules: Arc<Rules<C>>) -> Self {
-        Self { state: State::Custom { future, permit, rules } }
+    pub(super) fn called(future: F, permit: Option<Permit>, rules: Option<Arc<Rules<C>>>) -> Self {
+        Self { state: State::Called { future }, permit, rules }
     }
 
     pub(super) fn refused(response: Box<Response<Bytes>>) -> Self {
-        Self { state: State::Refused { response: Some(response) } }
+        Self { state: State::Refused { response: Some(response) }, permit: None, rules: None }
     }
 }
 
@@ -62,57 +60,23 @@ where
 {
     type Output = Result<Response<WatchedBody<R>>, E>;
 
+    // A response is large. What judges it only looks at it, so that it moves from the service to the caller and nowhere else.
     #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.as_mut().project().state.project() {
-            StateProj::Calling { future, permit } => match watched(future, permit, cx) {
-                Poll::Ready(Ok(response)) => {
-                    match permit {
-                        Some(permit) if Told::is_well(&response) => permit.answered_well(),
-                        _ => judge_by_default(permit, &response),
-                    }
-                    Poll::Ready(Ok(response.map(|body| WatchedBody::inner(body, permit.take()))))
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        match this.state.project() {
+            StateProj::Called { future } => {
+                let blame = Blame::on_panic(this.permit);
+                let polled = future.poll(cx);
+                blame.over();
+                let mut answer = ready!(polled);
+                match (&mut answer, this.permit.as_mut(), this.rules) {
+                    (Ok(response), Some(permit), None) if Told::is_well(response) => permit.answered_well(),
+                    (answer, Some(_), rules) => judge(this.permit, answer, rules.as_deref()),
+                    (_, None, _) => {}
                 }
-                Poll::Ready(Err(error)) => {
-                    fail(permit);
-                    Poll::Ready(Err(error))
-                }
-                Poll::Pending => Poll::Pending,
-            },
-            _ => self.poll_other(cx),
-        }
-    }
-}
-
-impl<F, C, R, E> ResponseFuture<F, C>
-where
-    F: Future<Output = Result<Response<R>, E>>,
-    C: ClassifyError<E>,
-    R: Body,
-{
-    /// What few calls come to, apart from what most do, which so is short enough to be inlined.
-    #[inline(never)]
-    fn poll_other(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
-        match self.as_mut().project().state.project() {
-            StateProj::Calling { .. } => self.poll(cx),
-            StateProj::Custom { future, permit, rules } => match ready!(watched(future, permit, cx)) {
-                Ok(mut response) => {
-                    if permit.is_some() {
-                        let told = match rules.classify() {
-                            None => Told::by_default(&response),
-                            Some(classify) => Told::by(classify, &mut response),
-                        };
-                        judge(permit, &response, told);
-                    }
-                    Poll::Ready(Ok(response.map(|body| WatchedBody::inner(body, permit.take()))))
-                }
-                Err(error) => {
-                    if let Some(permit) = permit.take() {
-                        permit.settle(rules.errors().classify_error(&error), None);
-                    }
-                    Poll::Ready(Err(error))
-                }
-            },
+                Poll::Ready(answer.map(|response| response.map(|body| WatchedBody::inner(body, this.permit.take()))))
+            }
             StateProj::Refused { response } => {
                 let response = response.take().expect("polled after it was ready");
                 Poll::Ready(Ok(response.map(WatchedBody::own)))
@@ -121,34 +85,31 @@ where
     }
 }
 
-#[inline]
-fn watched<F: Future>(future: Pin<&mut F>, permit: &mut Option<Permit>, cx: &mut Context<'_>) -> Poll<F::Output> {
-    let blame = Blame::on_panic(permit);
-    let polled = future.poll(cx);
-    blame.over();
-    polled
-}
-
-/// What few heads need.
+/// What few answers need. Leaves the permit to the body if there is more to learn from that.
 #[inline(never)]
-fn judge_by_default<B: Body>(permit: &mut Option<Permit>, response: &Response<B>) {
-    judge(permit, response, Told::by_default(response));
-}
-
-/// Leaves the permit to the body if there is more to learn from that.
-fn judge<B: Body>(permit: &mut Option<Permit>, response: &Response<B>, told: Told) {
-    *permit = permit.take().and_then(|permit| permit.answered(told, response.headers()));
-    if response.body().is_end_stream()
-        && let Some(permit) = permit.take()
-    {
-        permit.end();
-    }
-}
-
-#[inline(never)]
-fn fail(permit: &mut Option<Permit>) {
-    if let Some(permit) = permit.take() {
-        permit.settle(Outcome::Failure, None);
+fn judge<C, B, E>(permit: &mut Option<Permit>, answer: &mut Result<Response<B>, E>, rules: Option<&Rules<C>>)
+where
+    C: ClassifyError<E>,
+    B: Body,
+{
+    let Some(held) = permit.take() else { return };
+    match answer {
+        Ok(response) => {
+            let told = match rules.and_then(Rules::classify) {
+                None => Told::by_default(response),
+                Some(classify) => Told::by(classify, response),
+            };
+            *permit = held.answered(told, response.headers());
+            if response.body().is_end_stream()
+                && let Some(permit) = permit.take()
+            {
+                permit.end();
+            }
+        }
+        Err(error) => {
+            let outcome = rules.map_or(Outcome::Failure, |rules| rules.errors().classify_error(error));
+            held.settle(outcome, None);
+        }
     }
 }
 

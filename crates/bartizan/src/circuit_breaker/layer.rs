@@ -9,7 +9,7 @@ use super::{
     gate::{Waiting, opened},
     machine::Nanos,
     outcome::{AllFail, Classify, ClassifyError, Outcome},
-    permit::Blame,
+    permit::{Blame, Permit},
     refusal::{Answer, ERROR_TYPE, Refused},
 };
 use crate::shared::{Flag, Notes, OnRefusal, with_head};
@@ -49,6 +49,8 @@ pub(super) struct Rules<C> {
     errors: C,
     /// Whether somebody else than we tells what an answer or an error says.
     custom: bool,
+    /// Whether a call needs nothing but the breaker, and we tell what its answer says.
+    is_plain: bool,
     answer: Answer,
 }
 
@@ -72,6 +74,7 @@ impl CircuitBreakerLayer {
             classify: None,
             errors: AllFail,
             custom: false,
+            is_plain: true,
             answer: Answer::new(),
         };
         Self { rules: Arc::new(rules) }
@@ -110,7 +113,9 @@ impl<C: Clone> CircuitBreakerLayer<C> {
     #[must_use]
     pub fn classify_error<D>(self, errors: D) -> CircuitBreakerLayer<D> {
         let Rules { breaker, gate, key, classify, answer, .. } = Arc::unwrap_or_clone(self.rules);
-        CircuitBreakerLayer { rules: Arc::new(Rules { breaker, gate, key, classify, errors, custom: true, answer }) }
+        let (custom, is_plain) = (true, false);
+        let rules = Rules { breaker, gate, key, classify, errors, custom, is_plain, answer };
+        CircuitBreakerLayer { rules: Arc::new(rules) }
     }
 
     /// Replaces what a refused client gets. `Retry-After` is still added, if yours has none.
@@ -123,7 +128,9 @@ impl<C: Clone> CircuitBreakerLayer<C> {
     }
 
     fn with(mut self, change: impl FnOnce(&mut Rules<C>)) -> Self {
-        change(Arc::make_mut(&mut self.rules));
+        let rules = Arc::make_mut(&mut self.rules);
+        change(rules);
+        rules.is_plain = rules.key.is_none() && !rules.custom;
         self
     }
 }
@@ -163,11 +170,43 @@ where
     }
 
     #[inline]
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        if self.rules.is_plain
+            && let Some(permit) = self.rules.breaker.handle().pass()
+        {
+            return self.watch(request, Some(permit), None);
+        }
+        self.call_otherwise(request)
+    }
+}
+
+impl<S, C> CircuitBreaker<S, C> {
+    #[inline]
+    fn watch<B>(
+        &mut self,
+        request: Request<B>,
+        mut permit: Option<Permit>,
+        rules: Option<Arc<Rules<C>>>,
+    ) -> ResponseFuture<S::Future, C>
+    where
+        S: Service<Request<B>>,
+    {
+        let blame = Blame::on_panic(&mut permit);
+        let future = self.inner.call(request);
+        blame.over();
+        ResponseFuture::called(future, permit, rules)
+    }
+
+    /// What most calls do not come to. A request that is lent to be changed is copied once more on its way.
+    #[inline]
+    fn call_otherwise<B>(&mut self, mut request: Request<B>) -> ResponseFuture<S::Future, C>
+    where
+        S: Service<Request<B>>,
+    {
         let rules = &self.rules;
         let of_key = rules.handle_of(&mut request);
         let handle = of_key.as_ref().unwrap_or_else(|| rules.breaker.handle());
-        let mut permit = match handle.ask(rules.gate) {
+        let permit = match handle.ask(rules.gate) {
             Asked::Pass(permit) => Some(permit),
             Asked::PassUncounted => None,
             Asked::Refuse(after) => return ResponseFuture::refused(rules.refuse(&handle.0, after, request)),
@@ -176,17 +215,10 @@ where
                 None
             }
         };
-        let blame = Blame::on_panic(&mut permit);
-        let future = self.inner.call(request);
-        blame.over();
-        if rules.custom {
-            return ResponseFuture::custom(future, permit, Arc::clone(rules));
-        }
-        ResponseFuture::calling(future, permit)
+        let rules = rules.custom.then(|| Arc::clone(rules));
+        self.watch(request, permit, rules)
     }
-}
 
-impl<S, C> CircuitBreaker<S, C> {
     /// Ready when a call would pass. Whoever waits is woken then.
     fn poll_gate(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {

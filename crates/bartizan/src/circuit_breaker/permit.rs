@@ -200,7 +200,7 @@ impl<'a> Blame<'a> {
 }
 
 impl Drop for Blame<'_> {
-    #[cold]
+    #[inline]
     fn drop(&mut self) {
         if let Some(permit) = self.0.take() {
             permit.settle(Outcome::Failure, None);

@@ -36,8 +36,7 @@ struct Queue {
 
 /// The right to be in flight. It is given back when it is dropped.
 pub struct Permit {
-    /// `None` when it has been given back.
-    gate: Option<Arc<Gate>>,
+    gate: Arc<Gate>,
 }
 
 /// A place in the queue. Whoever drops it leaves the queue, and gives back the permit that was already on its way.
@@ -76,7 +75,7 @@ impl Gate {
     /// A permit, if there is one.
     #[inline]
     pub(super) fn enter(gate: &Arc<Self>) -> Option<Permit> {
-        gate.change(Word::enter).then(|| Permit { gate: Some(Arc::clone(gate)) })
+        gate.change(Word::enter).then(|| Permit { gate: Arc::clone(gate) })
     }
 
     /// A permit, or a place in the queue unless `longest` wait there.
@@ -118,7 +117,7 @@ impl Gate {
         };
         for give in entering {
             // Who has gone leaves the permit to us, and we drop it.
-            let _ = give.send(Permit { gate: Some(Arc::clone(gate)) });
+            let _ = give.send(Permit { gate: Arc::clone(gate) });
         }
     }
 
@@ -134,18 +133,22 @@ impl Gate {
         self.lock().waiting.len()
     }
 
-    /// Gives a permit to the first who takes it, or back.
+    /// Gives a permit back.
     #[inline]
-    fn leave(mut gate: Arc<Self>) {
-        while !gate.change(Word::leave) {
-            match gate.next() {
-                Next::Nobody => return,
-                Next::NoneWaits => {}
-                Next::Waiting(give) => match give.send(Permit { gate: Some(gate) }) {
-                    Ok(()) => return,
-                    Err(mut refused) => gate = refused.gate.take().expect("it was sent with its gate"),
-                },
-            }
+    fn leave(gate: &Arc<Self>) {
+        if !gate.change(Word::leave) {
+            Self::leave_to_next(gate);
+        }
+    }
+
+    /// Gives a permit to the first who waits, or back if nobody does any more.
+    #[cold]
+    fn leave_to_next(gate: &Arc<Self>) {
+        match gate.next() {
+            Next::Nobody => {}
+            Next::NoneWaits => Self::leave(gate),
+            // Who has gone leaves the permit to us, and when we drop it, it comes here again.
+            Next::Waiting(give) => drop(give.send(Permit { gate: Arc::clone(gate) })),
         }
     }
 
@@ -199,10 +202,9 @@ impl Watch for Permit {
 }
 
 impl Drop for Permit {
+    #[inline]
     fn drop(&mut self) {
-        if let Some(gate) = self.gate.take() {
-            Gate::leave(gate);
-        }
+        Gate::leave(&self.gate);
     }
 }
 

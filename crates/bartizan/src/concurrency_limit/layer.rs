@@ -171,7 +171,21 @@ where
     }
 
     #[inline]
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        if let Some(permit) = self.door.enter() {
+            return ResponseFuture::calling(self.inner.call(request), Some(permit));
+        }
+        self.call_otherwise(request)
+    }
+}
+
+impl<S> ConcurrencyLimited<S> {
+    /// Who has to be looked at, or finds no permit. A request that is lent to be changed is copied once more on its way.
+    #[inline]
+    fn call_otherwise<B>(&mut self, mut request: Request<B>) -> ResponseFuture<S, B>
+    where
+        S: Service<Request<B>> + Clone,
+    {
         match self.door.decide(&mut request) {
             Decision::Call(permit) => ResponseFuture::calling(self.inner.call(request), permit),
             Decision::Refuse(refused) => ResponseFuture::refused(self.door.refuse(refused, request)),
@@ -187,18 +201,21 @@ where
 // ===== impl Door =====
 
 impl Door {
+    /// A permit for a request that need not be looked at: for most.
     #[inline]
-    fn decide<B>(&self, request: &mut Request<B>) -> Decision {
+    fn enter(&self) -> Option<Permit> {
         if !self.is_plain {
-            return self.decide_by_head(request);
+            return None;
         }
-        match Gate::enter(self.limit.gate()) {
-            Some(permit) => self.admit(permit),
-            None => self.wait_or_refuse(self.limit.gate(), request),
-        }
+        let permit = Gate::enter(self.limit.gate())?;
+        self.tell(Event::Admitted);
+        Some(permit)
     }
 
-    fn decide_by_head<B>(&self, request: &mut Request<B>) -> Decision {
+    fn decide<B>(&self, request: &mut Request<B>) -> Decision {
+        if self.is_plain {
+            return self.wait_or_refuse(self.limit.gate(), request);
+        }
         let (is_exempt, key) = with_head(request, |head| {
             let is_exempt = self.exempt.as_ref().is_some_and(|exempt| exempt(head));
             let key = self.key.as_ref().filter(|_| !is_exempt);
@@ -230,7 +247,6 @@ impl Door {
         }
     }
 
-    #[inline]
     fn admit(&self, permit: Permit) -> Decision {
         self.tell(Event::Admitted);
         Decision::Call(Some(permit))

@@ -77,12 +77,13 @@ where
 {
     #[inline]
     pub(super) fn once(future: S::Future, rules: Arc<Rules<C>>) -> Self {
-        Self { state: State::Calling { future }, waiting: Waiting::new(rules), course: None }
+        // It waits before the future is put in its place, which so moves there once.
+        Self { waiting: Waiting::new(rules), state: State::Calling { future }, course: None }
     }
 
     #[inline]
     pub(super) fn of_several(future: S::Future, rules: Arc<Rules<C>>, course: Course<S, B, S::Error>) -> Self {
-        Self { state: State::Calling { future }, waiting: Waiting::new(rules), course: Some(course) }
+        Self { waiting: Waiting::new(rules), state: State::Calling { future }, course: Some(course) }
     }
 }
 

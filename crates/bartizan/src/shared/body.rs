@@ -14,6 +14,7 @@ pin_project! {
     ///
     /// Frames, trailers, `size_hint` and `is_end_stream` of the inner body pass untouched. A [`Watch`] that rides
     /// along learns how the body ended: at its end, by an error, or because the server let it go.
+    #[project = ResponseBodyProj]
     #[derive(Debug)]
     pub struct ResponseBody<B, W: Watch = Unwatched> {
         #[pin]
@@ -88,19 +89,51 @@ impl<B, W: Watch> ResponseBody<B, W> {
         B: Body,
     {
         self.watched = Watched(Some(watch));
-        if self.is_over() {
+        if self.kind.is_over() {
             self.watched.end(End::Complete);
         }
         self
     }
+}
 
-    fn is_over(&self) -> bool
-    where
-        B: Body,
-    {
-        match &self.kind {
-            Kind::Inner { body } => body.is_end_stream(),
-            Kind::Own { bytes } => bytes.is_none(),
+impl<B, W> ResponseBodyProj<'_, B, W>
+where
+    B: Body,
+    B::Data: From<Bytes>,
+    W: Watch,
+{
+    // A function of its own, so that the frame, which is large, lies where it is to be handed over.
+    fn poll_watched(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let polled = match self.kind.as_mut().project() {
+            KindProj::Inner { body } => body.poll_frame(cx),
+            KindProj::Own { bytes } => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data((*bytes).into())))),
+        };
+        if let Poll::Ready(came) = &polled
+            && let Some(watch) = &mut self.watched.0
+        {
+            let end = match came {
+                Some(Ok(frame)) => {
+                    tell(watch, frame);
+                    // A server asks `is_end_stream` and may never poll for the `None` that would follow.
+                    self.kind.is_over().then_some(End::Complete)
+                }
+                Some(Err(_)) => Some(End::Failed),
+                None => Some(End::Complete),
+            };
+            if let Some(end) = end {
+                self.watched.end(end);
+            }
+        }
+        polled
+    }
+}
+
+impl<B: Body> Kind<B> {
+    #[inline]
+    fn is_over(&self) -> bool {
+        match self {
+            Self::Inner { body } => body.is_end_stream(),
+            Self::Own { bytes } => bytes.is_none(),
         }
     }
 }
@@ -128,32 +161,11 @@ where
         {
             return body.poll_frame(cx);
         }
-        // Looked at where it lies: a frame is large.
-        let polled = match this.kind.as_mut().project() {
-            KindProj::Inner { body } => body.poll_frame(cx),
-            KindProj::Own { bytes } => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data((*bytes).into())))),
-        };
-        match &polled {
-            Poll::Pending => {}
-            Poll::Ready(Some(Ok(frame))) => {
-                this.watched.frame(frame);
-                // A server asks `is_end_stream` and may never poll for the `None` that would follow.
-                let over = match &*this.kind {
-                    Kind::Inner { body } => body.is_end_stream(),
-                    Kind::Own { .. } => true,
-                };
-                if over {
-                    this.watched.end(End::Complete);
-                }
-            }
-            Poll::Ready(Some(Err(_))) => this.watched.end(End::Failed),
-            Poll::Ready(None) => this.watched.end(End::Complete),
-        }
-        polled
+        this.poll_watched(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.is_over()
+        self.kind.is_over()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -161,6 +173,14 @@ where
             Kind::Inner { body } => body.size_hint(),
             Kind::Own { bytes } => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
         }
+    }
+}
+
+fn tell(watch: &mut impl Watch, frame: &Frame<impl Buf>) {
+    if let Some(data) = frame.data_ref() {
+        watch.data(data.remaining());
+    } else if let Some(trailers) = frame.trailers_ref() {
+        watch.trailers(trailers);
     }
 }
 
@@ -173,15 +193,6 @@ impl Watch for Unwatched {
 }
 
 impl<W: Watch> Watched<W> {
-    fn frame(&mut self, frame: &Frame<impl Buf>) {
-        let Some(watch) = &mut self.0 else { return };
-        if let Some(data) = frame.data_ref() {
-            watch.data(data.remaining());
-        } else if let Some(trailers) = frame.trailers_ref() {
-            watch.trailers(trailers);
-        }
-    }
-
     fn end(&mut self, end: End) {
         if let Some(watch) = self.0.take() {
             watch.end(end);

@@ -1,9 +1,6 @@
 //! The answer of the service, or ours when it comes too late.
 
-use super::{
-    due::{Due, Refused},
-    policy::Policy,
-};
+use super::{due::Due, policy::Policy};
 use crate::shared::{Deadline, ResponseBody};
 use http::Response;
 use pin_project_lite::pin_project;
@@ -20,42 +17,39 @@ pin_project! {
     #[project = ResponseFutureProj]
     /// The future of [`Timeout`](super::Timeout).
     pub struct ResponseFuture<F> {
+        // `None` if the service is not, or no longer, at work.
         #[pin]
-        state: State<F>,
+        inner: Option<F>,
+        // Made when somebody has to wait. Before that, no timer wheel is touched.
+        #[pin]
+        sleep: Option<Sleep>,
+        time: Time,
         is_grpc: bool,
         policy: Arc<Policy>,
     }
 }
 
-pin_project! {
-    #[project = StateProj]
-    enum State<F> {
-        Called { #[pin] inner: F, #[pin] timer: Timer },
-        /// The service is not, or no longer, at work.
-        Over { refused: Refused },
-    }
-}
-
-pin_project! {
-    /// Touches no clock and no timer wheel before somebody has to wait.
-    #[project = TimerProj]
-    pub(super) enum Timer {
-        Idle { limit: Duration, deadline: Option<Deadline> },
-        Due { due: Due },
-        Ticking { #[pin] sleep: Sleep, refused: Refused },
-    }
+/// How much time there is.
+#[derive(Clone, Copy)]
+pub(super) enum Time {
+    /// It is counted from when somebody has to wait, so that no clock is read before.
+    Limit {
+        limit: Duration,
+        deadline: Option<Deadline>,
+    },
+    Until(Due),
 }
 
 // ===== impl ResponseFuture =====
 
 impl<F> ResponseFuture<F> {
     #[inline]
-    pub(super) fn called(inner: F, timer: Timer, is_grpc: bool, policy: Arc<Policy>) -> Self {
-        Self { state: State::Called { inner, timer }, is_grpc, policy }
+    pub(super) fn called(inner: F, time: Time, is_grpc: bool, policy: Arc<Policy>) -> Self {
+        Self { inner: Some(inner), sleep: None, time, is_grpc, policy }
     }
 
-    pub(super) fn over(refused: Refused, is_grpc: bool, policy: Arc<Policy>) -> Self {
-        Self { state: State::Over { refused }, is_grpc, policy }
+    pub(super) fn over(due: Due, is_grpc: bool, policy: Arc<Policy>) -> Self {
+        Self { inner: None, sleep: None, time: Time::Until(due), is_grpc, policy }
     }
 }
 
@@ -67,16 +61,11 @@ where
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let StateProj::Called { inner, timer } = self.as_mut().project().state.project() {
-            // The timer is looked at before the service, which may use up all that tokio lets a task do at once; but an
-            // answer that is there is handed over, however late it is.
-            let rung = timer.poll_ticking(cx);
-            if let Poll::Ready(answer) = inner.poll(cx) {
-                return Poll::Ready(answer.map(|response| response.map(ResponseBody::inner)));
-            }
-            if let Some(rung) = rung {
-                return rung.map(|refused| Ok(self.project().give_up(refused)));
-            }
+        // An answer that is there is handed over, however late it is.
+        if let Some(inner) = self.as_mut().project().inner.as_pin_mut()
+            && let Poll::Ready(answer) = inner.poll(cx)
+        {
+            return Poll::Ready(answer.map(|response| response.map(ResponseBody::inner)));
         }
         self.wait(cx)
     }
@@ -90,21 +79,28 @@ where
     #[inline(never)]
     fn wait(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
         let mut this = self.project();
-        let refused = match this.state.as_mut().project() {
-            StateProj::Called { timer, .. } => ready!(timer.poll(cx)),
-            StateProj::Over { refused } => *refused,
-        };
-        Poll::Ready(Ok(this.give_up(refused)))
+        let due = this.time.due();
+        if this.inner.is_some() {
+            ready!(poll_sleep(this.sleep.as_mut(), due.at, cx));
+        }
+        // What the service holds is let go before the answer is on its way.
+        this.inner.set(None);
+        Poll::Ready(Ok(this.policy.refuse(due.refused, *this.is_grpc).map(ResponseBody::own)))
     }
 }
 
-impl<F> ResponseFutureProj<'_, F> {
-    #[cold]
-    fn give_up<R>(&mut self, refused: Refused) -> Response<ResponseBody<R>> {
-        // What the service holds is let go before the answer is on its way.
-        self.state.set(State::Over { refused });
-        self.policy.refuse(refused, *self.is_grpc).map(ResponseBody::own)
+/// Whether the time is over. The service may use up all that tokio lets a task do at once, and then no poll tells: so a
+/// new timer is set before it is polled, and one that has rung is seen without a poll.
+fn poll_sleep(mut sleep: Pin<&mut Option<Sleep>>, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    let is_new = sleep.is_none();
+    if is_new {
+        sleep.set(Some(sleep_until(until)));
     }
+    let mut sleep = sleep.as_pin_mut().expect("it was made before, or just now");
+    if is_new {
+        sleep.as_mut().reset(until);
+    }
+    if sleep.is_elapsed() { Poll::Ready(()) } else { sleep.poll(cx) }
 }
 
 impl<F> fmt::Debug for ResponseFuture<F> {
@@ -113,26 +109,16 @@ impl<F> fmt::Debug for ResponseFuture<F> {
     }
 }
 
-// ===== impl Timer =====
+// ===== impl Time =====
 
-impl Timer {
-    /// `None` if nobody has had to wait yet.
-    #[inline]
-    fn poll_ticking(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Poll<Refused>> {
-        match self.project() {
-            TimerProj::Ticking { sleep, refused } => Some(sleep.poll(cx).map(|()| *refused)),
-            TimerProj::Idle { .. } | TimerProj::Due { .. } => None,
-        }
-    }
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Refused> {
-        loop {
-            let due = match self.as_mut().project() {
-                TimerProj::Idle { limit, deadline } => Due::new(Instant::now(), *limit, *limit, *deadline),
-                TimerProj::Due { due } => *due,
-                TimerProj::Ticking { sleep, refused } => return sleep.poll(cx).map(|()| *refused),
-            };
-            self.set(Self::Ticking { sleep: sleep_until(due.at), refused: due.refused });
-        }
+impl Time {
+    /// When it is over. What was not counted yet is counted from now.
+    fn due(&mut self) -> Due {
+        let due = match *self {
+            Self::Limit { limit, deadline } => Due::new(Instant::now(), limit, limit, deadline),
+            Self::Until(due) => due,
+        };
+        *self = Self::Until(due);
+        due
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     due::{Due, Refused},
-    future::{ResponseFuture, Timer},
+    future::{ResponseFuture, Time},
     policy::Policy,
 };
 use crate::shared::{Deadline, ResponseBody, is_grpc};
@@ -110,7 +110,9 @@ impl TimeoutLayer {
     }
 
     fn with(mut self, change: impl FnOnce(&mut Policy)) -> Self {
-        change(Arc::make_mut(&mut self.policy));
+        let policy = Arc::make_mut(&mut self.policy);
+        change(policy);
+        policy.is_plain = policy.limit_by.is_none() && !policy.tightens && !policy.counts_readiness;
         self
     }
 }
@@ -206,29 +208,50 @@ where
     }
 
     #[inline]
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        // A request of gRPC is a POST, so that most others pay one comparison.
-        let is_grpc = request.method() == Method::POST && is_grpc(request.headers());
-        let limit = self.policy.limit_of(&mut request);
-        let mut left = limit;
-        if self.policy.counts_readiness {
-            let Some(rest) = limit.checked_sub(self.readiness.take()) else {
-                return ResponseFuture::over(Refused::Timeout(limit), is_grpc, Arc::clone(&self.policy));
-            };
-            left = rest;
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        if !self.policy.is_plain {
+            return self.call_otherwise(request);
         }
-        let timer = if self.policy.tightens || self.policy.counts_readiness {
-            let due = Due::new(Instant::now(), limit, left, Deadline::of(request.extensions()));
-            if self.policy.tightens {
+        let is_grpc = speaks_grpc(&request);
+        let time = Time::Limit { limit: self.policy.limit, deadline: Deadline::of(request.extensions()) };
+        let policy = Arc::clone(&self.policy);
+        ResponseFuture::called(self.inner.call(request), time, is_grpc, policy)
+    }
+}
+
+impl<S> Timeout<S> {
+    /// What most requests do not come to. A request that is lent to be changed is copied once more on its way.
+    #[inline]
+    fn call_otherwise<B>(&mut self, mut request: Request<B>) -> ResponseFuture<S::Future>
+    where
+        S: Service<Request<B>>,
+    {
+        let policy = Arc::clone(&self.policy);
+        let is_grpc = speaks_grpc(&request);
+        let limit = policy.limit_of(&mut request);
+        let waited = if policy.counts_readiness { self.readiness.take() } else { Duration::ZERO };
+        let Some(left) = limit.checked_sub(waited) else {
+            let due = Due::new(Instant::now(), limit, Duration::ZERO, None);
+            return ResponseFuture::over(due, is_grpc, policy);
+        };
+        let deadline = Deadline::of(request.extensions());
+        let time = if policy.tightens || policy.counts_readiness {
+            let due = Due::new(Instant::now(), limit, left, deadline);
+            if policy.tightens {
                 Deadline::at(due.at).tighten(request.extensions_mut());
             }
-            Timer::Due { due }
+            Time::Until(due)
         } else {
-            Timer::Idle { limit, deadline: Deadline::of(request.extensions()) }
+            Time::Limit { limit, deadline }
         };
-        let policy = Arc::clone(&self.policy);
-        ResponseFuture::called(self.inner.call(request), timer, is_grpc, policy)
+        ResponseFuture::called(self.inner.call(request), time, is_grpc, policy)
     }
+}
+
+/// A request of gRPC is a POST, so that most others pay one comparison.
+#[inline]
+fn speaks_grpc<B>(request: &Request<B>) -> bool {
+    request.method() == Method::POST && is_grpc(request.headers())
 }
 
 /// Nobody has waited for a clone yet.

@@ -9,6 +9,8 @@ use std::{fmt, sync::Arc, time::Duration};
 #[derive(Clone)]
 pub(super) struct Policy {
     pub(super) limit: Duration,
+    /// Whether a request needs nothing but the limit, and is passed on as it is.
+    pub(super) is_plain: bool,
     pub(super) limit_by: Option<LimitOf>,
     pub(super) tightens: bool,
     pub(super) counts_readiness: bool,
@@ -32,6 +34,7 @@ impl Policy {
         };
         Self {
             limit,
+            is_plain: true,
             limit_by: None,
             tightens: false,
             counts_readiness: false,

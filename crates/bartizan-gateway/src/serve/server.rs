@@ -1,11 +1,10 @@
 //! Serving an application, and an end that nobody notices.
 
+use super::connection::connection;
 use axum::BoxError;
-use bartizan::{PeerAddr, Problem, ResponseBody};
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, Version, header};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use http::{Request, Response};
+use hyper::body::Incoming;
 use std::{
     convert::Infallible,
     fmt,
@@ -13,19 +12,15 @@ use std::{
     io, iter,
     net::SocketAddr,
     pin::pin,
-    sync::Arc,
     time::Duration,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Notify, watch},
+    sync::watch,
     task::JoinSet,
     time::{sleep, timeout},
 };
 use tower_service::Service;
-
-/// How long a connection without a request has when the server drains: what its client sent may be on the way to us.
-const FIRST_REQUEST: Duration = Duration::from_millis(500);
 
 /// An address that can't be listened on. It prints as one line that says what to do.
 #[derive(Debug)]
@@ -42,10 +37,13 @@ pub async fn bind(addr: SocketAddr) -> Result<TcpListener, BindError> {
     TcpListener::bind(addr).await.map_err(|source| BindError { addr, source })
 }
 
-/// Serves `app` (an axum router, or any service) over HTTP/1.1, with [`PeerAddr`] in each request.
+/// Serves `app` (an axum router, or any service) over HTTP/1.1 and HTTP/2, with [`PeerAddr`](bartizan::PeerAddr) in each
+/// request.
 ///
-/// A request that does not name one host is answered with 400 (RFC 9112 §3.2) and never seen by `app`. An upgrade, such
-/// as to a WebSocket, is for `app` to take; from then on the connection is its own, and no drain waits for it.
+/// There is no TLS, so a client speaks HTTP/2 by beginning with it (RFC 9113 §3.3, prior knowledge); which of them it is,
+/// its first bytes tell. A request that does not name one host is answered with 400 (RFC 9112 §3.2, RFC 9113 §8.3.1) and
+/// never seen by `app`. An upgrade, such as to a WebSocket, is for `app` to take; from then on the connection is its own,
+/// and no drain waits for it. In HTTP/1.1 `app` may send [interim](crate::Interim) responses.
 ///
 /// It serves until [`until`](Serve::until) says stop; then whoever has connected so far is still answered, no connection
 /// is accepted any more, those without a request are closed, and the requests that are being answered are given the
@@ -133,7 +131,7 @@ impl<A, F> Serve<A, F> {
         F: Future,
     {
         let Self { listener, app, stop, drain } = self;
-        let (draining, _) = watch::channel(());
+        let (draining, _) = watch::channel(false);
         let mut connections = JoinSet::new();
         {
             let mut stop = pin!(stop);
@@ -154,7 +152,7 @@ impl<A, F> Serve<A, F> {
         for (stream, peer) in connected_already(listener) {
             connections.spawn(connection(stream, peer, app.clone(), draining.subscribe()));
         }
-        draining.send_replace(());
+        draining.send_replace(true);
 
         while connections.try_join_next().is_some() {}
         let open = connections.len();
@@ -163,48 +161,6 @@ impl<A, F> Serve<A, F> {
         let left = connections.len();
         connections.shutdown().await;
         Drained { left, finished: open - left }
-    }
-}
-
-/// Serves one connection, to its end or until it has nothing to answer while the server drains.
-async fn connection<A, B>(stream: TcpStream, peer: SocketAddr, app: A, mut draining: watch::Receiver<()>)
-where
-    A: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send> + Clone + Send + 'static,
-    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-{
-    let _ = stream.set_nodelay(true);
-    let asked = Arc::new(Notify::new());
-    let asks = Arc::clone(&asked);
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        asks.notify_one();
-        request.extensions_mut().insert(PeerAddr(peer));
-        let app = app.clone();
-        async move {
-            if !names_one_host(&request) {
-                return Ok(no_host(&request).map(ResponseBody::own));
-            }
-            let answer = tower::ServiceExt::oneshot(app, request).await?;
-            Ok::<_, Infallible>(answer.map(ResponseBody::<B>::inner))
-        }
-    });
-    // The timer gives a client thirty seconds for the head of a request.
-    let http = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
-    let mut served = pin!(http.with_upgrades());
-    let ended = tokio::select! {
-        ended = &mut served => ended,
-        _ = draining.changed() => tokio::select! {
-            ended = &mut served => ended,
-            heard = timeout(FIRST_REQUEST, asked.notified()) => match heard {
-                Ok(()) => {
-                    served.as_mut().graceful_shutdown();
-                    served.await
-                }
-                Err(_) => return,
-            },
-        },
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%peer, %error, "a connection broke");
     }
 }
 
@@ -218,23 +174,6 @@ fn connected_already(listener: TcpListener) -> impl Iterator<Item = (TcpStream, 
         stream.set_nonblocking(true).ok()?;
         Some((TcpStream::from_std(stream).ok()?, peer))
     })
-}
-
-/// RFC 9112 §3.2: in HTTP/1.1 a request names its host, once. With two, nobody can tell which site is meant.
-fn names_one_host<B>(request: &Request<B>) -> bool {
-    match request.headers().get_all(header::HOST).iter().count() {
-        0 => request.version() < Version::HTTP_11,
-        hosts => hosts == 1,
-    }
-}
-
-#[cold]
-fn no_host<B>(request: &Request<B>) -> Response<Bytes> {
-    let problem = Problem::new(StatusCode::BAD_REQUEST).detail("a request names its host, and once");
-    let mut response = problem.to_response(request.headers());
-    // Whoever sends this may mean something else by what follows, too.
-    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    response
 }
 
 /// A client that left while it was accepted is no reason to wait. Anything else most likely means that there are no

@@ -1,0 +1,218 @@
+//! The command line.
+
+use crate::{
+    proxy::{Host, Plan},
+    words::Words,
+};
+use bartizan::TrustedProxies;
+use bartizan_gateway::{Forwarding, Proxy, client};
+use std::{net::SocketAddr, time::Duration};
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Proxy(Plan),
+    Help(&'static str),
+}
+
+/// The longest time that a flag takes.
+const LONGEST: Duration = Duration::from_secs(3600);
+const MOST_THREADS: usize = 1024;
+
+const HELP: &str = "\
+Bartizan in front of a service.
+
+Usage: bartizan COMMAND [FLAGS]
+
+  proxy     sends each request on to a service and streams the answer back
+
+  --help    this text; after a command, what it takes";
+
+const PROXY_HELP: &str = "\
+Sends each request on to a service and streams the answer back. Clients speak HTTP/1.1, or HTTP/2 with prior knowledge
+(h2c); the service is spoken to in HTTP/1.1, over connections that are kept. Bodies, trailers, interim responses and
+upgrades such as WebSocket pass. SIGINT and SIGTERM let requests finish; a second one does not.
+
+Usage: bartizan proxy --listen ADDRESS --to URL [FLAGS]
+
+  --listen ADDRESS     where clients connect: 127.0.0.1:8410, or [::]:8410 for every address of the machine
+  --to URL             the service: http://127.0.0.1:8400, with a path if each request's goes after it
+  --host WHOSE         what the service reads in Host: the client's (client, which holds if nothing is said), or that
+                       of its own URL (service)
+  --forwarded HOW      how the service learns who the client is: x-forwarded (if nothing is said), forwarded (RFC 7239),
+                       or off
+  --trust CIDR         a network, such as 10.0.0.0/8, whose word about the client is carried on instead of replaced;
+                       may be there more than once
+  --head-within TIME   how long the service may take for the head of an answer (30s); then it is a 504
+  --drain TIME         how long requests may take to finish after a signal (30s)
+  --threads N          how many threads serve (as many as the machine has cores)";
+
+const FLAGS: &str = "--listen, --to, --host, --forwarded, --trust, --head-within, --drain, --threads and --help";
+
+/// What `arguments` ask for, or what is wrong with them.
+pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, String> {
+    let mut arguments = arguments.into_iter();
+    match arguments.next().as_deref() {
+        Some("proxy") => proxy(&mut Words::new(arguments)),
+        Some("help" | "--help" | "-h") => Ok(Command::Help(HELP)),
+        Some(other) => Err(format!("there is no command {other:?}: there is proxy")),
+        None => {
+            Err("what shall it do? bartizan proxy --listen 127.0.0.1:8410 --to http://127.0.0.1:8400, for instance"
+                .to_owned())
+        }
+    }
+}
+
+fn proxy(words: &mut Words) -> Result<Command, String> {
+    let (mut listen, mut to) = (None, None);
+    let mut host = Host::Client;
+    let mut forwarding = Forwarding::XForwarded;
+    let mut trusted: Vec<String> = Vec::new();
+    let (mut head_within, mut drain) = (Duration::from_secs(30), Duration::from_secs(30));
+    let mut threads = None;
+    while let Some(word) = words.next()? {
+        match &*word {
+            "--listen" => listen = Some(words.read::<SocketAddr>(ADDRESS, |value| value.parse().ok())?),
+            "--to" => to = Some(service(words.value()?)?),
+            "--host" => {
+                host = words.read("client or service", |value| match value {
+                    "client" => Some(Host::Client),
+                    "service" => Some(Host::Service),
+                    _ => None,
+                })?;
+            }
+            "--forwarded" => {
+                forwarding = words.read("x-forwarded, forwarded or off", |value| match value {
+                    "x-forwarded" => Some(Forwarding::XForwarded),
+                    "forwarded" => Some(Forwarding::Forwarded),
+                    "off" => Some(Forwarding::Off),
+                    _ => None,
+                })?;
+            }
+            "--trust" => trusted.push(words.read("a network such as 10.0.0.0/8, or an address", |value| {
+                TrustedProxies::new([value]).is_ok().then(|| value.to_owned())
+            })?),
+            "--head-within" => head_within = words.time(LONGEST)?,
+            "--drain" => drain = words.time(LONGEST)?,
+            "--threads" => threads = Some(words.number(1..=MOST_THREADS)?),
+            "--help" | "-h" => return Ok(Command::Help(PROXY_HELP)),
+            flag if flag.starts_with('-') => return Err(format!("there is no flag {flag:?} here: there are {FLAGS}")),
+            other => return Err(format!("{other:?} has no meaning here: there are {FLAGS}")),
+        }
+    }
+    let listen = listen.ok_or("where shall it listen? --listen 127.0.0.1:8410, for instance")?;
+    let to = to.ok_or("where shall requests go? --to http://127.0.0.1:8400, for instance")?;
+    let trusted = TrustedProxies::new(trusted).map_err(|error| format!("--trust: {error}"))?;
+    Ok(Command::Proxy(Plan { listen, to, host, forwarding, trusted, head_within, drain, threads }))
+}
+
+const ADDRESS: &str = "an address with a port, such as 127.0.0.1:8410 or [::1]:8410";
+
+/// The URL of a service that can be asked.
+fn service(url: String) -> Result<String, String> {
+    if url.starts_with("https:") {
+        return Err(format!(
+            "--to takes a URL that begins with http://, not {url:?}: TLS to the service is not spoken"
+        ));
+    }
+    match Proxy::new(client(), &url) {
+        Ok(_) => Ok(url),
+        Err(error) => Err(format!("--to takes a URL such as http://127.0.0.1:8400: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, String> {
+        super::parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    fn plan(flags: &str) -> Plan {
+        match parse(&format!("proxy --listen 127.0.0.1:8410 --to http://127.0.0.1:8400 {flags}")) {
+            Ok(Command::Proxy(plan)) => plan,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_not_said_is_as_the_help_tells() {
+        let usual = plan("");
+        assert_eq!((usual.listen.port(), &*usual.to), (8410, "http://127.0.0.1:8400"));
+        assert_eq!((usual.host, usual.forwarding, usual.threads), (Host::Client, Forwarding::XForwarded, None));
+        assert_eq!((usual.head_within, usual.drain), (Duration::from_secs(30), Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn a_proxy_is_what_its_flags_say() {
+        let said = plan(
+            "--host=service --forwarded forwarded --trust 10.0.0.0/8 --trust ::1 --head-within 1.5s --drain 2m \
+             --threads 1",
+        );
+        assert_eq!((said.host, said.forwarding, said.threads), (Host::Service, Forwarding::Forwarded, Some(1)));
+        assert_eq!((said.head_within, said.drain), (Duration::from_millis(1500), Duration::from_secs(120)));
+        let trusted = format!("{:?}", said.trusted);
+        assert!(trusted.contains("10.0.0.0/8") && trusted.contains("::1"), "{trusted}");
+    }
+
+    #[test]
+    fn nonsense_is_named_with_what_would_do() {
+        let both = "proxy --listen 127.0.0.1:8410 --to http://127.0.0.1:8400";
+        for (line, says) in [
+            ("", "what shall it do? bartizan proxy --listen"),
+            ("porxy", "there is no command \"porxy\": there is proxy"),
+            ("proxy", "where shall it listen? --listen 127.0.0.1:8410, for instance"),
+            ("proxy --listen 127.0.0.1:8410", "where shall requests go? --to http://127.0.0.1:8400, for instance"),
+            (
+                "proxy --listen 8410",
+                "--listen takes an address with a port, such as 127.0.0.1:8410 or [::1]:8410, not \"8410\"",
+            ),
+            ("proxy --listen --to http://h", "--listen needs a value"),
+            (
+                "proxy --to 127.0.0.1:8400",
+                "--to takes a URL such as http://127.0.0.1:8400: the URL \"127.0.0.1:8400\" can't be used",
+            ),
+            ("proxy --to https://h", "--to takes a URL that begins with http://, not \"https://h\""),
+            ("proxy --to http://h/?q", "query"),
+            (&format!("{both} --host h"), "--host takes client or service, not \"h\""),
+            (&format!("{both} --forwarded on"), "--forwarded takes x-forwarded, forwarded or off, not \"on\""),
+            (
+                &format!("{both} --trust 10.0.0.0/33"),
+                "--trust takes a network such as 10.0.0.0/8, or an address, not \"10.0.0.0/33\"",
+            ),
+            (
+                &format!("{both} --head-within 30"),
+                "--head-within takes a time such as 800ms, 15s or 2m, of 3600s at most, not \"30\"",
+            ),
+            (&format!("{both} --drain 0s"), "--drain takes a time"),
+            (&format!("{both} --threads 0"), "--threads takes a number from 1 to 1024, not \"0\""),
+            (&format!("{both} --fast"), "there is no flag \"--fast\" here: there are --listen, --to"),
+            (&format!("{both} h"), "\"h\" has no meaning here: there are --listen, --to"),
+        ] {
+            let mistake = parse(line).expect_err(line);
+            assert!(mistake.contains(says), "{line}: {mistake}");
+            assert!(!mistake.contains('\n'), "one line: {mistake}");
+        }
+    }
+
+    #[test]
+    fn each_command_has_its_help() {
+        for (line, flag) in [
+            ("help", "proxy"),
+            ("--help", "proxy"),
+            ("proxy --help", "--head-within TIME"),
+            ("proxy -h", "--trust CIDR"),
+        ] {
+            let Ok(Command::Help(help)) = parse(line) else { panic!("{line}") };
+            assert!(help.contains(flag), "{help}");
+        }
+    }
+
+    #[test]
+    fn every_flag_that_is_named_is_explained() {
+        for flag in FLAGS.split([',', ' ']).filter(|word| word.starts_with("--") && *word != "--help") {
+            assert!(PROXY_HELP.contains(&format!("\n  {flag} ")), "{flag}");
+        }
+    }
+}

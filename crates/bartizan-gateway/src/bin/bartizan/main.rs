@@ -1,0 +1,42 @@
+//! Bartizan as a program. Its first command is a streaming reverse proxy.
+//!
+//! `bartizan proxy --listen 127.0.0.1:8410 --to http://127.0.0.1:8400`: [`cli`] is how it is told what to do, [`proxy`]
+//! is what it does then.
+
+mod cli;
+mod proxy;
+mod words;
+
+use self::cli::Command;
+use std::{io::Write, process::ExitCode};
+
+fn main() -> ExitCode {
+    let done = match cli::parse(std::env::args().skip(1)) {
+        Ok(Command::Proxy(plan)) => proxy::run(&plan),
+        Ok(Command::Help(text)) => {
+            say(text);
+            Ok(())
+        }
+        Err(mistake) => {
+            note(&format!("bartizan: {mistake} (--help tells more)"));
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            note(&format!("bartizan: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+// To whoever started it. That nobody may be listening is no reason to stop, as `println!` would.
+
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+}
+
+fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

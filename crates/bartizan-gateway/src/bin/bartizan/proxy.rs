@@ -1,0 +1,105 @@
+//! `bartizan proxy`: one service behind, and nothing but HTTP in between.
+
+use crate::{note, say};
+use bartizan::TrustedProxies;
+use bartizan_gateway::{Client, Forwarding, Proxy, ProxyError, bind, client, serve, shutdown_signal};
+use std::{error::Error, io, net::SocketAddr, time::Duration};
+use tokio::runtime::{Builder, Runtime};
+
+/// What the proxy is to do.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) listen: SocketAddr,
+    pub(crate) to: String,
+    pub(crate) host: Host,
+    pub(crate) forwarding: Forwarding,
+    pub(crate) trusted: TrustedProxies,
+    pub(crate) head_within: Duration,
+    pub(crate) drain: Duration,
+    /// As many as there are cores, if nothing is said.
+    pub(crate) threads: Option<usize>,
+}
+
+/// Whose name stands in `Host`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Host {
+    Client,
+    Service,
+}
+
+/// Runs until it is told to stop, and what was begun by then has ended.
+pub(crate) fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
+    let runtime = runtime(plan.threads)?;
+    runtime.block_on(async {
+        let listener = bind(plan.listen).await?;
+        let app = app(plan)?;
+        say(&banner(listener.local_addr()?, &plan.to));
+        let limit = plan.drain;
+        let stopped = async move {
+            shutdown_signal().await;
+            note(&format!(
+                "stopping: up to {limit:?} for the requests that are being answered; Ctrl-C again stops at once"
+            ));
+            tokio::spawn(async {
+                shutdown_signal().await;
+                std::process::exit(130)
+            });
+        };
+        let drained = serve(listener, app).until(stopped).drain(limit).run().await;
+        note(&drained.to_string());
+        Ok(())
+    })
+}
+
+/// What a request goes through. Layers go round the proxy here.
+fn app(plan: &Plan) -> Result<Proxy<Client>, ProxyError> {
+    let proxy = Proxy::new(client(), &plan.to)?
+        .head_within(plan.head_within)
+        .forwarding(plan.forwarding)
+        .trusted(plan.trusted.clone())
+        .upgrades();
+    Ok(match plan.host {
+        Host::Client => proxy.keep_host(),
+        Host::Service => proxy,
+    })
+}
+
+/// One thread needs no others to share its work with.
+fn runtime(threads: Option<usize>) -> io::Result<Runtime> {
+    let mut builder = match threads {
+        Some(1) => Builder::new_current_thread(),
+        Some(threads) => {
+            let mut builder = Builder::new_multi_thread();
+            builder.worker_threads(threads);
+            builder
+        }
+        None => Builder::new_multi_thread(),
+    };
+    builder.enable_all().build()
+}
+
+fn banner(listens: SocketAddr, to: &str) -> String {
+    // What listens on every address is reached at this one.
+    let mut at = listens;
+    if at.ip().is_unspecified() {
+        at.set_ip(if at.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
+    }
+    format!("bartizan proxy: http://{listens} -> {to} (HTTP/1.1 and h2c; Ctrl-C stops it)\n  curl -i http://{at}/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_curl_line_leads_somewhere() {
+        for (listens, curl) in [
+            ("127.0.0.1:1", "curl -i http://127.0.0.1:1/"),
+            ("0.0.0.0:1", "curl -i http://127.0.0.1:1/"),
+            ("[::]:1", "curl -i http://[::1]:1/"),
+        ] {
+            let said = banner(listens.parse().unwrap(), "http://h");
+            assert!(said.ends_with(curl), "{said}");
+        }
+    }
+}

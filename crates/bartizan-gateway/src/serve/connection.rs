@@ -1,0 +1,166 @@
+//! One connection, from its first byte to its last.
+
+use super::{
+    interim::{Course, Interim},
+    socket::{Socket, Speaks},
+};
+use axum::BoxError;
+use bartizan::{PeerAddr, Problem, ResponseBody};
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    net::TcpStream,
+    sync::{Notify, watch},
+    time::{sleep, timeout},
+};
+use tower_service::Service;
+
+/// How long a connection without a request has when the server drains: what its client sent may be on the way to us.
+const FIRST_REQUEST: Duration = Duration::from_millis(500);
+/// How long a client has for its first bytes; as long as hyper then gives it for a head.
+const FIRST_BYTES: Duration = Duration::from_secs(30);
+/// HTTP/2: how often a client is asked whether it is there, and how long it may think. HTTP/1.1 has a limit for the next
+/// head instead.
+const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
+
+/// Serves one connection, to its end or until it has nothing to answer while the server drains.
+pub(super) async fn connection<A, B>(stream: TcpStream, peer: SocketAddr, app: A, mut draining: watch::Receiver<bool>)
+where
+    A: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send> + Clone + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    let _ = stream.set_nodelay(true);
+    let heard = tokio::select! {
+        heard = timeout(FIRST_BYTES, Socket::hear(stream)) => heard,
+        () = async { drains(&mut draining).await; sleep(FIRST_REQUEST).await } => return,
+    };
+    let Ok(Ok((socket, speaks))) = heard else { return };
+    let asked = Arc::new(Notify::new());
+    let asks = Arc::clone(&asked);
+    match speaks {
+        Speaks::Http1 => {
+            let course = Arc::new(Course::default());
+            let socket = socket.with(Arc::clone(&course));
+            let service = service_fn(move |mut request: Request<Incoming>| {
+                asks.notify_one();
+                let (app, course) = (app.clone(), Arc::clone(&course));
+                request.extensions_mut().insert(PeerAddr(peer));
+                if let Some(interim) = interim(&request, &course) {
+                    request.extensions_mut().insert(interim);
+                }
+                async move {
+                    let answer = answer(app, request).await;
+                    poll_fn(|cx| course.poll_end(cx)).await;
+                    answer
+                }
+            });
+            // The timer gives a client thirty seconds for the head of a request.
+            let http = http1::Builder::new().timer(TokioTimer::new()).serve_connection(socket, service);
+            drive(http.with_upgrades(), http1::UpgradeableConnection::graceful_shutdown, peer, &asked, draining).await;
+        }
+        Speaks::Http2 => {
+            let service = service_fn(move |mut request: Request<Incoming>| {
+                asks.notify_one();
+                request.extensions_mut().insert(PeerAddr(peer));
+                answer(app.clone(), request)
+            });
+            let mut http = http2::Builder::new(TokioExecutor::new());
+            http.timer(TokioTimer::new()).keep_alive_interval(PING.0).keep_alive_timeout(PING.1);
+            let http = http.serve_connection(socket, service);
+            drive(http, http2::Connection::graceful_shutdown, peer, &asked, draining).await;
+        }
+    }
+}
+
+/// Serves it, and lets it finish what it has begun when the server drains.
+async fn drive<C>(
+    connection: C,
+    finish: impl FnOnce(Pin<&mut C>),
+    peer: SocketAddr,
+    asked: &Notify,
+    mut draining: watch::Receiver<bool>,
+) where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let mut served = pin!(connection);
+    let ended = tokio::select! {
+        ended = &mut served => ended,
+        () = drains(&mut draining) => tokio::select! {
+            ended = &mut served => ended,
+            heard = timeout(FIRST_REQUEST, asked.notified()) => match heard {
+                Ok(()) => {
+                    finish(served.as_mut());
+                    served.await
+                }
+                Err(_) => return,
+            },
+        },
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, %error, "a connection broke");
+    }
+}
+
+/// Ends when the server drains.
+async fn drains(draining: &mut watch::Receiver<bool>) {
+    let _ = draining.wait_for(|is_draining| *is_draining).await;
+}
+
+async fn answer<A, B>(app: A, request: Request<Incoming>) -> Result<Response<ResponseBody<B>>, Infallible>
+where
+    A: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+{
+    if !names_one_host(&request) {
+        return Ok(no_host(&request).map(ResponseBody::own));
+    }
+    let answer = tower::ServiceExt::oneshot(app, request).await?;
+    Ok(answer.map(ResponseBody::inner))
+}
+
+/// What may be said before the answer, if the client understands it. RFC 9110 §15.2: one of HTTP/1.0 does not.
+fn interim<B>(request: &Request<B>, course: &Arc<Course>) -> Option<Interim> {
+    let expects = || request.headers().contains_key(header::EXPECT);
+    (request.version() == Version::HTTP_11).then(|| course.begin(expects()))
+}
+
+/// RFC 9112 §3.2: in HTTP/1.1 a request names its host, once. With two, nobody can tell which site is meant. RFC 9113
+/// §8.3.1: in HTTP/2 it does so in its target, without a user, and a `Host` beside it says the same.
+fn names_one_host<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let (host, second) = (hosts.next(), hosts.next());
+    if second.is_some() {
+        return false;
+    }
+    match (request.version(), request.uri().authority(), host) {
+        (Version::HTTP_2, Some(target), host) => {
+            let target = target.as_str();
+            !target.contains('@') && host.is_none_or(|host| host.as_bytes().eq_ignore_ascii_case(target.as_bytes()))
+        }
+        (version, _, host) => host.is_some() || version < Version::HTTP_11,
+    }
+}
+
+#[cold]
+fn no_host<B>(request: &Request<B>) -> Response<Bytes> {
+    let problem = Problem::new(StatusCode::BAD_REQUEST).detail("a request names its host, and once");
+    let mut response = problem.to_response(request.headers());
+    // Whoever sends this may mean something else by what follows, too.
+    if request.version() < Version::HTTP_2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
