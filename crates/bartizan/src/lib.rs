@@ -38,6 +38,6 @@ pub mod testing;
 pub mod timeout;
 
 pub use crate::shared::{
-    CidrError, Deadline, End, Flag, Member, Notes, PeerAddr, Problem, Refusal, RequestId, ResponseBody, TrustedProxies,
-    Unwatched, Watch,
+    CidrError, Deadline, End, Flag, Member, NoAnswer, Notes, PeerAddr, Problem, Refusal, RequestId, ResponseBody,
+    TrustedProxies, Unwatched, Watch,
 };

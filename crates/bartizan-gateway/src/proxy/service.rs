@@ -12,7 +12,9 @@ use crate::{
     upload::Upload,
 };
 use axum::{BoxError, body::Body};
-use bartizan::{Deadline, End, Flag, Notes, Refusal, ResponseBody, TrustedProxies, Watch, fallback::Fallback};
+use bartizan::{
+    Deadline, End, Flag, NoAnswer, Notes, Refusal, ResponseBody, TrustedProxies, Watch, fallback::Fallback,
+};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either, select};
 use http::{
@@ -416,6 +418,9 @@ fn failed(
         problem = problem.member("attempts", &u64::from(attempts.count()));
     }
     let mut response = problem.to_response(&head.headers);
+    if status != StatusCode::PAYLOAD_TOO_LARGE {
+        response.extensions_mut().insert(NoAnswer);
+    }
     if let Some(retry_after) = retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, retry_after);
     }

@@ -16,7 +16,7 @@ use super::{
     status::Status,
     storing::Storing,
 };
-use crate::shared::{Refusal, wall_now};
+use crate::shared::{NoAnswer, Refusal, wall_now};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header, response};
 use http_body::Body;
 use std::{error::Error, future::poll_fn, sync::Arc};
@@ -364,6 +364,9 @@ fn failure<R>(response: &Response<R>) -> Option<Failure> {
             "timeout" | "deadline" => Failure::TimedOut,
             _ => Failure::Unreachable,
         });
+    }
+    if response.extensions().get::<NoAnswer>().is_some() {
+        return Some(if status == StatusCode::GATEWAY_TIMEOUT { Failure::TimedOut } else { Failure::Unreachable });
     }
     status.is_server_error().then_some(Failure::Status(status))
 }

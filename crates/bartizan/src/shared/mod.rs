@@ -10,6 +10,7 @@ mod deadline;
 mod grpc;
 mod head;
 mod json;
+mod no_answer;
 mod problem;
 mod refusal;
 mod retry_after;
@@ -21,6 +22,7 @@ pub use self::{
     client::{CidrError, PeerAddr, TrustedProxies},
     context::{Flag, Notes, RequestId},
     deadline::Deadline,
+    no_answer::NoAnswer,
     problem::{Member, Problem},
     refusal::Refusal,
 };

@@ -4,7 +4,7 @@ use crate::{
     proxy::{Host, Plan},
     words::Words,
 };
-use bartizan::TrustedProxies;
+use bartizan::{TrustedProxies, cache::CachePolicy};
 use bartizan_gateway::{Forwarding, Proxy, client};
 use std::{net::SocketAddr, time::Duration};
 
@@ -18,6 +18,8 @@ pub(crate) enum Command {
 /// The longest time that a flag takes.
 const LONGEST: Duration = Duration::from_secs(3600);
 const MOST_THREADS: usize = 1024;
+/// Less than this holds nothing.
+const SMALLEST_CACHE: u64 = 64 * 1024;
 
 const HELP: &str = "\
 Bartizan in front of a service.
@@ -45,9 +47,13 @@ Usage: bartizan proxy --listen ADDRESS --to URL [FLAGS]
                        may be there more than once
   --head-within TIME   how long the service may take for the head of an answer (30s); then it is a 504
   --drain TIME         how long requests may take to finish after a signal (30s)
+  --cache SIZE         store responses by the rules of HTTP, in so much memory: 64MiB; nothing is stored otherwise
+  --cache-policy WHICH with --cache: safe (if nothing is said), or rfc for everything that RFC 9111 allows
   --threads N          how many threads serve (as many as the machine has cores)";
 
-const FLAGS: &str = "--listen, --to, --host, --forwarded, --trust, --head-within, --drain, --threads and --help";
+const FLAGS: &str =
+    "--listen, --to, --host, --forwarded, --trust, --head-within, --drain, --cache, --cache-policy, --threads and
+    --help";
 
 /// What `arguments` ask for, or what is wrong with them.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, String> {
@@ -69,6 +75,7 @@ fn proxy(words: &mut Words) -> Result<Command, String> {
     let mut forwarding = Forwarding::XForwarded;
     let mut trusted: Vec<String> = Vec::new();
     let (mut head_within, mut drain) = (Duration::from_secs(30), Duration::from_secs(30));
+    let (mut cache, mut policy) = (None, None);
     let mut threads = None;
     while let Some(word) = words.next()? {
         match &*word {
@@ -94,6 +101,14 @@ fn proxy(words: &mut Words) -> Result<Command, String> {
             })?),
             "--head-within" => head_within = words.time(LONGEST)?,
             "--drain" => drain = words.time(LONGEST)?,
+            "--cache" => cache = Some(words.size(SMALLEST_CACHE)?),
+            "--cache-policy" => {
+                policy = Some(words.read("safe or rfc", |value| match value {
+                    "safe" => Some(CachePolicy::new()),
+                    "rfc" => Some(CachePolicy::rfc()),
+                    _ => None,
+                })?);
+            }
             "--threads" => threads = Some(words.number(1..=MOST_THREADS)?),
             "--help" | "-h" => return Ok(Command::Help(PROXY_HELP)),
             flag if flag.starts_with('-') => return Err(format!("there is no flag {flag:?} here: there are {FLAGS}")),
@@ -103,7 +118,11 @@ fn proxy(words: &mut Words) -> Result<Command, String> {
     let listen = listen.ok_or("where shall it listen? --listen 127.0.0.1:8410, for instance")?;
     let to = to.ok_or("where shall requests go? --to http://127.0.0.1:8400, for instance")?;
     let trusted = TrustedProxies::new(trusted).map_err(|error| format!("--trust: {error}"))?;
-    Ok(Command::Proxy(Plan { listen, to, host, forwarding, trusted, head_within, drain, threads }))
+    if cache.is_none() && policy.is_some() {
+        return Err("--cache-policy is for a cache: how large may it be? --cache 64MiB, for instance".to_owned());
+    }
+    let cache = cache.map(|bytes| (bytes, policy.unwrap_or_default()));
+    Ok(Command::Proxy(Plan { listen, to, host, forwarding, trusted, head_within, drain, cache, threads }))
 }
 
 const ADDRESS: &str = "an address with a port, such as 127.0.0.1:8410 or [::1]:8410";

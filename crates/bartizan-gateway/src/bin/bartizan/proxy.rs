@@ -1,10 +1,14 @@
 //! `bartizan proxy`: one service behind, and nothing but HTTP in between.
 
 use crate::{note, say};
-use bartizan::TrustedProxies;
-use bartizan_gateway::{Client, Forwarding, Proxy, ProxyError, bind, client, serve, shutdown_signal};
+use bartizan::{
+    TrustedProxies,
+    cache::{CacheLayer, CachePolicy, ResponseCache},
+};
+use bartizan_gateway::{Client, Drained, Forwarding, Proxy, ProxyError, bind, client, serve, shutdown_signal};
 use std::{error::Error, io, net::SocketAddr, time::Duration};
 use tokio::runtime::{Builder, Runtime};
+use tower::Layer;
 
 /// What the proxy is to do.
 #[derive(Debug)]
@@ -16,6 +20,8 @@ pub(crate) struct Plan {
     pub(crate) trusted: TrustedProxies,
     pub(crate) head_within: Duration,
     pub(crate) drain: Duration,
+    /// What is stored, and by which rules.
+    pub(crate) cache: Option<(u64, CachePolicy)>,
     /// As many as there are cores, if nothing is said.
     pub(crate) threads: Option<usize>,
 }
@@ -45,7 +51,13 @@ pub(crate) fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
                 std::process::exit(130)
             });
         };
-        let drained = serve(listener, app).until(stopped).drain(limit).run().await;
+        let drained: Drained = match &plan.cache {
+            None => serve(listener, app).until(stopped).drain(limit).run().await,
+            Some((bytes, policy)) => {
+                let cache = CacheLayer::new(ResponseCache::new(*bytes)).policy(policy.clone());
+                serve(listener, cache.layer(app)).until(stopped).drain(limit).run().await
+            }
+        };
         note(&drained.to_string());
         Ok(())
     })

@@ -52,6 +52,22 @@ impl Words {
         self.read(&takes, |value| value.parse().ok().filter(|number| range.contains(number)))
     }
 
+    /// So many bytes: a number, and KiB, MiB or GiB.
+    pub(crate) fn size(&mut self, min: u64) -> Result<u64, String> {
+        let takes = format!("a size such as 512KiB, 64MiB or 2GiB, of {}KiB at least", min / 1024);
+        self.read(&takes, |value| {
+            let unit = value.find(|char: char| !char.is_ascii_digit())?;
+            let (number, unit) = value.split_at(unit);
+            let bytes = match unit.to_ascii_lowercase().as_str() {
+                "kib" => 1 << 10,
+                "mib" => 1 << 20,
+                "gib" => 1 << 30,
+                _ => return None,
+            };
+            number.parse::<u64>().ok()?.checked_mul(bytes).filter(|bytes| *bytes >= min)
+        })
+    }
+
     pub(crate) fn time(&mut self, max: Duration) -> Result<Duration, String> {
         let takes = format!("a time such as 800ms, 15s or 2m, of {max:?} at most");
         self.read(&takes, |value| time(value).filter(|time| !time.is_zero() && *time <= max))

@@ -85,7 +85,12 @@ async fn what_is_there_already_is_not_replaced_by_what_is_older() {
     let (a, b) = two();
     a.put(&key(), entry("de", "old"), a.ticket(), AGES);
     settle().await;
-    b.put(&key(), Entry { selecting: german(&[header::ACCEPT_LANGUAGE]).unwrap(), ..entry("de", "new") }, b.ticket(), AGES);
+    b.put(
+        &key(),
+        Entry { selecting: german(&[header::ACCEPT_LANGUAGE]).unwrap(), ..entry("de", "new") },
+        b.ticket(),
+        AGES,
+    );
     assert!(!b.fetch(&key(), german).await);
     let resource = b.get(&key(), Instant::now()).unwrap();
     assert!(matches!(&resource.entries[0].content, Content::Whole(body) if body == "new"));
