@@ -2,7 +2,8 @@
 
 use super::{
     state::Next,
-    stream::{Drove, Fill},
+    stream::Fill,
+    turn::{Drove, Turn},
 };
 use std::{
     future::Future,
@@ -73,7 +74,7 @@ impl Future for Drive {
             drop(state);
             drop(said);
             match next {
-                Next::Turn(origin) => match this.fill.drive(this.slot, origin) {
+                Next::Turn(origin) => match Turn::new(&this.fill, this.slot, origin).poll() {
                     Drove::On => this.idle = None,
                     Drove::Pending => return this.poll_idle(cx),
                     Drove::Again => {

@@ -16,6 +16,7 @@ mod origin;
 mod reader;
 mod state;
 mod stream;
+mod turn;
 mod waiting;
 
 #[cfg(all(test, bartizan_loom))]

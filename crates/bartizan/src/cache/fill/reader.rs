@@ -3,7 +3,8 @@
 use super::{
     broken::BrokenOff,
     state::{Next, Source},
-    stream::{Drove, Fill},
+    stream::Fill,
+    turn::{Drove, Turn},
 };
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -71,7 +72,7 @@ impl Reader {
                 Next::Broken(error) => return Poll::Ready(self.finish(Some(Err(error)))),
                 Next::Wait => return Poll::Pending,
                 Next::Held => ready!(self.poll_patience(until, cx)),
-                Next::Turn(origin) => match self.fill.drive(self.slot, origin) {
+                Next::Turn(origin) => match Turn::new(&self.fill, self.slot, origin).poll() {
                     Drove::On => {}
                     Drove::Pending => return Poll::Pending,
                     Drove::Again => {

@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
 use super::*;
+use crate::cache::fill::{Abandoned, Fill, Plan, on_current_runtime};
+use bytes::Bytes;
+use http_body::Body;
 use proptest::prelude::*;
 use std::{
     future::Future,
@@ -349,5 +352,29 @@ fn threads_that_lead_leave_and_land_leave_nobody_waiting() {
             }
         });
         assert_eq!(flights.len(), 0);
+    }
+}
+
+/// The flight holds the fill, whose end holds what ends the flight: that circle is open when the body has come to its
+/// end, or nobody reads it any more.
+#[test]
+fn a_flight_and_what_it_is_filled_with_hold_each_other_no_longer_than_that() {
+    for reads in [true, false] {
+        let flights = Flights::<Arc<Fill>>::new();
+        let Joined::Leader(flight) = flights.join(b"a") else { panic!("somebody leads") };
+        let closer = flight.closer();
+        let plan = Plan { expected: None, limit: 100, abandoned: Abandoned::Drop, spawn: on_current_runtime() };
+        let body = http_body_util::Full::new(Bytes::from_static(b"all"));
+        let (fill, mut reader) = Fill::start(body, plan, move |_| drop(closer));
+        let held = Arc::downgrade(&fill);
+        flight.land(Landing::Filling(fill));
+        assert!(matches!(flights.join(b"a"), Joined::Follower(_)) && held.upgrade().is_some());
+        if reads {
+            assert!(Pin::new(&mut reader).poll_frame(&mut Context::from_waker(Waker::noop())).is_ready());
+            assert_eq!(flights.len(), 0);
+        }
+        drop(reader);
+        assert_eq!(flights.len(), 0);
+        assert!(held.upgrade().is_none());
     }
 }

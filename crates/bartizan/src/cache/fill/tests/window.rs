@@ -104,6 +104,53 @@ async fn one_that_is_slow_and_goes_on_is_waited_for() {
     assert_eq!(fast.await.unwrap(), 40 * CHUNK);
 }
 
+/// What was there when the limit was passed may be much to read.
+#[tokio::test(start_paused = true)]
+async fn of_two_that_are_far_behind_only_the_one_that_stalls_is_broken_off() {
+    let (fill, mut fast, _told) = start(&chunks(60), plan(None, 1 << 20, Abandoned::Drop));
+    let mut slow = Reading::new(fill.reader(None).unwrap());
+    let mut stalled = Reading::new(fill.reader(None).unwrap());
+    let fast = tokio::spawn(async move { fast.drained().await.len() });
+    while !slow.is_over {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        slow.poll();
+    }
+    assert_eq!((slow.bytes.len(), slow.error), (60 * CHUNK, None));
+    assert_eq!(fast.await.unwrap(), 60 * CHUNK);
+    stalled.drain();
+    assert!(stalled.error.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_for_whom_nobody_waits_is_not_broken_off_with_the_slowest() {
+    let (fill, mut fast, _told) = start(&chunks(9), plan(None, LIMIT, Abandoned::Drop));
+    let mut stalled = Reading::new(fill.reader(None).unwrap());
+    let mut between = Reading::new(fill.reader(None).unwrap());
+    fast.drain();
+    for _ in 0..4 {
+        between.poll();
+    }
+    fast.drained().await;
+    assert_eq!(between.drain().len(), 9 * CHUNK);
+    stalled.drain();
+    assert!(stalled.error.is_some() && between.error.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_comes_late_has_its_time() {
+    let (fill, mut fast, _told) = start(&chunks(40), plan(None, LIMIT, Abandoned::Drop));
+    let stalled = fill.reader(None).unwrap();
+    let fast = tokio::spawn(async move { fast.drained().await.len() });
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    let mut late = Reading::new(fill.reader(None).unwrap());
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    drop(stalled);
+    late.drain();
+    assert!(late.error.is_none());
+    drop(late);
+    assert_eq!(fast.await.unwrap(), 40 * CHUNK);
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_that_reads_alone_is_never_broken_off() {
     let (fill, mut reading, _told) = start(&chunks(100), plan(None, LIMIT, Abandoned::Drop));
