@@ -15,6 +15,7 @@ use super::{
     rules::{Rules, Stale},
     status::Status,
     storing::Storing,
+    tags::Stamped,
 };
 use crate::shared::{NoAnswer, Problem, Refusal, wall_now};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header, response};
@@ -87,7 +88,7 @@ impl<S, B> Lead<S, B> {
         S: Service<Request<B>, Response = Response<R>>,
         R: Body<Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
-        self.asked.prepare(self.request.headers_mut());
+        self.asked.prepare(&mut self.request);
         let answered = match poll_fn(|cx| self.inner.poll_ready(cx)).await {
             Ok(()) => self.inner.call(self.request).await,
             Err(error) => Err(error),
@@ -112,10 +113,19 @@ impl<S, B> Lead<S, B> {
 
 impl Asked {
     /// Makes of the client's request the one that the cache sends.
-    fn prepare(&mut self, headers: &mut HeaderMap) {
+    fn prepare<B>(&mut self, request: &mut Request<B>) {
         if self.forward == Forward::Method {
             return;
         }
+        // What is not in the key must not change what is stored under it.
+        if let Some(target) = self.rules.keys.target(request.uri()) {
+            let mut parts = request.uri().clone().into_parts();
+            parts.path_and_query = Some(target);
+            if let Ok(uri) = Uri::from_parts(parts) {
+                *request.uri_mut() = uri;
+            }
+        }
+        let headers = request.headers_mut();
         for name in self.rules.keys.unkeyed_fields() {
             headers.remove(name);
         }
@@ -194,7 +204,7 @@ impl Asked {
             content: Content::Head,
             trailers: None,
             selecting: Selecting::of(&kept.vary, &self.headers, normalise).ok_or(NotStored::VaryAny)?,
-            tags: self.rules.cache.tags(&head.headers, &self.key).ok_or(NotStored::Tags)?,
+            tags: Stamped::read(&head.headers, &self.key).ok_or(NotStored::Tags)?,
             terms: kept.terms,
         })
     }
@@ -277,7 +287,7 @@ impl Asked {
             let omit = kept.as_ref().map(|kept| kept.omit.clone()).unwrap_or_default();
             let mut now = was.copy_with(was.content.clone());
             now.headers = stored_head(&headers, &omit, arrival.wall)?;
-            if let Some(tags) = self.rules.cache.tags(from_304, &self.key).filter(|tags| !tags.slots.is_empty()) {
+            if let Some(tags) = Stamped::read(from_304, &self.key).filter(|tags| !tags.slots.is_empty()) {
                 now.tags = tags;
             }
             if stale.selected.is_none() {

@@ -31,6 +31,7 @@ mod storing;
 mod tags;
 mod tier;
 mod upkeep;
+mod warm_up;
 mod weight;
 
 pub use self::{
@@ -45,4 +46,5 @@ pub use self::{
     policy::CachePolicy,
     purge::{Purge, Purged},
     statistics::Statistics,
+    warm_up::{WarmedUp, warm_up},
 };
