@@ -32,6 +32,9 @@ mod tier;
 mod upkeep;
 mod weight;
 
+#[cfg(all(test, not(bartizan_loom)))]
+mod tests;
+
 pub use self::{
     body::CacheBody,
     event::{Event, Forward, Outcome},

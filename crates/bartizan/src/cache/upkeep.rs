@@ -9,7 +9,6 @@ use super::{
     memory::ResponseCache,
     policy::{Normalise, Selecting, Vary},
     statistics::Count,
-    tags::Stamped,
 };
 use http::{HeaderMap, HeaderName};
 use std::sync::Arc;
@@ -31,15 +30,21 @@ impl ResponseCache {
         self.shared.counters.count(what);
     }
 
-    /// The tags in the head of a response; `None` if there are too many.
-    pub(super) fn tags(&self, headers: &HeaderMap, key: &CacheKey) -> Option<Stamped> {
-        Stamped::read(headers, key)
-    }
-
     /// Stores a response for as long as its own terms make it of use.
     pub(super) fn keep(&self, key: &CacheKey, entry: Entry, ticket: Ticket) -> bool {
         let keep_for = entry.terms.horizon().saturating_duration_since(Instant::now());
         self.put(key, entry, ticket, keep_for)
+    }
+
+    /// Whether an entry that was there then has been deleted since.
+    pub(super) fn is_deleted_since(&self, ticket: Ticket, key: &CacheKey, entry: &Entry) -> bool {
+        self.shared.generations.deletes(ticket, key, &entry.tags.slots)
+    }
+
+    /// Whether something that is on its way has been purged since the origin was asked for it.
+    pub(super) fn is_purged(&self, key: &CacheKey, entry: &Entry) -> bool {
+        let ticket = Ticket { purges: entry.tags.asked, at: Instant::now() };
+        !self.shared.generations.allows(ticket, key, &entry.tags.slots)
     }
 
     /// Keeps only those entries of a key.
