@@ -30,7 +30,7 @@ use tower_service::Service;
 /// Answers from a [`ResponseCache`], and stores there what may be stored. See the [module](super).
 #[derive(Clone)]
 pub struct CacheLayer {
-    rules: Arc<Rules>,
+    pub(super) rules: Arc<Rules>,
 }
 
 /// The service of [`CacheLayer`].
@@ -59,6 +59,7 @@ impl CacheLayer {
                 abandoned: Abandoned::Finish,
                 spawn: on_current_runtime(),
                 observer: None,
+                is_behind: false,
             }),
         }
     }
@@ -179,7 +180,7 @@ where
             && let Some(response) = answer(&rules, entry, ask, request.headers(), now, *outcome, Told::default())
         {
             if *outcome == Outcome::StaleWhileRevalidate {
-                behind(Visit { rules, inner, request, ask, key: None }, key.clone(), Arc::clone(entry));
+                behind(Visit { rules, inner, request, ask, key: None }, key.clone(), entry);
             }
             return ResponseFuture::here(response);
         }
