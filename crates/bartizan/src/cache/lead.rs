@@ -1,7 +1,7 @@
 //! Asking the origin, and what follows from its answer.
 
 use super::{
-    answer::{Told, answer},
+    answer::{Told, answer, note_stale},
     ask::{Ask, Trait, Verb},
     body::CacheBody,
     entry::{Content, Entry},
@@ -16,7 +16,7 @@ use super::{
     status::Status,
     storing::Storing,
 };
-use crate::shared::{NoAnswer, Refusal, wall_now};
+use crate::shared::{NoAnswer, Notes, Refusal, wall_now};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header, response};
 use http_body::Body;
 use std::{error::Error, future::poll_fn, sync::Arc};
@@ -42,6 +42,7 @@ pub(super) struct Asked {
     target: Uri,
     /// As the client sent them.
     pub(super) headers: HeaderMap,
+    notes: Option<Notes>,
     pub(super) ticket: Ticket,
     /// Whether the origin was asked on condition that it is not what is stored.
     validates: bool,
@@ -71,6 +72,7 @@ impl<S, B> Lead<S, B> {
             method: request.method().clone(),
             target: request.uri().clone(),
             headers: request.headers().clone(),
+            notes: Notes::of(request.extensions()).cloned(),
             validates: false,
             requested: Instant::now(),
             rules,
@@ -91,7 +93,7 @@ impl<S, B> Lead<S, B> {
         };
         match answered {
             Ok(response) => Ok(self.asked.receive(response)),
-            Err(error) => match self.asked.stand_in(Failure::Unreachable, None) {
+            Err(error) => match self.asked.stand_in(Failure::Unreachable) {
                 Some(stale) => Ok(stale),
                 None => {
                     self.asked.flight.land(Landing::Failed);
@@ -134,8 +136,9 @@ impl Asked {
         if matches!(self.ask.verb, Verb::Post | Verb::Unsafe) {
             self.invalidate(status, headers);
         }
-        if let Some(why) = failure(&response)
-            && let Some(stale) = self.stand_in(why, Some(status))
+        let failure = failure(&response);
+        if let Some(why) = failure
+            && let Some(stale) = self.stand_in(why)
         {
             return stale;
         }
@@ -152,7 +155,7 @@ impl Asked {
                 if self.ask.verb == Verb::Head {
                     self.compare_head(&head);
                 }
-                self.decline(Response::from_parts(head, body), why)
+                self.decline(Response::from_parts(head, body), why, failure.is_some())
             }
         }
     }
@@ -185,13 +188,20 @@ impl Asked {
     }
 
     /// What is stale, in the place of an origin that fails.
-    fn stand_in<R>(&mut self, why: Failure, status: Option<StatusCode>) -> Option<Response<CacheBody<R>>> {
+    fn stand_in<R>(&mut self, why: Failure) -> Option<Response<CacheBody<R>>> {
         let now = Instant::now();
         let entry = self.stale.as_ref()?.selected.as_ref()?;
         if !may_stand_in(&self.rules.policy, &self.ask.directives, &entry.terms, now, why) {
             return None;
         }
-        let told = Told { fwd_status: status, ..Told::default() };
+        // What the origin has not sent is no status of its.
+        let told = match why {
+            Failure::Status(status) => Told { fwd_status: Some(status), ..Told::default() },
+            Failure::Unreachable => Told { detail: Some("no-answer"), ..Told::default() },
+            Failure::Open => Told { detail: Some("breaker-open"), ..Told::default() },
+            Failure::TimedOut => Told { detail: Some("timeout"), ..Told::default() },
+        };
+        note_stale(self.notes.as_ref());
         let stale = self.answer(entry, Outcome::StaleIfError(self.forward), told);
         self.flight.land(Landing::Failed);
         stale
@@ -283,7 +293,8 @@ impl Asked {
         // What the client asked under a condition is answered by what has come.
         if self.ask.has(Trait::Condition)
             && policy::is_not_modified(self.ask.method(), &self.headers, entry.status, &entry.headers, wall_now())
-            && let Some(answer) = self.answer(&entry, outcome, Told { fwd_status: Some(entry.status), stored: true })
+            && let Some(answer) =
+                self.answer(&entry, outcome, Told { fwd_status: Some(entry.status), stored: true, ..Told::default() })
         {
             self.rules.finish(reader);
             return answer;
@@ -326,11 +337,12 @@ impl Asked {
         false
     }
 
-    fn decline<R>(self, response: Response<R>, why: NotStored) -> Response<CacheBody<R>> {
+    fn decline<R>(self, response: Response<R>, why: NotStored, failed: bool) -> Response<CacheBody<R>> {
         if self.forward == Forward::Method {
             return self.pass(response, None);
         }
-        if why.is_lasting() && self.ask.verb == Verb::Get {
+        // What stands in for an origin that fails says nothing of what it answers when it is well.
+        if !failed && why.is_lasting() && self.ask.verb == Verb::Get {
             self.rules.cache.marks().set(self.key.as_bytes(), Instant::now());
         }
         self.rules.tell(Event::Declined(why.as_str()));
