@@ -45,3 +45,4 @@ pub use self::{
     purge::{Purge, Purged},
     statistics::Statistics,
 };
+pub use bartizan_store::{Key, KeyValue};

@@ -76,7 +76,7 @@ impl Status {
             Outcome::Refused => {}
             Outcome::Collapsed(fwd) => write!(out, "; fwd={}; collapsed", fwd.as_str())?,
             Outcome::StaleIfError(fwd) | Outcome::Revalidated(fwd) | Outcome::Forwarded(fwd) => {
-                write!(out, "; fwd={}", fwd.as_str())?
+                write!(out, "; fwd={}", fwd.as_str())?;
             }
         }
         if let Some(status) = self.fwd_status {
