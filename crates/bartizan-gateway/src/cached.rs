@@ -33,7 +33,7 @@ impl Cached {
         let has = |name: &str| item.params.get(name).and_then(BareItem::as_boolean) == Some(true);
         let number = |name: &str| item.params.get(name).and_then(BareItem::as_integer).map(i64::from);
         let is_stale = number("ttl").is_some_and(|ttl| ttl < 0);
-        let forwarded = item.params.get("fwd").and_then(BareItem::as_token).map(|token| token.as_str());
+        let forwarded = item.params.get("fwd").and_then(BareItem::as_token).map(sfv::TokenRef::as_str);
         Some(match forwarded {
             _ if has("hit") && is_stale => Self::Stale,
             _ if has("hit") => Self::Hit,

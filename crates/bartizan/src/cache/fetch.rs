@@ -5,14 +5,13 @@ use super::{
     ask::{Ask, Verb},
     body::CacheBody,
     entry::Entry,
-    event::{Event, Forward, Outcome},
+    event::{Forward, Outcome},
     flight::{Flight, Joined, Landing, Waited},
     future::Asking,
     key::CacheKey,
     lead::Lead,
     policy::{Failure, Reuse, may_stand_in, reuse},
     rules::{Found, Rules, Stale},
-    status::Status,
 };
 use crate::shared::{Deadline, Notes, Problem};
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -199,12 +198,7 @@ impl View<'_> {
             .detail("nothing is stored that could answer, and the request says only-if-cached")
             .member("code", "only_if_cached");
         let mut response = problem.to_response(self.headers).map(CacheBody::stored);
-        if let Some(name) = &self.rules.name {
-            Status { detail: Some("only-if-cached"), ..Status::new(Outcome::Refused) }
-                .add(response.headers_mut(), name);
-        }
-        self.rules.count(Outcome::Refused);
-        self.rules.tell(Event::Answered(Outcome::Refused, response.status()));
+        self.rules.tell_of(&mut response, Outcome::Refused, Some("only-if-cached"));
         response
     }
 

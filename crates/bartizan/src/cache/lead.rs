@@ -15,11 +15,12 @@ use super::{
     rules::{Rules, Stale},
     status::Status,
     storing::Storing,
+    tags::Stamped,
 };
-use crate::shared::{NoAnswer, Notes, Refusal, wall_now};
+use crate::shared::{NoAnswer, Notes, Problem, Refusal, wall_now};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header, response};
 use http_body::Body;
-use std::{error::Error, future::poll_fn, sync::Arc};
+use std::{error::Error, future::poll_fn, sync::Arc, time::SystemTime};
 use tokio::time::Instant;
 use tower_service::Service;
 
@@ -46,6 +47,8 @@ pub(super) struct Asked {
     pub(super) ticket: Ticket,
     /// Whether the origin was asked on condition that it is not what is stored.
     validates: bool,
+    /// Whether the origin was asked for what is missing of the parts that are stored.
+    completes: bool,
     requested: Instant,
 }
 
@@ -74,6 +77,7 @@ impl<S, B> Lead<S, B> {
             headers: request.headers().clone(),
             notes: Notes::of(request.extensions()).cloned(),
             validates: false,
+            completes: false,
             requested: Instant::now(),
             rules,
             key,
@@ -86,12 +90,15 @@ impl<S, B> Lead<S, B> {
         S: Service<Request<B>, Response = Response<R>>,
         R: Body<Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
-        self.asked.prepare(self.request.headers_mut());
+        self.asked.prepare(&mut self.request);
         let answered = match poll_fn(|cx| self.inner.poll_ready(cx)).await {
             Ok(()) => self.inner.call(self.request).await,
             Err(error) => Err(error),
         };
         match answered {
+            Ok(response) if self.asked.completes && response.status() == StatusCode::PARTIAL_CONTENT => {
+                Ok(self.asked.complete(response).await)
+            }
             Ok(response) => Ok(self.asked.receive(response)),
             Err(error) => match self.asked.stand_in(Failure::Unreachable) {
                 Some(stale) => Ok(stale),
@@ -108,21 +115,34 @@ impl<S, B> Lead<S, B> {
 
 impl Asked {
     /// Makes of the client's request the one that the cache sends.
-    fn prepare(&mut self, headers: &mut HeaderMap) {
+    fn prepare<B>(&mut self, request: &mut Request<B>) {
+        if self.forward == Forward::Method {
+            return;
+        }
+        // What is not in the key must not change what is stored under it.
+        if let Some(target) = self.rules.keys.target(request.uri()) {
+            let mut parts = request.uri().clone().into_parts();
+            parts.path_and_query = Some(target);
+            if let Ok(uri) = Uri::from_parts(parts) {
+                *request.uri_mut() = uri;
+            }
+        }
+        let headers = request.headers_mut();
         for name in self.rules.keys.unkeyed_fields() {
             headers.remove(name);
         }
-        if self.forward == Forward::Method || self.ask.directives.no_store {
+        if self.ask.directives.no_store {
             return;
         }
-        let validates = self.stale.as_ref().is_some_and(|stale| !stale.resource.entries.is_empty());
+        let validates = self.stale.as_ref().is_some_and(|stale| stale.able(self.ask.verb).next().is_some());
         let is_marked = || self.rules.cache.marks().has(self.key.as_bytes(), self.requested);
         // A whole response can be stored, and answers whatever the client has said of what he has.
         if self.ask.has(Trait::Condition) && (validates || (self.ask.verb == Verb::Get && !is_marked())) {
             policy::take_conditions(headers);
         }
         if let Some(stale) = &self.stale {
-            self.validates = policy::add_validators(headers, stale.heads());
+            self.validates = policy::add_validators(headers, stale.able(self.ask.verb).map(|entry| &entry.headers));
+            self.completes = self.ask_for_the_rest(stale, headers);
         }
         self.requested = Instant::now();
     }
@@ -131,7 +151,7 @@ impl Asked {
     where
         R: Body<Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
-        let arrival = Arrival { requested: self.requested, received: Instant::now(), wall: wall_now() };
+        let arrival = self.arrival(wall_now());
         let (status, headers) = (response.status(), response.headers());
         if matches!(self.ask.verb, Verb::Post | Verb::Unsafe) {
             self.invalidate(status, headers);
@@ -168,13 +188,18 @@ impl Asked {
         &self.target
     }
 
-    fn kept(&self, status: StatusCode, headers: &HeaderMap, arrival: &Arrival) -> Result<Kept, NotStored> {
+    /// A response whose head comes now.
+    pub(super) fn arrival(&self, wall: SystemTime) -> Arrival {
+        Arrival { requested: self.requested, received: Instant::now(), wall }
+    }
+
+    pub(super) fn kept(&self, status: StatusCode, headers: &HeaderMap, arrival: &Arrival) -> Result<Kept, NotStored> {
         let asked = policy::Asked { method: &self.method, target: &self.target, headers: &self.headers };
         storable(&self.rules.policy, asked, status, headers, Vary::read(headers), arrival)
     }
 
     /// The entry that a response makes, as yet without its body.
-    fn entry(&self, head: &response::Parts, kept: Kept, arrival: &Arrival) -> Result<Entry, NotStored> {
+    pub(super) fn entry(&self, head: &response::Parts, kept: Kept, arrival: &Arrival) -> Result<Entry, NotStored> {
         let normalise = self.rules.policy.normalise();
         Ok(Entry {
             status: head.status,
@@ -182,7 +207,7 @@ impl Asked {
             content: Content::Head,
             trailers: None,
             selecting: Selecting::of(&kept.vary, &self.headers, normalise).ok_or(NotStored::VaryAny)?,
-            tags: self.rules.cache.tags(&head.headers, &self.key).ok_or(NotStored::Tags)?,
+            tags: Stamped::read(&head.headers, &self.key).ok_or(NotStored::Tags)?,
             terms: kept.terms,
         })
     }
@@ -201,7 +226,10 @@ impl Asked {
             Failure::Open => Told { detail: Some("breaker-open"), ..Told::default() },
             Failure::TimedOut => Told { detail: Some("timeout"), ..Told::default() },
         };
-        note_stale(self.notes.as_ref());
+        // If the client wanted more than a fresh one, it may be fresh.
+        if !entry.terms.is_fresh(now) {
+            note_stale(self.notes.as_ref());
+        }
         let stale = self.answer(entry, Outcome::StaleIfError(self.forward), told);
         self.flight.land(Landing::Failed);
         stale
@@ -213,8 +241,7 @@ impl Asked {
         let fresh = self.freshened(&stale, response.headers(), arrival);
         let is_selected = |fresh: &&Fresh| stale.selected.as_ref().is_some_and(|entry| Arc::ptr_eq(entry, &fresh.was));
         let Some(Fresh { now: entry, .. }) = fresh.iter().find(is_selected).or(fresh.first()) else {
-            // It holds for nothing that is stored here. If the client has said what he has, it is about that.
-            return self.pass(response, Some("unknown-validator"));
+            return self.unfounded(response, stale.selected.as_deref());
         };
         for Fresh { now, keeps, .. } in fresh.iter().rev() {
             if *keeps {
@@ -230,26 +257,50 @@ impl Asked {
         let told = Told { fwd_status: Some(StatusCode::NOT_MODIFIED), ..Told::default() };
         match self.answer(entry, Outcome::Revalidated(self.forward), told) {
             Some(answer) => answer,
-            None => self.pass(response, Some("unknown-validator")),
+            None => self.unfounded(response, None),
         }
+    }
+
+    /// A 304 that holds for nothing that is stored here, so that nothing is freshened by it (RFC 9111 §4.3.4). If the client
+    /// has said what he has, it is about that; else it still says that what we asked about has not changed.
+    fn unfounded<R>(mut self, response: Response<R>, selected: Option<&Entry>) -> Response<CacheBody<R>> {
+        if self.ask.has(Trait::Condition) {
+            return self.pass(response, Some("unknown-validator"));
+        }
+        self.flight.land(Landing::Unstorable);
+        let told = Told { fwd_status: Some(StatusCode::NOT_MODIFIED), ..Told::default() };
+        let answer = selected.and_then(|entry| self.answer(entry, Outcome::Revalidated(self.forward), told));
+        answer.unwrap_or_else(|| self.no_answer("the service behind said that nothing has changed, and not what"))
+    }
+
+    /// 502: the origin's answer is none that could be made one for the client.
+    pub(super) fn no_answer<R>(&self, detail: &'static str) -> Response<CacheBody<R>> {
+        let problem = Problem::new(StatusCode::BAD_GATEWAY).detail(detail).member("code", "protocol");
+        let mut response = problem.to_response(&self.headers);
+        response.extensions_mut().insert(NoAnswer);
+        self.rules.tell_of(&mut response, Outcome::Forwarded(self.forward), None);
+        response.map(CacheBody::stored)
     }
 
     /// What is stored, with what a 304 says of it.
     fn freshened(&self, stale: &Stale, from_304: &HeaderMap, arrival: &Arrival) -> Vec<Fresh> {
-        let entries = stale.entries();
+        let entries: Vec<_> = match &stale.selected {
+            Some(selected) => vec![selected],
+            None => stale.able(self.ask.verb).collect(),
+        };
         let stored = entries.iter().map(|entry| Stored {
             selecting: &entry.selecting,
             headers: &entry.headers,
             received: entry.terms.received,
         });
         let freshen = |at: usize| {
-            let was = entries.get(at)?;
+            let was = *entries.get(at)?;
             let headers = policy::freshen(&was.headers, from_304, &[]);
             let kept = self.kept(was.status, &headers, arrival);
             let omit = kept.as_ref().map(|kept| kept.omit.clone()).unwrap_or_default();
             let mut now = was.copy_with(was.content.clone());
             now.headers = stored_head(&headers, &omit, arrival.wall)?;
-            if let Some(tags) = self.rules.cache.tags(from_304, &self.key).filter(|tags| !tags.slots.is_empty()) {
+            if let Some(tags) = Stamped::read(from_304, &self.key).filter(|tags| !tags.slots.is_empty()) {
                 now.tags = tags;
             }
             if stale.selected.is_none() {
@@ -323,7 +374,7 @@ impl Asked {
         if entry.status != head.status {
             return false;
         }
-        let arrival = Arrival { requested: self.requested, received: Instant::now(), wall: wall_now() };
+        let arrival = self.arrival(wall_now());
         if policy::is_same_by_head(&entry.headers, Some(bytes.len() as u64), &head.headers) {
             let headers = policy::freshen(&entry.headers, &head.headers, &[]);
             if let Ok(kept) = self.kept(entry.status, &headers, &arrival)
@@ -405,15 +456,15 @@ impl Landed {
 // ===== impl Stale =====
 
 impl Stale {
-    /// What the origin is asked about: the one that is selected, and else each of them.
-    fn entries(&self) -> &[Arc<Entry>] {
-        self.selected.as_ref().map_or(&self.resource.entries, std::slice::from_ref)
-    }
-
-    fn heads(&self) -> impl Iterator<Item = &HeaderMap> {
-        let others = self.resource.entries.iter();
+    /// Those whose bodies are enough for an answer, should they still hold; the one that is selected comes first.
+    fn able(&self, verb: Verb) -> impl Iterator<Item = &Arc<Entry>> {
         let selected = self.selected.as_ref();
-        let others = others.filter(move |entry| !selected.is_some_and(|selected| Arc::ptr_eq(selected, entry)));
-        selected.into_iter().chain(others).map(|entry| &entry.headers)
+        let is_other = move |entry: &&Arc<Entry>| !selected.is_some_and(|selected| Arc::ptr_eq(selected, entry));
+        let is_able = move |entry: &&Arc<Entry>| match entry.content {
+            Content::Whole(_) => true,
+            Content::Head => verb == Verb::Head,
+            Content::Parts(_) | Content::Filling(_) => false,
+        };
+        selected.into_iter().chain(self.resource.entries.iter().filter(is_other).filter(is_able))
     }
 }

@@ -4,6 +4,7 @@
 mod answer;
 mod ask;
 mod body;
+mod completing;
 mod entry;
 mod event;
 mod fetch;
@@ -30,6 +31,7 @@ mod storing;
 mod tags;
 mod tier;
 mod upkeep;
+mod warm_up;
 mod weight;
 
 pub use self::{
@@ -44,5 +46,6 @@ pub use self::{
     policy::CachePolicy,
     purge::{Purge, Purged},
     statistics::Statistics,
+    warm_up::{WarmedUp, warm_up},
 };
 pub use bartizan_store::{Key, KeyValue};

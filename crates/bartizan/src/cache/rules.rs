@@ -150,12 +150,17 @@ impl Rules {
         detail: Option<&'static str>,
     ) -> Response<CacheBody<R>> {
         take_out(response.headers_mut());
+        self.tell_of(&mut response, outcome, detail);
+        response.map(CacheBody::inner)
+    }
+
+    /// Says how an answer came about: in its own head, in the statistics, and to whoever watches.
+    pub(super) fn tell_of<R>(&self, response: &mut Response<R>, outcome: Outcome, detail: Option<&'static str>) {
         if let Some(name) = &self.name {
             Status { detail, ..Status::new(outcome) }.add(response.headers_mut(), name);
         }
         self.count(outcome);
         self.tell(Event::Answered(outcome, response.status()));
-        response.map(CacheBody::inner)
     }
 
     /// Reads on for nobody, so that it is stored.

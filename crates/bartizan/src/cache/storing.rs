@@ -12,7 +12,7 @@ use super::{
     rules::Rules,
 };
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header};
 use http_body::Body;
 use std::{error::Error, sync::Arc};
 use tokio::time::Instant;
@@ -66,6 +66,9 @@ impl Storing {
                     Some(head) => self.keep_part(head, bytes),
                     None => {
                         let content = Content::Whole(bytes);
+                        let omit = [header::AGE, header::SET_COOKIE];
+                        let trailers =
+                            trailers.map(|trailers| policy::kept_trailers(&self.entry.headers, &trailers, &omit));
                         let entry = Entry { trailers, ..self.entry.copy_with(content) };
                         rules.cache.keep(&self.key, entry, self.ticket)
                     }

@@ -9,7 +9,6 @@ use super::{
     memory::ResponseCache,
     policy::{Normalise, Selecting, Vary},
     statistics::Count,
-    tags::Stamped,
 };
 use http::{HeaderMap, HeaderName};
 use std::sync::Arc;
@@ -29,11 +28,6 @@ impl ResponseCache {
     #[inline]
     pub(super) fn count(&self, what: Count) {
         self.shared.counters.count(what);
-    }
-
-    /// The tags in the head of a response; `None` if there are too many.
-    pub(super) fn tags(&self, headers: &HeaderMap, key: &CacheKey) -> Option<Stamped> {
-        Stamped::read(headers, key)
     }
 
     /// Stores a response for as long as its own terms make it of use.

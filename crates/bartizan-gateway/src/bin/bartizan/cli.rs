@@ -11,7 +11,7 @@ use std::{net::SocketAddr, time::Duration};
 /// What the command line asks for.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Proxy(Plan),
+    Proxy(Box<Plan>),
     Help(&'static str),
 }
 
@@ -51,9 +51,8 @@ Usage: bartizan proxy --listen ADDRESS --to URL [FLAGS]
   --cache-policy WHICH with --cache: safe (if nothing is said), or rfc for everything that RFC 9111 allows
   --threads N          how many threads serve (as many as the machine has cores)";
 
-const FLAGS: &str =
-    "--listen, --to, --host, --forwarded, --trust, --head-within, --drain, --cache, --cache-policy, --threads and
-    --help";
+const FLAGS: &str = "--listen, --to, --host, --forwarded, --trust, --head-within, --drain, --cache, --cache-policy, --threads and \
+     --help";
 
 /// What `arguments` ask for, or what is wrong with them.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, String> {
@@ -122,7 +121,8 @@ fn proxy(words: &mut Words) -> Result<Command, String> {
         return Err("--cache-policy is for a cache: how large may it be? --cache 64MiB, for instance".to_owned());
     }
     let cache = cache.map(|bytes| (bytes, policy.unwrap_or_default()));
-    Ok(Command::Proxy(Plan { listen, to, host, forwarding, trusted, head_within, drain, cache, threads }))
+    let plan = Plan { listen, to, host, forwarding, trusted, head_within, drain, cache, threads };
+    Ok(Command::Proxy(Box::new(plan)))
 }
 
 const ADDRESS: &str = "an address with a port, such as 127.0.0.1:8410 or [::1]:8410";
@@ -148,7 +148,7 @@ mod tests {
         super::parse(line.split_whitespace().map(str::to_owned))
     }
 
-    fn plan(flags: &str) -> Plan {
+    fn plan(flags: &str) -> Box<Plan> {
         match parse(&format!("proxy --listen 127.0.0.1:8410 --to http://127.0.0.1:8400 {flags}")) {
             Ok(Command::Proxy(plan)) => plan,
             other => panic!("{other:?}"),
@@ -173,6 +173,15 @@ mod tests {
         assert_eq!((said.head_within, said.drain), (Duration::from_millis(1500), Duration::from_secs(120)));
         let trusted = format!("{:?}", said.trusted);
         assert!(trusted.contains("10.0.0.0/8") && trusted.contains("::1"), "{trusted}");
+    }
+
+    #[test]
+    fn what_is_stored_is_said_in_bytes_and_by_which_rules_in_a_word() {
+        assert!(plan("").cache.is_none());
+        let bytes = |flags: &str| plan(flags).cache.map(|(bytes, _)| bytes);
+        assert_eq!(bytes("--cache 64MiB"), Some(64 << 20));
+        assert_eq!(bytes("--cache=2gib --cache-policy rfc"), Some(2 << 30));
+        assert_eq!(bytes("--cache-policy safe --cache 64KiB"), Some(64 << 10));
     }
 
     #[test]
@@ -203,6 +212,17 @@ mod tests {
             (
                 &format!("{both} --head-within 30"),
                 "--head-within takes a time such as 800ms, 15s or 2m, of 3600s at most, not \"30\"",
+            ),
+            (
+                &format!("{both} --cache 64MB"),
+                "--cache takes a size such as 512KiB, 64MiB or 2GiB, of 64KiB at least, not \"64MB\"",
+            ),
+            (&format!("{both} --cache 1KiB"), "--cache takes a size"),
+            (&format!("{both} --cache 99999999999999999999GiB"), "--cache takes a size"),
+            (&format!("{both} --cache 1MiB --cache-policy fast"), "--cache-policy takes safe or rfc, not \"fast\""),
+            (
+                &format!("{both} --cache-policy rfc"),
+                "--cache-policy is for a cache: how large may it be? --cache 64MiB",
             ),
             (&format!("{both} --drain 0s"), "--drain takes a time"),
             (&format!("{both} --threads 0"), "--threads takes a number from 1 to 1024, not \"0\""),

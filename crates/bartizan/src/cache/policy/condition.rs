@@ -1,8 +1,11 @@
 //! Conditions that a client asks under (RFC 9110 §13, RFC 9111 §4.3.2).
 
-use super::etag::{EntityTag, Wanted};
+use super::{
+    date,
+    etag::{EntityTag, Wanted},
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// Whether a client has what is stored already, so that it is told 304 and not sent it again.
 ///
@@ -49,11 +52,15 @@ pub(in crate::cache) fn not_modified_head(stored: &HeaderMap, also: &[HeaderName
     head
 }
 
+/// From here a year of two digits is looked for, so that it is one of 1971 to 2070: these dates are only compared with
+/// each other.
+const PIVOT: Duration = Duration::from_secs(50 * 31_556_952);
+
 /// RFC 9110 §13.1.3: a value that is no date, or that stands on several lines, is ignored.
 pub(super) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
     let mut lines = headers.get_all(name).iter();
     let line = lines.next().filter(|_| lines.next().is_none())?;
-    httpdate::parse_http_date(line.to_str().ok()?.trim()).ok()
+    date::parse(line.as_bytes(), SystemTime::UNIX_EPOCH + PIVOT)
 }
 
 /// The line of a field that has only one.

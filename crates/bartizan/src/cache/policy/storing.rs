@@ -1,14 +1,13 @@
 //! May a response be stored (RFC 9111 §3)?
 
 use super::{
-    Arrival, CachePolicy, NotStored, Reach, RequestDirectives, ResponseDirectives, Terms, Vary,
-    date::{self, Dated},
+    Arrival, CachePolicy, ContentRange, NotStored, Reach, RequestDirectives, ResponseDirectives, Terms, Vary,
     lifetime::{Lifetime, is_heuristically_cacheable},
     targeted,
 };
 use http::{
     HeaderMap, HeaderName, Method, StatusCode, Uri,
-    header::{AUTHORIZATION, CONTENT_LOCATION, CONTENT_RANGE, COOKIE, DATE, ETAG, HOST, LAST_MODIFIED, SET_COOKIE},
+    header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_LOCATION, COOKIE, HOST, SET_COOKIE},
 };
 use smallvec::SmallVec;
 
@@ -42,7 +41,7 @@ pub(in crate::cache) fn storable(
     arrival: &Arrival,
 ) -> Result<Kept, NotStored> {
     check_request(policy, asked)?;
-    check_status(policy, asked.method, status, headers, arrival)?;
+    check_status(policy, asked.method, status, headers)?;
     let directives = targeted::directives(policy, headers);
     check_directives(&directives, status)?;
     let omit = omitted(&directives);
@@ -91,12 +90,11 @@ fn check_status(
     method: &Method,
     status: StatusCode,
     headers: &HeaderMap,
-    arrival: &Arrival,
 ) -> Result<(), NotStored> {
     match status.as_u16() {
         100..=199 | 304 | 412 | 416 | 428 | 429 | 431 | 511 => Err(NotStored::Status),
         206 if !policy.parts || *method != Method::GET => Err(NotStored::Status),
-        206 if !is_part(headers, arrival) => Err(NotStored::Part),
+        206 if !is_part(headers) => Err(NotStored::Part),
         _ => Ok(()),
     }
 }
@@ -176,28 +174,13 @@ fn is_understood(status: StatusCode) -> bool {
     )
 }
 
-/// RFC 9111 §3.3, §3.4: one range of bytes, and a strong validator that tells what it is a part of. Whether the range makes
-/// sense is for who reads it.
-fn is_part(headers: &HeaderMap, arrival: &Arrival) -> bool {
-    let ranged = headers.get(CONTENT_RANGE).is_some_and(|range| {
-        let range = range.as_bytes();
-        range.get(..6).is_some_and(|unit| unit.eq_ignore_ascii_case(b"bytes "))
-    });
-    let strong = match headers.get(ETAG) {
-        Some(tag) => tag.as_bytes().starts_with(b"\""),
-        None => is_strong_date(headers, arrival),
-    };
-    ranged && strong
-}
-
-/// RFC 9110 §8.8.2.2: a date of modification is strong if the response is at least a second younger, by the same clock.
-fn is_strong_date(headers: &HeaderMap, arrival: &Arrival) -> bool {
-    let (Dated::At(modified), Dated::At(date)) =
-        (date::field(headers, &LAST_MODIFIED, arrival.wall), date::field(headers, &DATE, arrival.wall))
-    else {
-        return false;
-    };
-    date.duration_since(modified).is_ok_and(|younger| younger.as_secs() >= 1)
+/// RFC 9111 §3.3: one range of bytes that makes sense, and as much content as it says. Without a strong validator it
+/// answers by itself, and is not combined with others (§3.4).
+fn is_part(headers: &HeaderMap) -> bool {
+    ContentRange::read(headers).is_some_and(|said| {
+        let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        length.is_none_or(|length| length == said.range.end - said.range.start)
+    })
 }
 
 /// RFC 9110 §9.3.3: the response to a `POST` answers a later `GET` if it says how long it is fresh, and `Content-Location`
