@@ -54,8 +54,24 @@
 //!     .layer(TenantLayer::new(tenant::from_subdomain("example.com")).forward_as(tenant_id));
 //! # Ok::<(), bartizan_gateway::ProxyError>(())
 //! ```
+//!
+//! A cache in front of a service keeps tenants apart by what that layer left in the request's extensions. A stranger has no
+//! way to write there, and nothing of it is sent; so it is [carried](Proxy::carry) to the layers in front of the service:
+//!
+//! ```
+//! use bartizan::{cache::{CacheLayer, ResponseCache}, tenant::Tenant};
+//! use bartizan_gateway::{Proxy, Upstream};
+//! use tower::Layer;
+//!
+//! let cache = CacheLayer::new(ResponseCache::new(64 * 1024 * 1024)).partition_by(Tenant::key);
+//! let users = cache.layer(Upstream::new("users", ["http://127.0.0.1:7101"])?);
+//! let users = Proxy::new(users, "http://users")?.carry::<Tenant>();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod aggregate;
+mod cached;
+mod carry;
 mod cause;
 mod client;
 mod path;

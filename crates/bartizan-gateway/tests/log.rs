@@ -2,8 +2,14 @@
 
 mod support;
 
-use axum::{Router, routing::get_service};
-use bartizan::access_log::{AccessLogLayer, Format};
+use axum::{
+    Router,
+    routing::{get, get_service},
+};
+use bartizan::{
+    access_log::{AccessLogLayer, Format},
+    cache::{CacheLayer, KeyRules, ResponseCache},
+};
 use bartizan_gateway::{Aggregate, Proxy, Source, client};
 use bytes::Bytes;
 use std::{
@@ -14,6 +20,7 @@ use std::{
 };
 use support::*;
 use tokio::{io::AsyncWriteExt, time::sleep};
+use tower::Layer;
 
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -127,4 +134,20 @@ async fn a_partial_answer_is_logged_as_one() {
     let line = logged(Router::new().route("/{user}", get_service(Aggregate::new(client(), [user]).unwrap()))).await;
     assert!(line.contains("status=200") && line.contains("flags=PA"), "{line}");
     assert!(!line.contains("error.type"), "{line}");
+}
+
+#[tokio::test]
+async fn what_a_cache_in_front_of_a_service_answers_stale_is_a_flag() {
+    let stale = [("cache-control", "max-age=0, stale-while-revalidate=60")];
+    let behind = service(Router::new().route("/u1", get(move || async move { (stale, "{}") }))).await;
+    let keys = KeyRules::new().without_forwarded_proto();
+    let cached = CacheLayer::new(ResponseCache::new(1 << 20)).keys(keys).layer(client());
+    let source = Source::get("user", format!("http://{behind}/{{user}}")).required();
+    let aggregate = get_service(Aggregate::new(cached.clone(), [source]).expect("a source"));
+    let proxy = get_service(Proxy::new(cached, &format!("http://{behind}")).expect("a URL"));
+    assert!(!logged(Router::new().route("/{user}", aggregate.clone())).await.contains("SI"));
+    for app in [Router::new().route("/{user}", aggregate), Router::new().route("/{user}", proxy)] {
+        let line = logged(app).await;
+        assert!(line.contains(" flags=SI"), "{line}");
+    }
 }

@@ -15,6 +15,7 @@ pub(crate) fn banner(ports: &Ports) -> String {
         let (service, admin) = (format!("http://{}", ports.service(name)), ports.admin(name).port());
         let _ = writeln!(out, "  {name:<width$} {service:<23} {what}; its faults on {admin}");
     }
+    let (users, admin) = (format!("http://{}", ports.service("users")), format!("http://{}", ports.admin("users")));
     let _ = write!(
         out,
         "
@@ -29,7 +30,7 @@ What to try, in another terminal:
   # a required service says 404, so the answer is a 404 that names it
   curl -si -H 'x-tenant-id: acme' {bff}/dashboard/web/nobody
 
-  # a plain streaming proxy; note x-request-id, ratelimit and via
+  # a plain streaming proxy; note x-request-id, ratelimit, via and cache-status
   curl -si -H 'x-tenant-id: acme' {bff}/users/u1
 
   # an order; with the key it may be asked for twice and is placed once
@@ -51,17 +52,38 @@ What to try, in another terminal:
   # is it alive? (asks for no tenant)
   curl -s {bff}/livez
 
+What is stored, for each tenant by itself, and says so in Cache-Status:
+
+  # the first is fetched, the second is a hit, the third is another tenant's
+  for t in acme acme globex; do curl -si -H \"x-tenant-id: $t\" {bff}/users/u3 | grep -i cache-status; done
+
+  # a user gets another plan behind the BFF's back: what is stored is good for five seconds, and refreshed then
+  curl -s -X PUT -H 'content-type: application/json' -d '{{\"plan\":\"team\"}}' {users}/users/u3; echo
+  curl -si -H 'x-tenant-id: acme' {bff}/users/u3
+
+  # unless somebody purges all that has its tag: then the new plan is there at once
+  curl -s -X POST -H 'content-type: application/json' -d '{{\"tag\":\"user-u3\"}}' {admin}/purge; echo
+  curl -si -H 'x-tenant-id: acme' {bff}/users/u3
+
+  # the same in words, and what the cache has done so far
+  {purge}
+  curl -s {admin}/cache; echo
+
 Break it, and look at the dashboard again:
 
-  # two seconds too slow, and optional: bestsellers stand in for it, and nobody waits
+  # two seconds too slow, and optional: who was here before has theirs from the cache; for others stand in bestsellers
   {slow}
 
   # one of two replicas breaks every connection: nobody notices
   {replica}
 
-  # a service that is needed is down: 502, until its breaker opens, and then 503 at once (the log says when)
+  # a service that is needed is down: what was asked for in the last five minutes is answered all the same, stale (a ttl
+  # below zero) or not
   {down}
-  for i in $(seq 9); do curl -so /dev/null -w '%{{http_code}}  ' -H 'x-tenant-id: acme' {bff}/users/u1; done; echo
+  curl -si -H 'x-tenant-id: acme' {bff}/users/u1 | grep -iE '^(http|age|cache-status)'
+
+  # what is not stored is a 502, until its breaker opens, and then a 503 at once (the log says when)
+  for i in $(seq 9); do curl -so /dev/null -w '%{{http_code}}  ' -H 'x-tenant-id: acme' {bff}/users/u9; done; echo
 
   # how they all are, and an end to it
   {show}
@@ -80,6 +102,7 @@ Ctrl-C stops it. The access log follows.
         slow = demo("chaos recommendations --latency 2s --for 15s"),
         replica = demo("chaos orders-a --down --for 15s"),
         down = demo("chaos users --down --for 15s"),
+        purge = demo("purge recommendations --tenant acme"),
         show = demo("chaos"),
         heal = demo("chaos heal"),
         load = demo("load --rate 200 --for 5s"),

@@ -1,13 +1,14 @@
 //! The dashboard: one set of services, shaped for two frontends.
 
-use crate::stack::X_TENANT_ID;
-use bartizan_gateway::{Aggregate, AggregateError, Source, Upstreams};
+use crate::{stack::X_TENANT_ID, upstreams::Behind};
+use bartizan::tenant::Tenant;
+use bartizan_gateway::{Aggregate, AggregateError, Source};
 use std::time::Duration;
 
 /// Everything that the page shows.
-pub(crate) fn web(upstreams: &Upstreams) -> Result<Aggregate<Upstreams>, AggregateError> {
+pub(crate) fn web(behind: &Behind) -> Result<Aggregate<Behind>, AggregateError> {
     dashboard(
-        upstreams,
+        behind,
         [
             user().allow(["id", "number", "name", "plan", "address.city"]),
             Source::get("orders", "http://orders/orders?user={user}&limit=20").collection().deny(["internal_ref"]),
@@ -18,9 +19,9 @@ pub(crate) fn web(upstreams: &Upstreams) -> Result<Aggregate<Upstreams>, Aggrega
 }
 
 /// What fits on a phone.
-pub(crate) fn mobile(upstreams: &Upstreams) -> Result<Aggregate<Upstreams>, AggregateError> {
+pub(crate) fn mobile(behind: &Behind) -> Result<Aggregate<Behind>, AggregateError> {
     dashboard(
-        upstreams,
+        behind,
         [
             user().allow(["name", "plan"]),
             Source::get("orders", "http://orders/orders?user={user}&limit=3")
@@ -33,12 +34,9 @@ pub(crate) fn mobile(upstreams: &Upstreams) -> Result<Aggregate<Upstreams>, Aggr
     )
 }
 
-fn dashboard<const N: usize>(
-    upstreams: &Upstreams,
-    sources: [Source; N],
-) -> Result<Aggregate<Upstreams>, AggregateError> {
-    let aggregate = Aggregate::new(upstreams.clone(), sources)?;
-    Ok(aggregate.forward([X_TENANT_ID]))
+fn dashboard<const N: usize>(behind: &Behind, sources: [Source; N]) -> Result<Aggregate<Behind>, AggregateError> {
+    let aggregate = Aggregate::new(behind.clone(), sources)?;
+    Ok(aggregate.forward([X_TENANT_ID]).carry::<Tenant>())
 }
 
 fn user() -> Source {

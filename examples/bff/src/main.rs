@@ -3,7 +3,8 @@
 //! `cargo run -p bff` starts it and prints what to try. [`stack`] is what a request goes through, [`dashboard`] what is
 //! aggregated, [`upstreams`] how the services behind are called, [`services`] what they answer.
 //!
-//! `bff load`, `bff chaos` and `bff tour` come to a running demo from outside: see [`load`], [`chaos`] and [`tour`].
+//! `bff load`, `bff chaos`, `bff purge` and `bff tour` come to a running demo from outside: see [`load`], [`chaos`],
+//! [`mod@purge`] and [`tour`].
 
 mod banner;
 mod chaos;
@@ -11,6 +12,7 @@ mod cli;
 mod dashboard;
 mod load;
 mod ports;
+mod purge;
 mod refuse;
 mod services;
 mod stack;
@@ -18,11 +20,15 @@ mod tour;
 mod upstreams;
 
 use crate::{cli::Command, ports::Ports};
+use bartizan::cache::ResponseCache;
 use bartizan_gateway::{bind, serve, shutdown_signal};
 use std::{error::Error, io::Write, process::ExitCode, time::Duration};
 
 /// How long requests may take to finish after Ctrl-C.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// How much is stored of what the services answer.
+const CACHE: u64 = 16 * 1024 * 1024;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -30,6 +36,7 @@ async fn main() -> ExitCode {
         Ok(Command::Run(ports)) => run(ports).await,
         Ok(Command::Load(plan)) => load::run(plan).await,
         Ok(Command::Chaos(action, ports)) => chaos::run(action, &ports).await,
+        Ok(Command::Purge(wanted, ports)) => purge::run(&wanted, &ports).await,
         Ok(Command::Tour(ports)) => tour::run(&ports).await,
         Ok(Command::Help(text)) => {
             say(text);
@@ -53,8 +60,9 @@ async fn run(ports: Ports) -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let advise = |error| ports.advise("", &error);
     let listener = bind(ports.bff()).await.map_err(advise)?;
-    services::start(&ports).await.map_err(advise)?;
-    let app = stack::app(&upstreams::upstreams(&ports)?, std::io::stderr())?;
+    let cache = ResponseCache::new(CACHE);
+    services::start(&ports, &cache).await.map_err(advise)?;
+    let app = stack::app(&upstreams::behind(&ports, cache)?, std::io::stderr())?;
 
     say(&banner::banner(&ports));
     let stopped = async {

@@ -1,6 +1,6 @@
 //! What a request goes through, from the outside in.
 
-use crate::dashboard;
+use crate::{dashboard, upstreams::Behind};
 use axum::{
     Router,
     body::{Body, HttpBody},
@@ -17,7 +17,7 @@ use bartizan::{
     request_id::RequestIdLayer,
     tenant::{self, Tenant, TenantLayer, TenantSet},
 };
-use bartizan_gateway::{Proxy, Upstreams};
+use bartizan_gateway::Proxy;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use std::{any::Any, error::Error, io::Write, time::Duration};
 use tower::ServiceBuilder;
@@ -25,6 +25,9 @@ use tower_http::{catch_panic::CatchPanicLayer, limit::RequestBodyLimitLayer};
 
 /// Who asks. It goes to the services behind as it was checked here.
 pub(crate) const X_TENANT_ID: HeaderName = HeaderName::from_static("x-tenant-id");
+
+/// Those who are known.
+pub(crate) const TENANTS: [&str; 2] = ["acme", "globex"];
 
 /// What a tenant may ask for, unless its plan says otherwise.
 const GENEROUS: Quota = Quota::per_second(1_000);
@@ -35,18 +38,22 @@ const SMALL: Quota = Quota::per_second(5).burst(5);
 const TIME_LIMIT: Duration = Duration::from_secs(3);
 
 /// All of it, with the access log written to `log`.
-pub(crate) fn app(upstreams: &Upstreams, log: impl Write + Send + 'static) -> Result<Router, Box<dyn Error>> {
+pub(crate) fn app(behind: &Behind, log: impl Write + Send + 'static) -> Result<Router, Box<dyn Error>> {
     let per_tenant = Policy::new("tenant", GENEROUS)
         .plan_by(|_, head| (Tenant::of(&head.extensions)?.id() == "globex").then_some(SMALL));
 
-    let tenants = TenantLayer::new(tenant::from_header("x-tenant-id"))
-        .known(TenantSet::new(["acme", "globex"])?)
-        .forward_as(X_TENANT_ID);
+    let tenants =
+        TenantLayer::new(tenant::from_header("x-tenant-id")).known(TenantSet::new(TENANTS)?).forward_as(X_TENANT_ID);
 
-    let proxy = |url| Ok::<_, Box<dyn Error>>(Proxy::new(upstreams.clone(), url)?.keep([X_TENANT_ID]));
+    // The services are told of a tenant by a field, and the cache in front of them by the extension, which nothing that a
+    // client sends can be.
+    let proxy = |url| {
+        let proxy = Proxy::new(behind.clone(), url)?.keep([X_TENANT_ID]).carry::<Tenant>();
+        Ok::<_, Box<dyn Error>>(proxy)
+    };
     let for_tenants = Router::new()
-        .route("/dashboard/web/{user}", get_service(dashboard::web(upstreams)?))
-        .route("/dashboard/mobile/{user}", get_service(dashboard::mobile(upstreams)?))
+        .route("/dashboard/web/{user}", get_service(dashboard::web(behind)?))
+        .route("/dashboard/mobile/{user}", get_service(dashboard::mobile(behind)?))
         .route("/users/{id}", get_service(proxy("http://users")?))
         .route("/orders", post_service(proxy("http://orders")?))
         .nest("/reports", Router::new().route("/orders.json", get_service(proxy("http://orders")?)))

@@ -1,15 +1,18 @@
-//! How the services behind are called.
+//! How the services behind are called, and what is stored of their answers.
 
 use crate::ports::Ports;
 use bartizan::{
+    cache::{Cache, CacheLayer, KeyRules, ResponseCache},
     circuit_breaker::{BreakerPolicy, Event},
     fallback::fixed,
     retry::RetryPolicy,
+    tenant::Tenant,
 };
 use bartizan_gateway::{Upstream, UpstreamError, UpstreamEvent, Upstreams};
 use bytes::Bytes;
 use http::Response;
 use std::time::Duration;
+use tower::Layer;
 
 /// Again once, and soon: somebody waits for a page.
 const AGAIN: RetryPolicy = RetryPolicy::attempts(2).pause(Duration::from_millis(10), Duration::from_millis(50));
@@ -25,8 +28,20 @@ const BREAKER: BreakerPolicy = BreakerPolicy::new()
 const BESTSELLERS: &str =
     r#"{"model":"bestsellers","items":[{"sku":"b-1","title":"Desk"},{"sku":"b-2","title":"Lamp"}]}"#;
 
+/// The services behind, and in front of them what they have answered.
+pub(crate) type Behind = Cache<Upstreams>;
+
+/// All of them, for each tenant by itself: what was stored for one is never the answer to another. Outside of retries and
+/// breakers, so that what is stored answers while a service is down, and a hit is no call.
+pub(crate) fn behind(ports: &Ports, cache: ResponseCache) -> Result<Behind, UpstreamError> {
+    // A proxy says by which scheme it was asked, and an aggregate does not. These services don't mind.
+    let keys = KeyRules::new().without_forwarded_proto();
+    let layer = CacheLayer::new(cache).keys(keys).partition_by(Tenant::key);
+    Ok(layer.layer(upstreams(ports)?))
+}
+
 /// All of them, by the name that stands in the place of a host: `http://orders/…` goes to one of two replicas.
-pub(crate) fn upstreams(ports: &Ports) -> Result<Upstreams, UpstreamError> {
+fn upstreams(ports: &Ports) -> Result<Upstreams, UpstreamError> {
     let at = |service| format!("http://{}", ports.service(service));
     let usual = |upstream: Upstream| {
         let name = upstream.name().to_owned();

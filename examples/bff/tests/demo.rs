@@ -5,7 +5,7 @@ use axum::body::Body;
 use bartizan_gateway::client;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     process::{ExitStatus, Stdio},
@@ -131,6 +131,10 @@ impl Answer {
     fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
+
+    fn cache_status(&self) -> &str {
+        self.headers["cache-status"].to_str().expect("ASCII")
+    }
 }
 
 /// The requests of a printed line, in order: with its loops over `$(seq n)` and over tenants.
@@ -153,7 +157,8 @@ fn requests(line: &str) -> Vec<Request<Body>> {
             }
             let body =
                 line.split_once("-d '").and_then(|(_, rest)| rest.split_once('\'')).map(|(body, _)| body.to_owned());
-            let request = if body.is_some() { request.method("POST") } else { request };
+            let method = between("-X ", ' ').unwrap_or(if body.is_some() { "POST" } else { "GET" });
+            let request = request.method(method);
             all.push(request.body(body.map_or(Body::empty(), Body::from)).expect("a request"));
         }
     }
@@ -169,16 +174,16 @@ async fn every_printed_line_does_what_is_said_of_it() {
             check_command(&demo, command.split(" --port").next().expect("a command"), command).await;
             checked.0 += 1;
         } else if line.contains("curl ") {
-            check_curl(line).await;
+            check_curl(&demo, line).await;
             checked.1 += 1;
         }
     }
-    assert_eq!(checked, (7, 12));
+    assert_eq!(checked, (8, 19));
 }
 
-async fn check_curl(line: &str) {
-    if line.starts_with("sleep 1;") {
-        sleep(Duration::from_secs(1)).await; // real time: as the line says
+async fn check_curl(demo: &Demo, line: &str) {
+    if line.starts_with("sleep 1;") || line.contains("acme globex") {
+        sleep(Duration::from_secs(1)).await; // real time: as the line says, or as those before have left of the limit
     }
     let mut answers = Vec::new();
     let mut path = String::new();
@@ -188,7 +193,8 @@ async fn check_curl(line: &str) {
         answers.push((tenant.unwrap_or_default(), send(request).await));
     }
     let (tenant, answer) = &answers[0];
-    assert!(answers.iter().all(|(_, answer)| answer.headers.contains_key("x-request-id")), "{line}");
+    let of_the_bff = line.contains(&demo.addr.to_string());
+    assert!(answers.iter().all(|(_, answer)| answer.headers.contains_key("x-request-id") == of_the_bff), "{line}");
     match (path.as_str(), tenant.as_str()) {
         ("/dashboard/web/u1", _) => {
             let page = answer.json();
@@ -197,7 +203,9 @@ async fn check_curl(line: &str) {
                 (page["user"]["number"].as_u64(), page["orders"].as_array().unwrap().len()),
                 (Some(12_345_678), 20)
             );
-            assert_eq!(page["_meta"]["sources"].as_object().unwrap().len(), 4);
+            let sources = page["_meta"]["sources"].as_object().unwrap();
+            assert_eq!(sources.len(), 4);
+            assert_eq!(sources["user"]["cache"], "miss", "it is asked for the first time");
             assert!(!answer.body.contains("internal_ref") && !answer.body.contains("credit_score"));
         }
         ("/dashboard/mobile/u1", _) => {
@@ -205,6 +213,7 @@ async fn check_curl(line: &str) {
             assert_eq!(page["user"].as_object().unwrap().keys().collect::<Vec<_>>(), ["name", "plan"]);
             assert_eq!(page["orders"].as_array().unwrap().len(), 3);
             assert_eq!(page["unread"], 2);
+            assert_eq!(page["_meta"]["sources"]["user"]["cache"], "hit", "it is stored for every page");
         }
         ("/dashboard/web/nobody", _) => {
             assert_eq!(answer.status, StatusCode::NOT_FOUND);
@@ -224,7 +233,19 @@ async fn check_curl(line: &str) {
             assert_eq!(answer.json()["code"], "tenant_missing");
         }
         ("/users/u1", "initech") => assert_eq!(answer.status, StatusCode::FORBIDDEN),
-        ("/users/u1", "acme") if answers.len() == 9 => {
+        ("/users/u3", "") => assert_eq!(answer.json()["plan"], "team"),
+        ("/users/u3", "acme") if answers.len() == 3 => {
+            let said: Vec<_> = answers.iter().map(|(_, answer)| answer.cache_status()).collect();
+            assert!(said[0].contains("fwd=uri-miss; stored") && said[1].contains("hit"), "{said:?}");
+            assert!(said[2].contains("fwd=uri-miss; stored"), "{said:?}");
+        }
+        ("/users/u3", "acme") => {
+            let is_stored = answer.cache_status().contains("hit");
+            assert_eq!(answer.json()["plan"], if is_stored { "free" } else { "team" }, "{}", answer.cache_status());
+        }
+        ("/purge", _) => assert_eq!(answer.json()["tenants"], json!(["acme", "globex"])),
+        ("/cache", _) => assert!(answer.json()["hits"].as_u64() > Some(0), "{}", answer.body),
+        ("/users/u9", "acme") => {
             let statuses: Vec<_> = answers.iter().map(|(_, answer)| answer.status.as_u16()).collect();
             assert_eq!((statuses[0], statuses[8]), (502, 503), "{statuses:?}");
             assert!(answers[8].1.headers.contains_key("retry-after"));
@@ -233,6 +254,7 @@ async fn check_curl(line: &str) {
             assert_eq!(answer.status, StatusCode::OK);
             assert_eq!(answer.headers["via"], "1.1 bartizan");
             assert!(answer.headers.contains_key("ratelimit"), "{:?}", answer.headers);
+            assert!(answer.cache_status().starts_with("bartizan; "), "{:?}", answer.headers);
         }
         ("/users/u1" | "/users/u2", "globex") => {
             let of =
@@ -259,7 +281,7 @@ async fn check_command(demo: &Demo, what: &str, command: &str) {
     match what {
         "chaos recommendations --latency 2s --for 15s" => {
             assert!(said.contains("latency 2s (for another 15s)"), "{said}");
-            let answer = demo.get("/dashboard/web/u1", Some("acme")).await;
+            let answer = demo.get("/dashboard/web/u40", Some("acme")).await;
             assert_eq!(answer.status, StatusCode::OK);
             assert!(answer.body.contains("Desk"), "bestsellers: {}", answer.body);
         }
@@ -271,6 +293,9 @@ async fn check_command(demo: &Demo, what: &str, command: &str) {
             }
         }
         "chaos users --down --for 15s" => assert_eq!(said.matches("reset (for").count(), 2, "{said}"),
+        "purge recommendations --tenant acme" => {
+            assert_eq!(said, "What has the tag recommendations is fetched anew for acme.\n");
+        }
         "chaos" => assert!(said.contains("latency 2s (for") && said.contains("reset (for"), "{said}"),
         "chaos heal" => assert!(!said.contains("(for"), "{said}"),
         "load --rate 200 --for 5s" => {
@@ -465,4 +490,65 @@ async fn faults_are_switched_over_http_and_nonsense_changes_none() {
     assert_eq!(direct().await, 200);
     let state = faults("GET", "").await.json();
     assert_eq!((&state["received"]["GET"], &state["harmed"]), (&2.into(), &1.into()), "{state}");
+}
+
+#[tokio::test]
+async fn a_purge_is_for_its_tag_and_its_tenant_and_nonsense_purges_nothing() {
+    let demo = Demo::start().await;
+    let port = |offset: u16, path: &str| format!("http://127.0.0.1:{}{path}", demo.addr.port() + offset);
+    let purge = |body: &'static str, host: &'static str| {
+        let request = Request::post(port(11, "/purge")).header("content-type", "application/json").header("host", host);
+        send(request.body(Body::from(body)).expect("a request"))
+    };
+    let plan = async |user: &str, tenant| {
+        let answer = demo.get(&format!("/users/{user}"), Some(tenant)).await;
+        (answer.json()["plan"].as_str().expect("a plan").to_owned(), answer.cache_status().contains("hit"))
+    };
+    for user in ["u1", "u2"] {
+        for tenant in ["acme", "globex"] {
+            assert_eq!(plan(user, tenant).await, ("pro".to_owned(), false));
+        }
+        let change = Request::put(port(1, &format!("/users/{user}"))).header("content-type", "application/json");
+        let change = change.body(Body::from(r#"{"plan":"team"}"#)).expect("a request");
+        assert_eq!(send(change).await.status, StatusCode::OK);
+    }
+    for (nonsense, host, status) in [
+        (r#"{"tag": "user-u1"}"#, "evil.example", 403),
+        (r#"{"tag": ""}"#, "localhost", 400),
+        (r#"{"tag": "user-u1", "tenant": "initech"}"#, "localhost", 400),
+        (r#"{"tags": ["user-u1"]}"#, "localhost", 422),
+        ("[", "localhost", 400),
+    ] {
+        let answer = purge(nonsense, host).await;
+        assert_eq!(answer.status.as_u16(), status, "{nonsense}");
+        assert_eq!(answer.headers["content-type"], "application/problem+json", "{nonsense}");
+    }
+    assert_eq!(plan("u1", "acme").await, ("pro".to_owned(), true), "nothing was purged");
+
+    assert_eq!(purge(r#"{"tag": "user-u1", "tenant": "acme"}"#, "localhost").await.status, StatusCode::OK);
+    assert_eq!(plan("u1", "acme").await, ("team".to_owned(), false));
+    assert_eq!(plan("u1", "globex").await, ("pro".to_owned(), true), "it is another tenant's");
+    assert_eq!(plan("u2", "acme").await, ("pro".to_owned(), true), "it has another tag");
+    assert_eq!(purge(r#"{"tag": "user-u2"}"#, "localhost").await.json()["tenants"], json!(["acme", "globex"]));
+    assert_eq!(plan("u2", "acme").await, ("team".to_owned(), false));
+    let tagged = demo.get("/users/u2", Some("acme")).await;
+    assert!(!tagged.headers.contains_key("cache-tag"), "tags are for the cache alone");
+}
+
+#[tokio::test]
+async fn no_field_of_a_strangers_leads_to_what_is_stored_for_another_tenant() {
+    let demo = Demo::start().await;
+    assert_eq!(demo.get("/users/u7", Some("acme")).await.cache_status(), "bartizan; fwd=uri-miss; stored; ttl=4");
+    let ask = async |fields: &str| {
+        let request = format!("GET /users/u7 HTTP/1.1\r\nhost: h\r\nconnection: close, x-tenant-id\r\n{fields}\r\n");
+        let (mut stream, mut answer) = (demo.connect_and_send(&request).await, String::new());
+        timeout(PATIENCE, stream.read_to_string(&mut answer)).await.expect("in time").expect("readable");
+        answer
+    };
+    let globex = ask("x-tenant-id: globex\r\nx-forwarded-host: users\r\nx-forwarded-proto: https\r\n").await;
+    assert!(globex.contains("cache-status: bartizan; fwd=uri-miss; stored"), "{globex}");
+    let both = ask("x-tenant-id: globex\r\nx-tenant-id: acme\r\n").await;
+    assert!(both.starts_with("HTTP/1.1 400") && !both.contains("cache-status"), "{both}");
+    let acme = ask("x-tenant-id: acme\r\nx-forwarded-proto: https\r\nx-original-url: /users/u8\r\n").await;
+    assert!(acme.contains("cache-status: bartizan; hit") && acme.contains("\"u7\""), "{acme}");
 }

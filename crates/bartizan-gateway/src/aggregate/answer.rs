@@ -28,11 +28,14 @@ pub(super) fn merged(
     let mut document = String::from("{");
     let mut complete = true;
     for (source, outcome) in asked {
-        let Some(Outcome { result: Ok(part), instead, .. }) = outcome else {
+        let Some(Outcome { result: Ok(part), cached, instead, .. }) = outcome else {
             complete = false;
             continue;
         };
         complete &= instead.is_none();
+        if let Some(cached) = cached {
+            cached.note(&head.extensions);
+        }
         match &source.place {
             Place::Member(name) => {
                 begin_member(&mut document, name);
@@ -165,7 +168,7 @@ impl Member for Sources<'_> {
         out.push('{');
         for (source, outcome) in self.0 {
             begin_member(out, &source.name);
-            let Some(Outcome { result, http, instead, attempts, took }) = outcome else {
+            let Some(Outcome { result, http, cached, instead, attempts, took }) = outcome else {
                 out.push_str(r#"{"status":"skipped"}"#);
                 continue;
             };
@@ -182,6 +185,9 @@ impl Member for Sources<'_> {
             }
             if let Some(status) = http {
                 let _ = write!(out, r#","http":{}"#, status.as_u16());
+            }
+            if let Some(cached) = cached {
+                let _ = write!(out, r#","cache":"{}""#, cached.as_str());
             }
             if *attempts > 1 {
                 let _ = write!(out, r#","attempts":{attempts}"#);

@@ -1,10 +1,10 @@
 //! One call, from the request to the shaped answer, within its time.
 
 use super::source::Source;
-use crate::{Attempts, Cause, HttpService};
+use crate::{Attempts, Cause, HttpService, cached::Cached};
 use axum::{BoxError, body::Body};
 use bartizan::{Deadline, Refusal, fallback::Fallback};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Limited};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -16,6 +16,8 @@ pub(super) struct Outcome {
     pub(super) result: Result<String, Failure>,
     /// The status with which the source answered, if it did.
     pub(super) http: Option<StatusCode>,
+    /// What the cache in front of it says of the answer, if there is one.
+    pub(super) cached: Option<Cached>,
     /// Why a fallback has answered in its place, if one has.
     pub(super) instead: Option<Cause>,
     /// How often it was asked, as far as that is counted.
@@ -35,6 +37,7 @@ pub(super) struct Failure {
 #[derive(Default)]
 struct Known {
     http: Option<StatusCode>,
+    cached: Option<Cached>,
     instead: Option<Cause>,
     attempts: Attempts,
 }
@@ -45,6 +48,7 @@ pub(super) async fn fetch<C: HttpService>(
     source: &Source,
     url: Uri,
     headers: HeaderMap,
+    extensions: Extensions,
     deadline: Option<Deadline>,
 ) -> Outcome {
     let start = Instant::now();
@@ -54,18 +58,19 @@ pub(super) async fn fetch<C: HttpService>(
         _ => (limit, Cause::Timeout),
     };
     let mut known = Known::default();
-    let request = request(url, headers, end, &known.attempts);
+    let request = request(url, headers, extensions, end, &known.attempts);
     let answer = answer(client, request, source, deadline, &mut known);
     let result = timeout_at(end.instant(), answer).await.unwrap_or_else(|_| Err(too_late.into()));
-    let Known { http, instead, attempts } = known;
-    Outcome { result, http, instead, attempts: attempts.count(), took: start.elapsed() }
+    let Known { http, cached, instead, attempts } = known;
+    Outcome { result, http, cached, instead, attempts: attempts.count(), took: start.elapsed() }
 }
 
-fn request(url: Uri, headers: HeaderMap, end: Deadline, attempts: &Attempts) -> Request<Body> {
+fn request(url: Uri, headers: HeaderMap, extensions: Extensions, end: Deadline, attempts: &Attempts) -> Request<Body> {
     let mut request = Request::new(Body::empty());
     *request.method_mut() = Method::GET;
     *request.uri_mut() = url;
     *request.headers_mut() = headers;
+    *request.extensions_mut() = extensions;
     request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     // What is compressed would have to be decompressed before it is shaped, and counted.
     request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -89,7 +94,10 @@ async fn answer<C: HttpService>(
     }
     match Fallback::of(&head.extensions) {
         Some(fallback) => known.instead = Some(Cause::of_fallback(fallback, &known.attempts, deadline)),
-        None => known.http = Some(head.status),
+        None => {
+            known.http = Some(head.status);
+            known.cached = Cached::of(&head.headers);
+        }
     }
     if !head.status.is_success() {
         return Err(Failure { cause: Cause::Status(head.status), head: head.headers });

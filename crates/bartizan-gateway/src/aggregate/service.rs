@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     HttpService,
+    carry::Carry,
     problem::problem,
     request_id::{X_REQUEST_ID, send_request_id},
 };
@@ -19,7 +20,7 @@ use axum::{
 use bartizan::Deadline;
 use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, request};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, request};
 use http_body_util::Full;
 use std::{
     convert::Infallible,
@@ -50,7 +51,9 @@ use tower_service::Service;
 /// If the client goes away, all calls end with it.
 ///
 /// If a [fallback](crate::Upstream::fallback) has answered for a source, that says `"status": "fallback"` with the cause of
-/// it, and the whole is not complete. What has been sent more than once says how many `attempts` there were.
+/// it, and the whole is not complete. If there is a cache in front of a source, that says how it came by the answer, as
+/// `"cache"`: `hit`, `stale`, `revalidated`, `collapsed`, `miss` or `bypass`, by the `Cache-Status` (RFC 9211) of the cache
+/// nearest to here. What has been sent more than once says how many `attempts` there were.
 ///
 /// Of the request's header only the id and the trace (`x-request-id`, `traceparent`, `tracestate`) go to the sources;
 /// [`forward`](Self::forward) names others. The id is that of the request's extensions, if there is one.
@@ -76,6 +79,7 @@ pub struct Aggregate<C> {
     within: Option<Duration>,
     /// Beside [`ALWAYS_FORWARDED`].
     forward: Vec<HeaderName>,
+    carry: Carry,
     cache_control: Option<HeaderValue>,
 }
 
@@ -118,8 +122,15 @@ impl<C: HttpService> Aggregate<C> {
                 Ok((source, template))
             })
             .collect::<Result<Arc<[_]>, _>>()?;
-        let aggregate =
-            Self { client, sources, meta: Meta::Off, within: None, forward: Vec::new(), cache_control: None };
+        let aggregate = Self {
+            client,
+            sources,
+            meta: Meta::Off,
+            within: None,
+            forward: Vec::new(),
+            carry: Carry::default(),
+            cache_control: None,
+        };
         aggregate.meta(Meta::Member("_meta".to_owned()))
     }
 
@@ -152,6 +163,14 @@ impl<C: HttpService> Aggregate<C> {
         self
     }
 
+    /// Lets the layers in front of the sources see this extension of the request: its `Tenant`, for instance, by which a
+    /// cache keeps apart what is stored. Of the request's extensions they see no others but the [`Deadline`].
+    #[must_use]
+    pub fn carry<T: Clone + Send + Sync + 'static>(mut self) -> Self {
+        self.carry = self.carry.and::<T>();
+        self
+    }
+
     /// The `Cache-Control` of a complete answer. None, if nothing is said; a partial one always says `no-store`.
     ///
     /// A cache outside sees what the client sent, and `Vary` tells it of that alone: where a layer of yours writes a field
@@ -175,6 +194,8 @@ impl<C: HttpService> Aggregate<C> {
             }
         };
         let headers = self.forwarded(head);
+        let mut extensions = Extensions::new();
+        self.carry.copy(&head.extensions, &mut extensions);
         let deadline = Deadline::of(&head.extensions).into_iter().chain(self.within.map(Deadline::after)).min();
 
         let mut calls: FuturesUnordered<_> = self
@@ -183,7 +204,7 @@ impl<C: HttpService> Aggregate<C> {
             .zip(urls)
             .enumerate()
             .map(|(index, ((source, _), url))| {
-                let call = fetch(self.client.clone(), source, url, headers.clone(), deadline);
+                let call = fetch(self.client.clone(), source, url, headers.clone(), extensions.clone(), deadline);
                 async move { (index, call.await) }
             })
             .collect();

@@ -8,8 +8,8 @@ use super::{
     tunnel::tunnel,
 };
 use crate::{
-    Attempts, Cause, HttpService, Interim, path::has_dot_segment, problem::problem, request_id::send_request_id,
-    upload::Upload,
+    Attempts, Cause, HttpService, Interim, cached::Cached, carry::Carry, path::has_dot_segment, problem::problem,
+    request_id::send_request_id, upload::Upload,
 };
 use axum::{BoxError, body::Body};
 use bartizan::{
@@ -91,6 +91,7 @@ struct How {
     keep_host: bool,
     upgrades: bool,
     keep: Arc<[HeaderName]>,
+    carry: Carry,
     forwarding: Forwarding,
     scheme: uri::Scheme,
     trusted: TrustedProxies,
@@ -151,6 +152,7 @@ impl<C: HttpService> Proxy<C> {
             keep_host: false,
             upgrades: false,
             keep: Arc::default(),
+            carry: Carry::default(),
             forwarding: Forwarding::default(),
             scheme: uri::Scheme::HTTP,
             trusted: TrustedProxies::none(),
@@ -181,6 +183,13 @@ impl<C: HttpService> Proxy<C> {
     #[must_use]
     pub fn keep(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.with(|how| how.keep = how.keep.iter().cloned().chain(names).collect())
+    }
+
+    /// Lets the layers in front of the service see this extension of a request: its `Tenant`, for instance, by which a cache
+    /// keeps apart what is stored. Of a request's extensions they see no others but its [`Deadline`].
+    #[must_use]
+    pub fn carry<T: Clone + Send + Sync + 'static>(self) -> Self {
+        self.with(|how| how.carry = mem::take(&mut how.carry).and::<T>())
     }
 
     /// How the service learns who the client is. By `X-Forwarded-For`, `-Proto` and `-Host`, if nothing is said.
@@ -248,6 +257,7 @@ impl<C: HttpService> Proxy<C> {
         let deadline = Deadline::of(&head.extensions);
         let upload = Upload::new();
         tell_stack(outgoing.extensions_mut(), &attempts, deadline, has_body.then_some(&upload));
+        self.how.carry.copy(&head.extensions, outgoing.extensions_mut());
         *outgoing.body_mut() = Body::new(upload.watch(body));
 
         let answer = pin!(self.client.clone().oneshot(outgoing));
@@ -354,6 +364,11 @@ impl How {
         upload: Upload,
     ) -> Response<ResponseBody<B, UpstreamWatch>> {
         let (mut theirs, body) = response.into_parts();
+        if Notes::of(&head.extensions).is_some()
+            && let Some(cached) = Cached::of(&theirs.headers)
+        {
+            cached.note(&head.extensions);
+        }
         strip_hop_by_hop(&mut theirs.headers, &[]);
         add_via(&mut theirs.headers, theirs.version, &self.via);
         theirs.version = Version::HTTP_11;

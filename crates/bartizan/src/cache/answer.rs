@@ -9,7 +9,7 @@ use super::{
     rules::Rules,
     status::Status,
 };
-use crate::shared::wall_now;
+use crate::shared::{Flag, Notes, wall_now};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use std::{
@@ -23,6 +23,7 @@ use tokio::time::Instant;
 pub(super) struct Told {
     pub(super) fwd_status: Option<StatusCode>,
     pub(super) stored: bool,
+    pub(super) detail: Option<&'static str>,
 }
 
 /// A stored response as the answer to a request.
@@ -42,7 +43,7 @@ pub(super) fn answer<R>(
         ttl: Some(ttl(entry, now)),
         stored: told.stored,
         fwd_status: told.fwd_status.map(|status| status.as_u16()),
-        detail: None,
+        detail: told.detail,
     };
     status.fill_in(response.headers_mut(), rules.name.as_deref(), entry.terms.age(now).as_secs());
     rules.count(outcome);
@@ -50,11 +51,22 @@ pub(super) fn answer<R>(
     Some(response)
 }
 
-/// What is left of an entry's freshness, in seconds.
+/// The access log tells of a stale answer, if there is one.
+#[cold]
+pub(super) fn note_stale(notes: Option<&Notes>) {
+    if let Some(notes) = notes {
+        notes.flag(Flag::StaleServed);
+    }
+}
+
+/// What is left of an entry's freshness, in whole seconds, rounded down: what has been stale for half a second is at -1, as
+/// with 0 it would look fresh.
 fn ttl(entry: &Entry, now: Instant) -> i64 {
     let left = entry.terms.remaining(now);
     if left.is_zero() {
-        -i64::try_from(entry.terms.stale_for(now).as_secs()).unwrap_or(i64::MAX)
+        let stale_for = entry.terms.stale_for(now);
+        let seconds = stale_for.as_secs() + u64::from(stale_for.subsec_nanos() > 0);
+        -i64::try_from(seconds).unwrap_or(i64::MAX)
     } else {
         i64::try_from(left.as_secs()).unwrap_or(i64::MAX)
     }

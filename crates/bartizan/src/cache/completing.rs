@@ -51,7 +51,7 @@ impl Asked {
             self.rules.read_to_end(reader).await;
         }
         let now = Instant::now();
-        let told = Told { fwd_status: Some(StatusCode::PARTIAL_CONTENT), stored: true };
+        let told = Told { fwd_status: Some(StatusCode::PARTIAL_CONTENT), stored: true, ..Told::default() };
         let whole = match self.rules.find(&self.key, self.ask, &self.headers, now) {
             Found::Usable(entry, _) => {
                 answer(&self.rules, &entry, self.ask, &self.headers, now, Outcome::Forwarded(self.forward), told)

@@ -57,3 +57,13 @@ pub enum Event {
     /// A request that may have changed something took away what was stored for so many URLs.
     Invalidated(usize),
 }
+
+// ===== impl Outcome =====
+
+impl Outcome {
+    /// Whether what was used was stale, and nobody had said that it still holds.
+    #[must_use]
+    pub fn is_stale(self) -> bool {
+        matches!(self, Self::StaleWhileRevalidate | Self::Asked | Self::StaleIfError(_))
+    }
+}

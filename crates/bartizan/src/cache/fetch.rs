@@ -1,7 +1,7 @@
 //! A request that could not be answered at once: it waits for the answer to another, or asks the origin itself.
 
 use super::{
-    answer::{Told, answer},
+    answer::{Told, answer, note_stale},
     ask::{Ask, Verb},
     body::CacheBody,
     entry::Entry,
@@ -13,7 +13,7 @@ use super::{
     policy::{self, Failure, Reuse, reuse},
     rules::{Found, Rules, Stale},
 };
-use crate::shared::{Deadline, Problem};
+use crate::shared::{Deadline, Notes, Problem};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Body;
 use std::{
@@ -41,6 +41,7 @@ struct View<'a> {
     ask: Ask,
     headers: &'a HeaderMap,
     deadline: Option<Deadline>,
+    notes: Option<&'a Notes>,
 }
 
 /// The work of one who leads. It is done to its end also if he leaves, as others may wait for it.
@@ -112,8 +113,9 @@ where
 
     fn view(&self) -> View<'_> {
         let Self { rules, request, ask, .. } = self;
-        let (headers, deadline) = (request.headers(), Deadline::of(request.extensions()));
-        View { rules, ask: *ask, headers, deadline }
+        let (headers, extensions) = (request.headers(), request.extensions());
+        let (deadline, notes) = (Deadline::of(extensions), Notes::of(extensions));
+        View { rules, ask: *ask, headers, deadline, notes }
     }
 
     /// A request that the cache has no part in.
@@ -191,6 +193,9 @@ impl View<'_> {
     }
 
     fn answer<R>(&self, entry: &Entry, outcome: Outcome) -> Option<Response<CacheBody<R>>> {
+        if outcome.is_stale() {
+            note_stale(self.notes);
+        }
         answer(self.rules, entry, self.ask, self.headers, Instant::now(), outcome, Told::default())
     }
 

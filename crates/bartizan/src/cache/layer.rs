@@ -1,7 +1,7 @@
 //! How the cache plugs in.
 
 use super::{
-    answer::{Told, answer},
+    answer::{Told, answer, note_stale},
     ask::Ask,
     body::CacheBody,
     event::{Event, Outcome},
@@ -13,6 +13,7 @@ use super::{
     policy::CachePolicy,
     rules::{Found, Rules},
 };
+use crate::shared::Notes;
 use bartizan_store::Key;
 use http::{Request, Response, request};
 use http_body::Body;
@@ -179,6 +180,9 @@ where
         if let (Some(Found::Usable(entry, outcome)), Some(key)) = (&found, &key)
             && let Some(response) = answer(&rules, entry, ask, request.headers(), now, *outcome, Told::default())
         {
+            if outcome.is_stale() {
+                note_stale(Notes::of(request.extensions()));
+            }
             if *outcome == Outcome::StaleWhileRevalidate {
                 behind(Visit { rules, inner, request, ask, key: None }, key.clone(), entry);
             }

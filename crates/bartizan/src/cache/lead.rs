@@ -1,7 +1,7 @@
 //! Asking the origin, and what follows from its answer.
 
 use super::{
-    answer::{Told, answer},
+    answer::{Told, answer, note_stale},
     ask::{Ask, Trait, Verb},
     body::CacheBody,
     entry::{Content, Entry},
@@ -17,7 +17,7 @@ use super::{
     storing::Storing,
     tags::Stamped,
 };
-use crate::shared::{NoAnswer, Problem, Refusal, wall_now};
+use crate::shared::{NoAnswer, Notes, Problem, Refusal, wall_now};
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri, header, response};
 use http_body::Body;
 use std::{error::Error, future::poll_fn, sync::Arc, time::SystemTime};
@@ -43,6 +43,7 @@ pub(super) struct Asked {
     target: Uri,
     /// As the client sent them.
     pub(super) headers: HeaderMap,
+    notes: Option<Notes>,
     pub(super) ticket: Ticket,
     /// Whether the origin was asked on condition that it is not what is stored.
     validates: bool,
@@ -84,6 +85,7 @@ impl<S, B> Lead<S, B> {
             method: request.method().clone(),
             target: request.uri().clone(),
             headers: request.headers().clone(),
+            notes: Notes::of(request.extensions()).cloned(),
             validates: false,
             completes: false,
             requested: Instant::now(),
@@ -108,7 +110,7 @@ impl<S, B> Lead<S, B> {
                 Ok(self.asked.complete(response).await)
             }
             Ok(response) => Ok(self.asked.receive(response)),
-            Err(error) => match self.asked.stand_in(Failure::Unreachable, None) {
+            Err(error) => match self.asked.stand_in(Failure::Unreachable) {
                 Some(stale) => Ok(stale),
                 None => {
                     self.asked.flight.land(Landing::Failed);
@@ -157,8 +159,9 @@ impl Asked {
         if matches!(self.ask.verb, Verb::Post | Verb::Unsafe) {
             self.invalidate(status, headers);
         }
-        if let Some(why) = failure(&response)
-            && let Some(stale) = self.stand_in(why, Some(status))
+        let failure = failure(&response);
+        if let Some(why) = failure
+            && let Some(stale) = self.stand_in(why)
         {
             return stale;
         }
@@ -182,7 +185,7 @@ impl Asked {
                 if self.ask.verb == Verb::Head {
                     self.compare_head(&head);
                 }
-                self.decline(Response::from_parts(head, body), why)
+                self.decline(Response::from_parts(head, body), why, failure.is_some())
             }
         }
     }
@@ -223,9 +226,19 @@ impl Asked {
     }
 
     /// What is stale, in the place of an origin that fails.
-    fn stand_in<R>(&mut self, why: Failure, status: Option<StatusCode>) -> Option<Response<CacheBody<R>>> {
+    fn stand_in<R>(&mut self, why: Failure) -> Option<Response<CacheBody<R>>> {
         let entry = self.rules.stand_in(&self.key, self.stale.as_ref()?, &self.ask.directives, why)?;
-        let told = Told { fwd_status: status, ..Told::default() };
+        // What the origin has not sent is no status of its.
+        let told = match why {
+            Failure::Status(status) => Told { fwd_status: Some(status), ..Told::default() },
+            Failure::Unreachable => Told { detail: Some("no-answer"), ..Told::default() },
+            Failure::Open => Told { detail: Some("breaker-open"), ..Told::default() },
+            Failure::TimedOut => Told { detail: Some("timeout"), ..Told::default() },
+        };
+        // If the client wanted more than a fresh one, it may be fresh.
+        if !entry.terms.is_fresh(Instant::now()) {
+            note_stale(self.notes.as_ref());
+        }
         let stale = self.answer(entry, Outcome::StaleIfError(self.forward), told);
         self.flight.land(Landing::Failed);
         stale
@@ -362,7 +375,8 @@ impl Asked {
         if self.ask.verb == Verb::Get
             && self.ask.has(Trait::Condition)
             && policy::is_not_modified(self.ask.method(), &self.headers, entry.status, &entry.headers, wall_now())
-            && let Some(answer) = self.answer(&entry, outcome, Told { fwd_status: Some(entry.status), stored: true })
+            && let Some(answer) =
+                self.answer(&entry, outcome, Told { fwd_status: Some(entry.status), stored: true, ..Told::default() })
         {
             self.rules.finish(reader);
             return answer;
@@ -405,11 +419,12 @@ impl Asked {
         false
     }
 
-    fn decline<R>(self, response: Response<R>, why: NotStored) -> Response<CacheBody<R>> {
+    fn decline<R>(self, response: Response<R>, why: NotStored, failed: bool) -> Response<CacheBody<R>> {
         if self.forward == Forward::Method {
             return self.pass(response, None);
         }
-        if why.is_lasting() && self.ask.verb == Verb::Get {
+        // What stands in for an origin that fails says nothing of what it answers when it is well.
+        if !failed && why.is_lasting() && self.ask.verb == Verb::Get {
             self.rules.cache.marks().set(self.key.as_bytes(), Instant::now());
         }
         self.rules.tell(Event::Declined(why.as_str()));

@@ -5,7 +5,7 @@ use super::{
     layer::{Event, Policy},
     reason::{Fallback, Reason},
 };
-use crate::shared::{Refusal, ResponseBody};
+use crate::shared::{NoAnswer, Refusal, ResponseBody};
 use http::{HeaderValue, Response, header};
 use pin_project_lite::pin_project;
 use std::{
@@ -119,7 +119,10 @@ impl<A> Policy<A> {
     }
 
     fn mark<R>(&self, mut response: Response<R>, reason: Reason) -> Response<R> {
-        response.extensions_mut().insert(Fallback::new(reason));
+        let extensions = response.extensions_mut();
+        extensions.insert(Fallback::new(reason));
+        // A cache further out may have what the service itself said, some time ago.
+        extensions.insert(NoAnswer);
         let headers = response.headers_mut();
         if let Some(field) = &self.field {
             headers.insert(field, reason.value());

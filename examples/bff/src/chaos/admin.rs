@@ -64,12 +64,14 @@ pub(crate) struct Wrong {
     pub(crate) heals_in_ms: Option<u64>,
 }
 
-pub(crate) fn admin(switch: Switch) -> Router {
+/// The port, on which there is `more` than faults.
+pub(crate) fn admin(switch: Switch, more: Router) -> Router {
     Router::new()
         .route("/faults", get(state).put(harm).delete(heal))
+        .with_state(switch)
+        .merge(more)
         .layer(DefaultBodyLimit::max(4096))
         .layer(from_fn(from_here))
-        .with_state(switch)
 }
 
 async fn from_here(request: Request, next: Next) -> Response {
@@ -165,7 +167,7 @@ mod tests {
                 request = request.header("host", host);
             }
             let request = request.body(Body::from(r#"{"error_rate": 1.0}"#)).unwrap();
-            admin(switch.clone()).oneshot(request).await.unwrap().status()
+            admin(switch.clone(), Router::new()).oneshot(request).await.unwrap().status()
         };
         let strangers =
             ["evil.example", "evil.example:7111", "localhost.evil.example", "192.0.2.1:7111", "", "a b", "[::2]"];

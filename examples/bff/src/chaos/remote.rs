@@ -1,11 +1,15 @@
 //! The switches of a running demo, as seen from elsewhere.
 
 use super::{Action, admin::State};
-use crate::ports::Ports;
+use crate::{
+    ports::Ports,
+    purge::{Done, Wanted},
+};
 use axum::body::Body;
 use bartizan_gateway::{Client, client};
 use http::{Method, Request, header};
 use http_body_util::{BodyExt, Limited};
+use serde::de::DeserializeOwned;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -25,7 +29,13 @@ impl Remote {
     }
 
     pub(crate) async fn state(&self, service: &str) -> Result<State, String> {
-        self.ask(Method::GET, service, Body::empty()).await
+        self.ask(Method::GET, service, "/faults", Body::empty()).await
+    }
+
+    /// Takes back what is stored. Every port can; that of the users is as good as any.
+    pub(crate) async fn purge(&self, wanted: &Wanted) -> Result<Done, String> {
+        let wanted = serde_json::to_string(wanted).expect("it has no keys that are not strings");
+        self.ask(Method::POST, "users", "/purge", Body::from(wanted)).await
     }
 
     pub(crate) async fn apply(&self, action: &Action) -> Result<(), String> {
@@ -33,22 +43,28 @@ impl Remote {
             Action::Show => {}
             Action::Heal(services) => {
                 for service in services.iter() {
-                    self.ask(Method::DELETE, service, Body::empty()).await?;
+                    self.ask::<State>(Method::DELETE, service, "/faults", Body::empty()).await?;
                 }
             }
             Action::Harm(services, harm) => {
                 let harm = serde_json::to_string(harm).expect("it has no keys that are not strings");
                 for service in services.iter() {
-                    self.ask(Method::PUT, service, Body::from(harm.clone())).await?;
+                    self.ask::<State>(Method::PUT, service, "/faults", Body::from(harm.clone())).await?;
                 }
             }
         }
         Ok(())
     }
 
-    async fn ask(&self, method: Method, service: &str, body: Body) -> Result<State, String> {
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        service: &str,
+        path: &str,
+        body: Body,
+    ) -> Result<T, String> {
         let addr = self.ports.admin(service);
-        let request = Request::builder().method(method).uri(format!("http://{addr}/faults"));
+        let request = Request::builder().method(method).uri(format!("http://{addr}{path}"));
         let request = request.header(header::CONTENT_TYPE, "application/json").body(body);
         let answered = async {
             let response = self.client.request(request.expect("an address is a URI's authority")).await;

@@ -8,6 +8,7 @@ Usage: cargo run -p bff [-- [COMMAND] [FLAGS]]
   (none)      starts the demo, prints what to try, and runs until Ctrl-C
   load        sends it requests at a steady rate, and tells how long they took
   chaos       breaks its services on purpose, and heals them
+  purge       takes back what is stored of their answers, by tag
   tour        plays a story of failures on ports of its own, and checks each step
 
   --port N    the BFF listens on N and the services on the fifteen ports after it
@@ -48,6 +49,19 @@ Usage: cargo run -p bff -- chaos [SERVICE] [FLAGS]
 The same over HTTP, on a port of each service's own (7111 for users): GET, PUT and DELETE of /faults, as in
   curl -X PUT 127.0.0.1:7111/faults -H 'content-type: application/json' -d '{\"latency_ms\":800,\"for_ms\":15000}'
 with latency_max_ms, error_rate, status, reset_rate, truncate_bytes and bytes_per_second beside these.";
+
+pub(super) const PURGE_HELP: &str = "\
+Takes back what a running demo has stored, by tag. A user has the tag user-<id>, and so have the recommendations for that
+user; all of those have the tag recommendations.
+
+Usage: cargo run -p bff -- purge TAG [FLAGS]
+
+  --tenant ID     what is stored for this tenant (for all of them)
+  --port N        where the demo runs, if not on 8080
+
+The same over HTTP, on the ports on which faults are switched: POST of /purge, as in
+  curl -X POST 127.0.0.1:7111/purge -H 'content-type: application/json' -d '{\"tag\":\"user-u1\"}'
+and GET of /cache tells what the cache has done.";
 
 pub(super) const TOUR_HELP: &str = "\
 Starts a demo of its own, breaks it step by step, shows what its users see, and checks it. It takes about half a minute,

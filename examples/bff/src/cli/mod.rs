@@ -4,13 +4,14 @@ mod help;
 mod words;
 
 use self::{
-    help::{CHAOS_HELP, HELP, LOAD_HELP, TOUR_HELP},
+    help::{CHAOS_HELP, HELP, LOAD_HELP, PURGE_HELP, TOUR_HELP},
     words::{Words, millis},
 };
 use crate::{
     chaos::{Action, Harm, Services},
     load::{Plan, Target},
     ports::Ports,
+    purge::Wanted,
 };
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ pub(crate) enum Command {
     Run(Ports),
     Load(Plan),
     Chaos(Action, Ports),
+    Purge(Wanted, Ports),
     Tour(Ports),
     Help(&'static str),
 }
@@ -36,9 +38,10 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
         None => run(&mut words),
         Some("load") => load(&mut words),
         Some("chaos") => chaos(&mut words),
+        Some("purge") => purge(&mut words),
         Some("tour") => tour(&mut words),
         Some("help") => Ok(Command::Help(HELP)),
-        Some(other) => Err(format!("there is no command {other:?}: there are load, chaos and tour")),
+        Some(other) => Err(format!("there is no command {other:?}: there are load, chaos, purge and tour")),
     }
 }
 
@@ -48,7 +51,7 @@ fn run(words: &mut Words) -> Result<Command, String> {
         match &*word {
             "--port" => ports = words.ports()?,
             "--help" | "-h" => return Ok(Command::Help(HELP)),
-            _ => return Err(unknown(&word, "--port and --help; load, chaos and tour go first")),
+            _ => return Err(unknown(&word, "--port and --help; load, chaos, purge and tour go first")),
         }
     }
     Ok(Command::Run(ports))
@@ -114,6 +117,21 @@ fn chaos(words: &mut Words) -> Result<Command, String> {
         }
     };
     Ok(Command::Chaos(action, ports))
+}
+
+fn purge(words: &mut Words) -> Result<Command, String> {
+    let (mut ports, mut tag, mut tenant) = (Ports::USUAL, None, None);
+    while let Some(word) = words.next()? {
+        match &*word {
+            "--tenant" => tenant = Some(words.value()?),
+            "--port" => ports = words.ports()?,
+            "--help" | "-h" => return Ok(Command::Help(PURGE_HELP)),
+            name if tag.is_none() && !name.starts_with('-') => tag = Some(word),
+            _ => return Err(unknown(&word, "one tag, --tenant and --port")),
+        }
+    }
+    let tag = tag.ok_or("which tag? purge user-u1, for instance")?;
+    Ok(Command::Purge(Wanted { tag, tenant }, ports))
 }
 
 fn tour(words: &mut Words) -> Result<Command, String> {
@@ -203,17 +221,25 @@ mod tests {
     }
 
     #[test]
+    fn a_purge_has_a_tag_and_may_have_a_tenant() {
+        let wanted = |tenant: Option<&str>| Wanted { tag: "user-u1".to_owned(), tenant: tenant.map(str::to_owned) };
+        assert_eq!(parse("purge user-u1"), Ok(Command::Purge(wanted(None), Ports::USUAL)));
+        let of_one = parse("purge --tenant acme user-u1 --port 9000");
+        assert_eq!(of_one, Ok(Command::Purge(wanted(Some("acme")), Ports::from(9000))));
+    }
+
+    #[test]
     fn nonsense_is_named_with_what_would_do() {
         for (line, says) in [
             (
                 "--prot 1",
-                "there is no flag \"--prot\" here: there are --port and --help; load, chaos and tour go first",
+                "there is no flag \"--prot\" here: there are --port and --help; load, chaos, purge and tour go first",
             ),
             ("--port", "--port needs a value"),
             ("--port x", "--port takes a number from 1 to 65520, not \"x\""),
             ("--port 0", "--port takes a number from 1 to 65520, not \"0\""),
             ("--port 65521", "--port takes a number from 1 to 65520, not \"65521\""),
-            ("laod", "there is no command \"laod\": there are load, chaos and tour"),
+            ("laod", "there is no command \"laod\": there are load, chaos, purge and tour"),
             ("load --rate 0", "--rate takes a number from 1 to 5000, not \"0\""),
             ("load --rate --for 2s", "--rate needs a value"),
             ("load --for 20", "--for takes a time such as 800ms, 15s or 2m, of 600s at most, not \"20\""),
@@ -235,6 +261,9 @@ mod tests {
             ("chaos users --latency 800", "--latency takes a time such as 800ms"),
             ("chaos users --latency 2s..1s", "the shorter one goes first"),
             ("chaos users --down=1 --for 1s", "--down takes no value"),
+            ("purge", "which tag? purge user-u1, for instance"),
+            ("purge user-u1 user-u2", "\"user-u2\" has no meaning here: there are one tag, --tenant and --port"),
+            ("purge user-u1 --tag", "there is no flag \"--tag\" here"),
             ("tour --fast", "there is no flag \"--fast\" here"),
         ] {
             let mistake = parse(line).expect_err(line);
@@ -244,9 +273,13 @@ mod tests {
 
     #[test]
     fn each_command_has_its_help() {
-        for (line, flag) in
-            [("help", "tour"), ("load -h", "--in-flight N"), ("chaos --help", "--truncate"), ("tour -h", "18080")]
-        {
+        for (line, flag) in [
+            ("help", "tour"),
+            ("load -h", "--in-flight N"),
+            ("chaos --help", "--truncate"),
+            ("purge -h", "/purge"),
+            ("tour -h", "18080"),
+        ] {
             let Ok(Command::Help(help)) = parse(line) else { panic!("{line}") };
             assert!(help.contains(flag), "{help}");
         }

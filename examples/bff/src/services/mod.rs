@@ -8,6 +8,7 @@ mod users;
 use crate::{
     chaos::{Switch, admin},
     ports::Ports,
+    purge,
 };
 use axum::{
     Router,
@@ -15,12 +16,17 @@ use axum::{
     middleware::{Next, from_fn_with_state},
     response::Response,
 };
-use bartizan::fault::FaultLayer;
+use bartizan::{cache::ResponseCache, fault::FaultLayer};
 use bartizan_gateway::{BindError, bind, serve};
+use http::HeaderName;
 use std::time::Duration;
 
-/// Starts all of them, for as long as the program runs.
-pub(crate) async fn start(ports: &Ports) -> Result<(), BindError> {
+/// What a response is purged by. It goes no further than the cache.
+const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
+
+/// Starts all of them, for as long as the program runs. By their admin ports they can purge what is stored of them in
+/// `cache`.
+pub(crate) async fn start(ports: &Ports, cache: &ResponseCache) -> Result<(), BindError> {
     let database = orders::Database::default();
     let apps = [
         ("users", users::app()),
@@ -34,7 +40,7 @@ pub(crate) async fn start(ports: &Ports) -> Result<(), BindError> {
     for (name, app) in apps {
         let switch = Switch::new(name);
         bound.push((bind(ports.service(name)).await?, fallible(app, &switch)));
-        bound.push((bind(ports.admin(name)).await?, admin(switch)));
+        bound.push((bind(ports.admin(name)).await?, admin(switch, purge::router(cache.clone()))));
     }
     for (listener, app) in bound {
         tokio::spawn(serve(listener, app).run());

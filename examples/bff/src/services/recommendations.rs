@@ -1,12 +1,15 @@
-//! Recommendations: slow the way real services are. Most answers come in 60 ms, one in five takes more than 150, and
+//! Recommendations: for each tenant others, and good for half a minute. Slow the way real services are. Most answers come in 60 ms, one in five takes more than 150, and
 //! one in a hundred about a second.
 
+use super::CACHE_TAG;
 use axum::{
     Json, Router,
     extract::{Path, State},
+    response::IntoResponse,
     routing::get,
 };
-use serde_json::{Value, json};
+use http::{HeaderMap, header};
+use serde_json::json;
 use std::{
     sync::{
         Arc,
@@ -19,10 +22,23 @@ pub(super) fn app() -> Router {
     Router::new().route("/for/{user}", get(recommended)).with_state(Arc::default())
 }
 
-async fn recommended(State(asked): State<Arc<AtomicU64>>, Path(user): Path<String>) -> Json<Value> {
+async fn recommended(
+    State(asked): State<Arc<AtomicU64>>,
+    Path(user): Path<String>,
+    headers: HeaderMap,
+) -> impl IntoResponse {
     tokio::time::sleep(latency(asked.fetch_add(1, Ordering::Relaxed))).await;
-    let item = |sku: &str, title: &str| json!({ "sku": sku, "title": title, "because": format!("{user} has a desk") });
-    Json(json!({ "model": "v7", "items": [item("c-1", "Chair"), item("l-2", "Lamp"), item("p-3", "Plant")] }))
+    let tenant = headers.get("x-tenant-id").and_then(|tenant| tenant.to_str().ok()).unwrap_or("nobody");
+    let because = format!("{user} has a desk, and so have others at {tenant}");
+    let item = |sku: &str, title: &str| json!({ "sku": sku, "title": title, "because": because });
+    let fields = [
+        (header::CACHE_CONTROL, "max-age=30".to_owned()),
+        (header::VARY, "x-tenant-id".to_owned()),
+        (CACHE_TAG, format!("recommendations, user-{user}")),
+    ];
+    let told =
+        Json(json!({ "model": "v7", "items": [item("c-1", "Chair"), item("l-2", "Lamp"), item("p-3", "Plant")] }));
+    (fields, told)
 }
 
 /// The latency of the nth request: lognormal, with a median of 60 ms. The same on every run.

@@ -43,6 +43,11 @@ pub(super) fn of_source(answers: &[Answer], name: &str) -> String {
     format!("{name} {}", counted(answers.iter().map(|answer| answer.source(name).to_owned())))
 }
 
+/// `collapsed x99, uri-miss x1`.
+pub(super) fn cached(answers: &[Answer]) -> String {
+    counted(answers.iter().map(|answer| answer.cached().to_owned()))
+}
+
 fn counted(words: impl Iterator<Item = String>) -> String {
     let mut counts = BTreeMap::<String, usize>::new();
     words.for_each(|word| *counts.entry(word).or_default() += 1);
@@ -80,6 +85,24 @@ mod tests {
         assert_eq!(of_source(&answers, "user"), "user absent x1, ok x1, timeout x1");
         assert_eq!((median(&answers), slowest(&answers)), (Duration::from_millis(5), Duration::from_millis(150)));
         assert!(is_refused(&answers[2]) && !is_refused(&answers[0]));
+    }
+
+    #[test]
+    fn what_the_cache_says_is_told_in_a_word() {
+        let said = |said: &'static str| {
+            let mut answer = answer(200, Value::Null, 1);
+            answer.headers.insert("cache-status", said.parse().unwrap());
+            answer
+        };
+        let answers = [
+            said("bartizan; fwd=uri-miss; stored; ttl=5"),
+            said("bartizan; fwd=uri-miss; collapsed; ttl=5"),
+            said("bartizan; hit; ttl=4"),
+            said("bartizan; hit; ttl=-4"),
+            said("bartizan; fwd=stale; ttl=-40; detail=breaker-open"),
+            answer(200, Value::Null, 1),
+        ];
+        assert_eq!(cached(&answers), "collapsed x1, hit x1, nothing x1, stale x2, uri-miss x1");
     }
 
     #[test]

@@ -5,11 +5,14 @@ use crate::{
     cli::{self, Command},
     load::{self, Plan, Tally, Target},
     ports::Ports,
+    purge::Wanted,
     say, services, stack,
-    upstreams::upstreams,
+    upstreams::behind,
 };
 use axum::body::Body;
+use bartizan::cache::ResponseCache;
 use bartizan_gateway::{Client, bind, client, serve};
+use futures_util::future::try_join_all;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
@@ -49,8 +52,9 @@ impl Stage {
     pub(super) async fn set(ports: &Ports) -> Result<Self> {
         let advise = |error| ports.advise("tour ", &error);
         let listener = bind(ports.bff()).await.map_err(advise)?;
-        services::start(ports).await.map_err(advise)?;
-        tokio::spawn(serve(listener, stack::app(&upstreams(ports)?, sink())?).run());
+        let cache = ResponseCache::new(crate::CACHE);
+        services::start(ports, &cache).await.map_err(advise)?;
+        tokio::spawn(serve(listener, stack::app(&behind(ports, cache)?, sink())?).run());
         Ok(Self {
             ports: *ports,
             client: client(),
@@ -134,6 +138,26 @@ impl Stage {
         Ok(answers)
     }
 
+    /// Asks so often, all at once.
+    pub(super) async fn ask_at_once(&self, times: usize, path: &str, tenant: &str) -> Result<Vec<Answer>> {
+        try_join_all((0..times).map(|_| self.get(path, tenant))).await
+    }
+
+    /// Gives a user another plan, at the users service itself: nobody in front of it learns of that.
+    pub(super) async fn change_plan(&self, user: &str, plan: &str) -> Result<Answer> {
+        say(&format!("   $ curl -X PUT -d '{{\"plan\":\"{plan}\"}}' {}/users/{user}", self.ports.service("users")));
+        let url = format!("http://{}/users/{user}", self.ports.service("users"));
+        let request = Request::put(url).header("content-type", "application/json");
+        self.send(request.body(Body::from(format!(r#"{{"plan":"{plan}"}}"#)))?).await
+    }
+
+    /// `bff purge`, of this tag.
+    pub(super) async fn purge(&self, tag: &str) -> Result<()> {
+        say(&format!("   $ bff purge {tag}"));
+        self.remote.purge(&Wanted { tag: tag.to_owned(), tenant: None }).await?;
+        Ok(())
+    }
+
     /// An order of a desk, with an `Idempotency-Key` or without.
     pub(super) async fn order(&self, key: Option<&str>) -> Result<Answer> {
         let mut request =
@@ -177,6 +201,23 @@ impl Answer {
     /// Whether all sources of a dashboard brought what they should.
     pub(super) fn is_complete(&self) -> bool {
         self.is_ok() && self.json["_meta"]["complete"] == true
+    }
+
+    /// What the cache says of it: `hit`, `stale`, `collapsed`, or why the service was asked.
+    pub(super) fn cached(&self) -> &str {
+        let said = self.headers.get("cache-status").and_then(|said| said.to_str().ok()).unwrap_or("nothing");
+        let forwarded = || said.split_once("fwd=")?.1.split(';').next();
+        match said {
+            _ if said.contains("; ttl=-") => "stale",
+            _ if said.contains("; hit") => "hit",
+            _ if said.contains("; collapsed") => "collapsed",
+            _ => forwarded().unwrap_or(said),
+        }
+    }
+
+    /// What the cache says of a source of a dashboard.
+    pub(super) fn source_cached(&self, name: &str) -> &str {
+        self.json["_meta"]["sources"][name]["cache"].as_str().unwrap_or("nothing")
     }
 
     /// How a source of a dashboard went: `ok`, `fallback`, `timeout`, …

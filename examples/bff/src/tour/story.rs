@@ -1,7 +1,7 @@
 //! The story: what goes wrong, and what has to be so meanwhile.
 
 use super::{
-    seen::{all, is_refused, median, millis, of_source, percent, retry_after, slowest, sources, statuses},
+    seen::{all, cached, is_refused, median, millis, of_source, percent, retry_after, slowest, sources, statuses},
     stage::{Answer, Result, Stage},
 };
 use crate::load::{Percentile, Tally};
@@ -12,6 +12,13 @@ use tokio::time::{Instant, sleep};
 const DASHBOARD: &str = "/dashboard/web/u1";
 const USER: &str = "/users/u1";
 
+/// Of somebody whom nobody asks for while all is well: nothing is stored.
+const STRANGER: &str = "/users/u900";
+const STRANGERS_DASHBOARD: &str = "/dashboard/web/u900";
+
+/// What is told of a user is good for five seconds, and becomes stale then.
+const UNTIL_STALE: Duration = Duration::from_millis(5_500);
+
 /// Who waits for a service that is slow or down waits for 150 ms at least. As near to that as it goes: the machine may
 /// be busy.
 const AT_ONCE: Duration = Duration::from_millis(140);
@@ -21,6 +28,8 @@ pub(super) async fn play(stage: &mut Stage) -> Result<()> {
     an_optional_service_is_slow(stage).await?;
     a_replica_breaks(stage).await?;
     a_replica_is_slow(stage).await?;
+    a_hundred_ask_at_once(stage).await?;
+    a_user_changes(stage).await?;
     a_service_is_down(stage).await?;
     it_is_healed(stage).await?;
     an_order_is_placed_once(stage).await?;
@@ -45,7 +54,7 @@ async fn healthy(stage: &mut Stage) -> Result<()> {
 async fn an_optional_service_is_slow(stage: &mut Stage) -> Result<()> {
     stage.step("An optional service takes two seconds");
     stage.chaos("recommendations --latency 2s").await?;
-    let answers = stage.ask(10, DASHBOARD, "acme").await?;
+    let answers = stage.ask(10, "/dashboard/web/u901", "acme").await?;
     stage.tell(sources(&answers));
     stage.claim("every dashboard is answered all the same", all(&answers, Answer::is_ok), statuses(&answers));
     let stands_in =
@@ -62,7 +71,7 @@ async fn an_optional_service_is_slow(stage: &mut Stage) -> Result<()> {
     );
 
     let before = stage.received("recommendations", "GET").await?;
-    let answers = stage.ask(10, DASHBOARD, "acme").await?;
+    let answers = stage.ask(10, "/dashboard/web/u901", "acme").await?;
     let asked = stage.received("recommendations", "GET").await? - before;
     stage.claim(
         "soon its breaker is open, and it is left alone",
@@ -73,6 +82,13 @@ async fn an_optional_service_is_slow(stage: &mut Stage) -> Result<()> {
         "so nobody waits for it at all",
         median(&answers) < AT_ONCE,
         format!("{} in the median", millis(median(&answers))),
+    );
+    let known = stage.get(DASHBOARD, "acme").await?;
+    let said = known.source_cached("recommendations");
+    stage.claim(
+        "who has been here before has their own, from the cache",
+        known.is_complete() && matches!(said, "hit" | "stale"),
+        format!("recommendations {}, cache: {said}", known.source("recommendations")),
     );
     stage.chaos("recommendations heal").await
 }
@@ -119,20 +135,71 @@ async fn a_replica_is_slow(stage: &mut Stage) -> Result<()> {
     stage.chaos("orders-a heal").await
 }
 
+async fn a_hundred_ask_at_once(stage: &mut Stage) -> Result<()> {
+    stage.step("A hundred ask at once for a user that nobody has asked for");
+    stage.chaos("users --latency 50ms").await?;
+    let before = stage.received("users", "GET").await?;
+    let answers = stage.ask_at_once(100, "/users/u77", "acme").await?;
+    let asked = stage.received("users", "GET").await? - before;
+    stage.claim("the service is asked once", asked == 1, format!("asked {asked} times"));
+    stage.claim("and everybody is answered", all(&answers, Answer::is_ok), statuses(&answers));
+    let said = |answer: &Answer| matches!(answer.cached(), "collapsed" | "hit" | "uri-miss");
+    stage.claim("with word of how", all(&answers, said), cached(&answers));
+    stage.chaos("users heal").await?;
+    let again = stage.get("/users/u77", "acme").await?;
+    stage.claim("who comes later finds it stored", again.cached() == "hit", told(&again));
+    let other = stage.get("/users/u77", "globex").await?;
+    stage.claim("and another tenant does not", other.cached() == "uri-miss", told(&other));
+    Ok(())
+}
+
+async fn a_user_changes(stage: &mut Stage) -> Result<()> {
+    stage.step("A user changes, and nobody tells the BFF");
+    let user = "/users/u78";
+    let plan = |answer: &Answer| answer.json["plan"].as_str().unwrap_or("none").to_owned();
+    let before = stage.get(user, "acme").await?;
+    let changed = stage.change_plan("u78", "team").await?;
+    stage.claim("the service knows", plan(&changed) == "team", format!("plan: {}", plan(&changed)));
+    let meanwhile = stage.get(user, "acme").await?;
+    stage.claim(
+        "what is stored is as it was, and good for five seconds",
+        plan(&meanwhile) == plan(&before) && meanwhile.cached() == "hit",
+        format!("plan: {}, {}", plan(&meanwhile), told(&meanwhile)),
+    );
+    stage.purge("user-u78").await?;
+    let after = stage.get(user, "acme").await?;
+    stage.claim(
+        "a purge of its tag brings the new one at once",
+        plan(&after) == "team" && after.cached() == "uri-miss",
+        format!("plan: {}, {}", plan(&after), told(&after)),
+    );
+    let dashboard = stage.get("/dashboard/web/u78", "acme").await?;
+    let (shown, said) = (dashboard.json["user"]["plan"].as_str(), dashboard.source_cached("user"));
+    stage.claim(
+        "for the dashboard as well, which has it from the same cache",
+        shown == Some("team") && said == "hit",
+        format!("plan: {}, cache: {said}", shown.unwrap_or("none")),
+    );
+    Ok(())
+}
+
 async fn a_service_is_down(stage: &mut Stage) -> Result<()> {
     stage.step("A service that everybody needs is down");
+    let known = stage.get(USER, "acme").await?;
+    let stale_from = Instant::now() + UNTIL_STALE;
+    stage.tell(format!("{USER} was asked for before it is: {}", told(&known)));
     stage.chaos("users --down").await?;
     let mut first = Vec::new();
     while first.last().is_none_or(|answer| !is_refused(answer)) && first.len() < 60 {
-        first.push(stage.get(USER, "acme").await?);
+        first.push(stage.get(STRANGER, "acme").await?);
     }
     let asked = first.len() - 1;
     stage.claim("its breaker opens", first.last().is_some_and(is_refused), format!("after {asked} failed requests"));
 
     let before = stage.received("users", "GET").await?;
-    let answers = stage.ask(20, USER, "acme").await?;
+    let answers = stage.ask(20, STRANGER, "acme").await?;
     let asked = stage.received("users", "GET").await? - before;
-    stage.claim("then everybody is told so", all(&answers, is_refused), statuses(&answers));
+    stage.claim("then who asks for what is not stored is told so", all(&answers, is_refused), statuses(&answers));
     stage.claim(
         "and when to come back",
         all(&answers, |answer| retry_after(answer) > 0),
@@ -141,12 +208,28 @@ async fn a_service_is_down(stage: &mut Stage) -> Result<()> {
     stage.claim("at once", median(&answers) < AT_ONCE, format!("{} in the median", millis(median(&answers))));
     stage.claim("and the service has its peace", asked <= 3, format!("asked {asked} times for 20 requests"));
 
-    let dashboard = stage.get(DASHBOARD, "acme").await?;
+    let dashboard = stage.get(STRANGERS_DASHBOARD, "acme").await?;
     let cause = dashboard.json["sources"]["user"]["cause"].as_str().unwrap_or("none");
     stage.claim(
         "a dashboard can't do without it, and says so",
         dashboard.status == StatusCode::SERVICE_UNAVAILABLE && cause == "breaker_open",
         format!("{}, user: {cause}", dashboard.status),
+    );
+
+    sleep(stale_from.saturating_duration_since(Instant::now())).await; // real time: as the answer says
+    let answers = stage.ask(20, USER, "acme").await?;
+    stage.claim(
+        "what is stored is stale by now, and an answer all the same",
+        all(&answers, |answer| answer.is_ok() && answer.cached() == "stale"),
+        format!("{}, {}", statuses(&answers), told(&answers[0])),
+    );
+    stage.claim("at once, too", median(&answers) < AT_ONCE, format!("{} in the median", millis(median(&answers))));
+    let dashboard = stage.get(DASHBOARD, "acme").await?;
+    let said = dashboard.source_cached("user");
+    stage.claim(
+        "and so the dashboard is whole",
+        dashboard.is_ok() && dashboard.json["user"]["id"] == "u1" && said == "stale",
+        format!("{}, user: {}, cache: {said}", dashboard.status, dashboard.source("user")),
     );
     Ok(())
 }
@@ -155,14 +238,18 @@ async fn it_is_healed(stage: &mut Stage) -> Result<()> {
     stage.step("It is healed");
     stage.chaos("users heal").await?;
     let start = Instant::now();
-    let answers = until(stage, Duration::from_secs(12), USER, Answer::is_ok).await?;
+    let answers = until(stage, Duration::from_secs(12), |nth| format!("/users/u{}", 100 + nth), Answer::is_ok).await?;
     let back = answers.last().is_some_and(Answer::is_ok);
     stage.claim("a probe finds out, without anybody's help", back, format!("after {}", millis(start.elapsed())));
-    let answers = until(stage, Duration::from_secs(6), USER, |_| false).await?;
+    let answers = until(stage, Duration::from_secs(6), |nth| format!("/users/u{}", 300 + nth), |_| false).await?;
     let last = &answers[answers.len().saturating_sub(10)..];
     let refused = answers.iter().filter(|answer| is_refused(answer)).count();
     stage.tell(format!("while its breaker closes, {refused} of {} are turned away", answers.len()));
     stage.claim("and then everybody gets in", all(last, Answer::is_ok), statuses(last));
+    // The first of these finds it stale, and has it refreshed behind its back.
+    let answers = until(stage, Duration::from_secs(3), |_| USER.to_owned(), |answer| answer.cached() == "hit").await?;
+    let back = answers.last().map_or("nothing", Answer::cached);
+    stage.claim("and what was stale is fresh again", back == "hit", cached(&answers));
     Ok(())
 }
 
@@ -273,12 +360,22 @@ fn has_orders(answer: &Answer) -> bool {
     answer.json["orders"].as_array().is_some_and(|orders| orders.len() == 20)
 }
 
-/// Asks ten times a second until `enough`, or until the time is over.
-async fn until(stage: &Stage, time: Duration, path: &str, enough: impl Fn(&Answer) -> bool) -> Result<Vec<Answer>> {
+/// What the cache says of it, as it says it.
+fn told(answer: &Answer) -> &str {
+    answer.headers.get("cache-status").and_then(|said| said.to_str().ok()).unwrap_or("no Cache-Status")
+}
+
+/// Asks ten times a second until `enough`, or until the time is over. `path` tells what for, each time.
+async fn until(
+    stage: &Stage,
+    time: Duration,
+    path: impl Fn(usize) -> String,
+    enough: impl Fn(&Answer) -> bool,
+) -> Result<Vec<Answer>> {
     let end = Instant::now() + time;
     let mut answers = Vec::new();
     while Instant::now() < end && !answers.last().is_some_and(&enough) {
-        answers.push(stage.get(path, "acme").await?);
+        answers.push(stage.get(&path(answers.len()), "acme").await?);
         sleep(Duration::from_millis(100)).await; // real time: as those who wait for a service do
     }
     Ok(answers)

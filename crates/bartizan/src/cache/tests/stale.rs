@@ -130,7 +130,7 @@ async fn what_is_stale_stands_in_for_an_origin_that_fails() {
             pass(20).await;
             let stale = send(&cache, get("/")).await;
             assert_eq!((stale.status.as_u16(), stale.text()), (200, "one"), "{what}");
-            assert!(stale.said().starts_with("fwd=stale;") && stale.said().ends_with("ttl=-10"), "{}", stale.said());
+            assert!(stale.said().starts_with("fwd=stale;") && stale.said().contains("ttl=-10"), "{}", stale.said());
             assert_eq!(stale.one("age"), "20");
         }
     }
