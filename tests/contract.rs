@@ -48,8 +48,8 @@ laws! {
         let refunding = |quota: Quota| RateLimitLayer::new(quota).settle_by(|_| 0);
         Subject::new(refunding(GENEROUS)).promise(refunding(THREE_A_DAY), all_pass)
     };
-    cache => Subject::new(CacheLayer::new(ResponseCache::new(1 << 20)));
-    cache_by_all_the_rules => Subject::new(CacheLayer::new(ResponseCache::new(1 << 20)).policy(CachePolicy::rfc()));
+    cache => caching(CachePolicy::new());
+    cache_by_all_the_rules => caching(CachePolicy::rfc());
     circuit_breaker => counting(CircuitBreakerLayer::new);
     circuit_breaker_by_key => Subject::new(CircuitBreakerLayer::new(Breaker::default()).key_by(|_| Some(Key::GLOBAL)));
     circuit_breaker_as_a_gate => counting(|breaker| CircuitBreakerLayer::new(breaker).gate());
@@ -113,6 +113,11 @@ fn waiting_for_an_answer(policy: RetryPolicy) -> Subject<RetryLayer> {
         assert_eq!(budget.waiting(), (0, 0));
     };
     Subject::new(layer.clone()).promise(layer, kept)
+}
+
+/// A hit needs no service, so the layer is always ready.
+fn caching(policy: CachePolicy) -> Subject<CacheLayer> {
+    Subject::new(CacheLayer::new(ResponseCache::new(1 << 20)).policy(policy)).answers_by_itself()
 }
 
 fn none_passes(answers: &[Response<Bytes>]) {

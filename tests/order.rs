@@ -426,6 +426,54 @@ async fn what_is_too_much_says_nothing_of_the_service_only_if_the_limit_is_insid
     assert!(start.elapsed() >= Duration::from_secs(4));
 }
 
+// ===== cache =====
+
+/// Fresh for a second each time, and good for a day when the service fails.
+async fn brief(_: Request<Bytes>) -> Result<Response<Bytes>, Infallible> {
+    let reply = Response::builder().header(header::CACHE_CONTROL, "max-age=1");
+    Ok(reply.body(Bytes::from("hello")).unwrap())
+}
+
+fn from_a_host() -> Request<Bytes> {
+    Request::get("http://a.example/").body(Bytes::default()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stale_stands_in_for_an_open_breaker_only_if_the_cache_is_outside() {
+    let cache = || CacheLayer::new(ResponseCache::new(1 << 20));
+    let breaker = Breaker::new(BreakerPolicy::new());
+    let guard = || CircuitBreakerLayer::new(breaker.clone());
+
+    let outside = stack(cache(), guard(), brief);
+    let inside = stack(guard(), cache(), brief);
+    send(outside.clone(), from_a_host()).await;
+    send(inside.clone(), from_a_host()).await;
+    sleep(Duration::from_secs(10)).await;
+    breaker.force_open();
+
+    let stale = send(outside, from_a_host()).await;
+    assert_eq!((stale.status, stale.headers[header::AGE].to_str().unwrap()), (StatusCode::OK, "10"));
+    assert_eq!(send(inside, from_a_host()).await.status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hit_is_charged_only_if_the_cache_is_inside_of_the_limit() {
+    let cache = || CacheLayer::new(ResponseCache::new(1 << 20));
+
+    let free = stack(cache(), RateLimitLayer::new(ONE), brief);
+    let charged = stack(RateLimitLayer::new(ONE), cache(), brief);
+    for _ in 0..3 {
+        assert_eq!(send(free.clone(), from_a_host()).await.status, StatusCode::OK);
+    }
+    assert_eq!(send(charged.clone(), from_a_host()).await.status, StatusCode::OK);
+    assert_eq!(send(charged, from_a_host()).await.status, StatusCode::TOO_MANY_REQUESTS);
+
+    // What is stale stands in for what the limit refuses.
+    sleep(Duration::from_secs(10)).await;
+    let stale = send(free, from_a_host()).await;
+    assert_eq!((stale.status, stale.headers[header::AGE].to_str().unwrap()), (StatusCode::OK, "10"));
+}
+
 // ===== helpers =====
 
 /// A service behind, which takes any body and always does the same.

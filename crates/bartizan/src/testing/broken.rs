@@ -6,7 +6,7 @@ use http::{HeaderValue, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
     sync::{
         Arc,
@@ -80,6 +80,43 @@ where
                 response.headers_mut().remove(http::header::UPGRADE);
             }
             Ok(response)
+        })
+    }
+}
+
+/// Waits for the service when it has seen the request, as one does that has answers of its own.
+#[derive(Clone)]
+pub(super) struct Late;
+
+impl<S> Layer<S> for Late {
+    type Service = LateService<S>;
+
+    fn layer(&self, inner: S) -> LateService<S> {
+        LateService(inner)
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct LateService<S>(S);
+
+impl<S, B> Service<Request<B>> for LateService<S>
+where
+    S: Service<Request<B>, Future: Send, Error: Send> + Clone + Send + 'static,
+    B: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Boxed<S::Response, S::Error>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let mut inner = self.0.clone();
+        Box::pin(async move {
+            poll_fn(|cx| inner.poll_ready(cx)).await?;
+            inner.call(request).await
         })
     }
 }

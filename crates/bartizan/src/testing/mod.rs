@@ -30,6 +30,9 @@
 //! laws::the_inner_service_is_called_only_when_ready(&subject);
 //! ```
 //!
+//! A layer that has answers of its own, as a cache has, need not wait for a service before it sees the request. It says
+//! so, and then it is held to that: [`Subject::answers_by_itself`].
+//!
 //! # What a layer must be
 //!
 //! [`Lawful`] says it in types, so what breaks it does not compile: the error type is that of the inner service, the

@@ -23,6 +23,7 @@ pub struct Subject<L> {
     request: Request<()>,
     pub(super) promise: Option<Promise<L>>,
     at_rest: Option<Box<dyn Fn() -> bool>>,
+    pub(super) answers_by_itself: bool,
 }
 
 pub(super) struct Promise<L> {
@@ -75,7 +76,7 @@ impl<L> Subject<L> {
     pub fn new(layer: L) -> Self {
         let mut request = Request::new(());
         request.extensions_mut().insert(PEER);
-        Self { layer, name: "the layer", request, promise: None, at_rest: None }
+        Self { layer, name: "the layer", request, promise: None, at_rest: None, answers_by_itself: false }
     }
 
     /// The name that a broken law is reported under. [`laws!`](crate::laws) sets it to the name of the row.
@@ -114,6 +115,15 @@ impl<L> Subject<L> {
     pub fn at_rest(mut self, at_rest: impl Fn() -> bool + 'static) -> Self {
         self.at_rest = Some(Box::new(at_rest));
         self
+    }
+
+    /// The layer has answers that need no service, as a cache has, and so does not wait for one before it sees the request.
+    ///
+    /// Two laws are others then. It is ready at once, though the inner service is busy; its call waits for the inner service
+    /// inside of its future, and there an error of the inner `poll_ready` comes out.
+    #[must_use]
+    pub fn answers_by_itself(self) -> Self {
+        Self { answers_by_itself: true, ..self }
     }
 
     pub(super) fn law(&self, sentence: &'static str) -> Law {

@@ -1,7 +1,7 @@
 //! Each law is held against a layer that breaks it, and every law against layers that keep them all.
 
 use super::{
-    broken::{Counting, Fault, Hasty, InFlight, MeddledBody, Meddling, body_meddled, meddled},
+    broken::{Counting, Fault, Hasty, InFlight, Late, MeddledBody, Meddling, body_meddled, meddled},
     *,
 };
 use bytes::Bytes;
@@ -24,6 +24,7 @@ laws! {
         let layer = InFlight { count: Arc::clone(&count), fault: None };
         Subject::new(layer).at_rest(move || count.load(Relaxed) == 0)
     };
+    a_layer_that_answers_by_itself => Subject::new(Late).answers_by_itself();
 }
 
 fn first_is_unique(answers: &[Response<Bytes>]) {
@@ -68,6 +69,29 @@ fn a_layer_that_does_not_ask_whether_the_service_is_ready_is_caught() {
     breaks(laws::the_inner_service_is_called_only_when_ready, Subject::new(Hasty { asks: false }));
     breaks(laws::a_busy_inner_service_makes_the_layer_busy, Subject::new(Hasty { asks: false }));
     breaks(laws::a_readiness_error_comes_out_as_it_went_in, Subject::new(Hasty { asks: false }));
+}
+
+/// It says that it has answers of its own, and waits for the service all the same.
+#[test]
+fn a_layer_that_answers_by_itself_and_waits_before_it_sees_the_request_is_caught() {
+    let waits = || Subject::new(Identity::new()).answers_by_itself();
+    breaks(laws::a_busy_inner_service_makes_the_layer_busy, waits());
+    breaks(laws::a_readiness_error_comes_out_as_it_went_in, waits());
+}
+
+#[test]
+fn a_layer_that_answers_by_itself_and_calls_a_service_that_is_not_ready_is_caught() {
+    let hasty = || Subject::new(Hasty { asks: false }).answers_by_itself();
+    breaks(laws::a_busy_inner_service_makes_the_layer_busy, hasty());
+    breaks(laws::a_readiness_error_comes_out_as_it_went_in, hasty());
+    breaks(laws::the_inner_service_is_called_only_when_ready, hasty());
+}
+
+/// Who does not say so is held to be ready no sooner than the service.
+#[test]
+fn a_layer_that_is_ready_too_soon_without_saying_so_is_caught() {
+    breaks(laws::a_busy_inner_service_makes_the_layer_busy, Subject::new(Late));
+    breaks(laws::a_readiness_error_comes_out_as_it_went_in, Subject::new(Late));
 }
 
 // ===== Letting go =====

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
 mod bodies;
+mod coalescing;
 mod conditions;
+mod contract;
 mod head;
 mod hits;
 mod invalidating;

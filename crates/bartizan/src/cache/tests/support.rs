@@ -123,7 +123,7 @@ impl Origin {
     }
 }
 
-impl<B: Body + Send + 'static> Service<Request<B>> for Origin {
+impl Service<Ask> for Origin {
     type Response = Response<Steps>;
     type Error = Broken;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Steps>, Broken>> + Send>>;
@@ -132,7 +132,7 @@ impl<B: Body + Send + 'static> Service<Request<B>> for Origin {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, request: Ask) -> Self::Future {
         let (head, _) = request.into_parts();
         let before = self.asked();
         self.seen().push(head.clone());

@@ -2,7 +2,7 @@
 
 use crate::testing::{
     Lawful, Subject,
-    drive::{asleep_until_open, call, on_paused_time, ready},
+    drive::{asleep_until_open, call, dropped_after, on_paused_time, ready},
     probe::{Gate, Probe, ProbeError, Script},
 };
 use tower_service::Service;
@@ -44,7 +44,12 @@ pub fn the_inner_service_is_called_only_when_ready<L: Lawful>(subject: &Subject<
 }
 
 /// While the inner service is busy, so is the layer: asleep, and awake when the inner one is ready.
+///
+/// One that [answers by itself](Subject::answers_by_itself) is ready at once, and its call sleeps until then.
 pub fn a_busy_inner_service_makes_the_layer_busy<L: Lawful>(subject: &Subject<L>) {
+    if subject.answers_by_itself {
+        return a_busy_inner_service_makes_the_call_wait(subject);
+    }
     let law = subject.law("a busy inner service makes the layer busy");
     let gate = Gate::closed();
     let probe = Probe::new(Script { ready_gate: gate.clone(), ..Script::default() });
@@ -57,12 +62,47 @@ pub fn a_busy_inner_service_makes_the_layer_busy<L: Lawful>(subject: &Subject<L>
     });
 }
 
+fn a_busy_inner_service_makes_the_call_wait<L: Lawful>(subject: &Subject<L>) {
+    let law = subject.law("a layer that answers by itself is ready at once, and its call waits for a busy service");
+    let gate = Gate::closed();
+    let probe = Probe::new(Script { ready_gate: gate.clone(), ..Script::default() });
+    on_paused_time(async {
+        let mut service = subject.layer.layer(probe.clone());
+        let readiness = dropped_after(1, ready(&mut service)).await;
+        law.holds(readiness == Some(Ok(())), format_args!("while the service was busy it was {readiness:?}"));
+        let start = tokio::time::Instant::now();
+        let answer = asleep_until_open(service.call(subject.plain_request()), &gate).await;
+        law.holds(matches!(answer, Ok(Ok(_))), format_args!("{:?}", answer.map(|answer| answer.map(drop))));
+        law.holds(!start.elapsed().is_zero(), "its call did not wait");
+        let early = probe.calls_when_not_ready();
+        law.holds(early == 0, format_args!("{early} calls came to an instance that was not ready"));
+    });
+}
+
 /// An error of the inner `poll_ready` comes out as the same value.
+///
+/// Where the layer [answers by itself](Subject::answers_by_itself) it comes out of the call.
 pub fn a_readiness_error_comes_out_as_it_went_in<L: Lawful>(subject: &Subject<L>) {
     let law = subject.law("a readiness error comes out as it went in");
     let probe = Probe::new(Script { unready: Some(ProbeError(5)), ..Script::default() });
-    let readiness = on_paused_time(async { ready(&mut subject.layer.layer(probe)).await });
-    law.same("the error", &readiness, &Err(ProbeError(5)));
+    let (readiness, answer) = on_paused_time(async {
+        let mut service = subject.layer.layer(probe);
+        let readiness = ready(&mut service).await;
+        let answer = match readiness {
+            Ok(()) if subject.answers_by_itself => service.call(subject.plain_request()).await.map(drop),
+            _ => Ok(()),
+        };
+        (readiness, answer)
+    });
+    if subject.answers_by_itself {
+        law.holds(
+            readiness == Ok(()),
+            format_args!("a layer that answers by itself is ready, and it was {readiness:?}"),
+        );
+        law.same("the error", &answer, &Err(ProbeError(5)));
+    } else {
+        law.same("the error", &readiness, &Err(ProbeError(5)));
+    }
 }
 
 /// The service can be cloned, shared, and sent to another task with its future: what every server does with it.
