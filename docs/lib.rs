@@ -50,4 +50,13 @@ pub mod decisions {
 
     #[doc = include_str!("decisions/0008-the-plain-clients-own-pool.md")]
     pub mod the_plain_clients_own_pool {}
+
+    #[doc = include_str!("decisions/0009-our-own-cache-policy.md")]
+    pub mod our_own_cache_policy {}
+
+    #[doc = include_str!("decisions/0010-a-key-holds-its-variants-and-a-purge-counts.md")]
+    pub mod a_key_holds_its_variants_and_a_purge_counts {}
+
+    #[doc = include_str!("decisions/0011-a-cache-is-always-ready.md")]
+    pub mod a_cache_is_always_ready {}
 }
