@@ -107,9 +107,7 @@ impl<S, B> Lead<S, B> {
 impl Asked {
     /// Makes of the client's request the one that the cache sends.
     fn prepare(&mut self, headers: &mut HeaderMap) {
-        for name in self.rules.keys.unkeyed_fields() {
-            headers.remove(name);
-        }
+        self.rules.keys.take_out(headers);
         if self.forward == Forward::Method || self.ask.directives.no_store {
             return;
         }
@@ -282,7 +280,7 @@ impl Asked {
         let outcome = Outcome::Forwarded(self.forward);
         // What the client asked under a condition is answered by what has come.
         if self.ask.has(Trait::Condition)
-            && policy::is_not_modified(self.ask.method(), &self.headers, entry.status, &entry.headers, wall_now())
+            && policy::is_not_modified(self.ask.method(), &self.headers, entry.status, &entry.headers, wall_now)
             && let Some(answer) = self.answer(&entry, outcome, Told { fwd_status: Some(entry.status), stored: true })
         {
             self.rules.finish(reader);

@@ -4,6 +4,7 @@
 mod answer;
 mod ask;
 mod body;
+mod buffer;
 mod entry;
 mod event;
 mod fetch;

@@ -61,7 +61,7 @@ fn bodies(cache: &ResponseCache, key: &CacheKey) -> Vec<Bytes> {
 fn body(entry: &Entry) -> Bytes {
     match &entry.content {
         Content::Whole(body) => body.clone(),
-        Content::Parts(_) | Content::Filling(_) | Content::Head | Content::Filling(_) => Bytes::new(),
+        Content::Parts(_) | Content::Filling(_) | Content::Head => Bytes::new(),
     }
 }
 
