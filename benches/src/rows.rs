@@ -26,6 +26,9 @@ pub(crate) struct Target {
 
 pub(crate) const BARE: &str = "bare";
 
+/// Whatever is sent of what is stored.
+const HIT: Target = at_most(2000, 3);
+
 pub(crate) const ROWS: &[Row] = &[
     Row { job: "nothing: a layer that only calls", entries: &[peer("(ten lines)", "peer/nothing")] },
     Row {
@@ -190,6 +193,45 @@ pub(crate) const ROWS: &[Row] = &[
         ],
     },
     Row {
+        job: "cache, hit, 64 B",
+        entries: &[
+            hit("**bartizan**", "cache/64-ours", "cache/64-none", Some(HIT)),
+            hit("http-cache-tower-server, moka", "cache/64-server", "cache/64-none", None),
+            hit("axum-response-cache, which knows no `Cache-Control`", "cache/64-axum", "cache/64-none", None),
+            hit("tower-resilience, `Cache`, by a key of ours", "cache/64-resilience", "cache/64-none", None),
+        ],
+    },
+    Row {
+        job: "cache, hit, 64 KiB",
+        entries: &[
+            hit("**bartizan**", "cache/64k-ours", "cache/64k-none", Some(HIT)),
+            hit("axum-response-cache", "cache/64k-axum", "cache/64k-none", None),
+            hit("tower-resilience, `Cache`", "cache/64k-resilience", "cache/64k-none", None),
+        ],
+    },
+    Row {
+        job: "cache, hit, by `Vary: accept-encoding`",
+        entries: &[
+            hit("**bartizan**", "cache/vary-ours", "cache/vary-none", Some(HIT)),
+            hit("http-cache-tower-server, moka", "cache/vary-server", "cache/vary-none", None),
+        ],
+    },
+    Row {
+        job: "cache, hit, 304 for `If-None-Match`",
+        entries: &[hit("**bartizan**", "cache/304-ours", "cache/304-none", Some(HIT))],
+    },
+    Row {
+        job: "cache, nothing there: the origin is asked for what may not be stored",
+        entries: &[
+            ours("cache/miss-ours", Target { instructions: 1200, allocations: None }),
+            peer("http-cache-tower-server, moka", "cache/miss-server"),
+        ],
+    },
+    Row {
+        job: "cache, passed by: POST",
+        entries: &[Entry { over: "ours/post", target: None, ..ours("cache/post-ours", at_most(0, 0)) }],
+    },
+    Row {
         job: "all of it: id, JSON line, limit by client, tenant, limit by tenant",
         entries: &[
             Entry { target: None, ..ours("ours/stack", at_most(0, 0)) },
@@ -209,6 +251,10 @@ const fn ours(case: &'static str, target: Target) -> Entry {
 
 const fn peer(who: &'static str, case: &'static str) -> Entry {
     Entry { who, case, over: BARE, target: None }
+}
+
+const fn hit(who: &'static str, case: &'static str, over: &'static str, target: Option<Target>) -> Entry {
+    Entry { who, case, over, target }
 }
 
 const fn at_most(instructions: u32, allocations: u32) -> Target {

@@ -1,9 +1,13 @@
 //! What is measured: a service by each name, and what it must answer.
 
+mod cache;
 mod ours;
 mod peers;
 
-use crate::{fixture::Origin, run::Run};
+use crate::{
+    fixture::{ANSWER, Origin},
+    run::Run,
+};
 use http::StatusCode;
 
 /// How a case is asked, and what each of its answers looks like.
@@ -11,7 +15,9 @@ use http::StatusCode;
 pub(crate) struct Terms {
     pub(crate) peer: Peer,
     pub(crate) status: StatusCode,
-    /// The body is the origin's own, and the origin ran for it.
+    /// The whole body; if nothing is said, any that is not empty.
+    pub(crate) body: Option<&'static [u8]>,
+    /// Whether the origin ran for it.
     pub(crate) is_from_origin: bool,
     pub(crate) fields: &'static [&'static str],
     pub(crate) lines: u64,
@@ -30,6 +36,7 @@ pub(crate) enum Peer {
 pub(crate) fn run(name: &str, run: impl Run) -> Result<String, String> {
     match name.split_once('/') {
         None if name == "bare" => run.run(Terms::OK, Origin),
+        Some(("cache", name)) => cache::run(name, run),
         Some(("ours", name)) => ours::run(name, run),
         Some(("peer", name)) => peers::run(name, run),
         _ => Err(unknown(name)),
@@ -44,10 +51,17 @@ fn unknown(name: &str) -> String {
 
 impl Terms {
     /// The origin's answer.
-    const OK: Self =
-        Self { peer: Peer::ConnectInfo, status: StatusCode::OK, is_from_origin: true, fields: &[], lines: 0 };
+    const OK: Self = Self {
+        peer: Peer::ConnectInfo,
+        status: StatusCode::OK,
+        body: Some(ANSWER.as_bytes()),
+        is_from_origin: true,
+        fields: &[],
+        lines: 0,
+    };
     /// The same, of a case of ours.
     const OURS: Self = Self { peer: Peer::PeerAddr, ..Self::OK };
+
     /// Every answer has these fields.
     const fn with(mut self, fields: &'static [&'static str]) -> Self {
         self.fields = fields;
@@ -55,17 +69,20 @@ impl Terms {
     }
 
     /// Every answer is a refusal by a rate limit, which the origin never sees.
-    const fn refused(mut self, fields: &'static [&'static str]) -> Self {
-        self.status = StatusCode::TOO_MANY_REQUESTS;
-        self.is_from_origin = false;
-        self.with(fields)
+    const fn refused(self, fields: &'static [&'static str]) -> Self {
+        self.answered_before_origin(StatusCode::TOO_MANY_REQUESTS, None).with(fields)
     }
 
     /// Every answer is 503, and the origin never sees the request.
-    const fn unavailable(mut self, fields: &'static [&'static str]) -> Self {
-        self.status = StatusCode::SERVICE_UNAVAILABLE;
+    const fn unavailable(self, fields: &'static [&'static str]) -> Self {
+        self.answered_before_origin(StatusCode::SERVICE_UNAVAILABLE, None).with(fields)
+    }
+
+    const fn answered_before_origin(mut self, status: StatusCode, body: Option<&'static [u8]>) -> Self {
+        self.status = status;
+        self.body = body;
         self.is_from_origin = false;
-        self.with(fields)
+        self
     }
 
     /// Every request leaves one line in the log.

@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use std::{
     hash::{BuildHasher, RandomState},
     ops::Range,
+    time::Duration,
 };
 use tokio::time::Instant;
 
@@ -38,14 +39,15 @@ pub(super) fn answer<R>(
     told: Told,
 ) -> Option<Response<CacheBody<R>>> {
     let mut response = entry.respond(ask, headers)?;
+    let age = entry.terms.age(now);
     let status = Status {
         outcome,
-        ttl: Some(ttl(entry, now)),
+        ttl: Some(ttl(entry.terms.lifetime, age)),
         stored: told.stored,
         fwd_status: told.fwd_status.map(|status| status.as_u16()),
         detail: told.detail,
     };
-    status.fill_in(response.headers_mut(), rules.name.as_deref(), entry.terms.age(now).as_secs());
+    status.fill_in(response.headers_mut(), rules.name.as_deref(), age.as_secs());
     rules.count(outcome);
     rules.tell(Event::Answered(outcome, response.status()));
     Some(response)
@@ -59,16 +61,16 @@ pub(super) fn note_stale(notes: Option<&Notes>) {
     }
 }
 
-/// What is left of an entry's freshness, in whole seconds, rounded down: what has been stale for half a second is at -1, as
-/// with 0 it would look fresh.
-fn ttl(entry: &Entry, now: Instant) -> i64 {
-    let left = entry.terms.remaining(now);
-    if left.is_zero() {
-        let stale_for = entry.terms.stale_for(now);
-        let seconds = stale_for.as_secs() + u64::from(stale_for.subsec_nanos() > 0);
-        -i64::try_from(seconds).unwrap_or(i64::MAX)
-    } else {
-        i64::try_from(left.as_secs()).unwrap_or(i64::MAX)
+/// What is left of a lifetime, in whole seconds, rounded down: what has been stale for half a second is at -1, as with 0 it
+/// would look fresh.
+fn ttl(lifetime: Duration, age: Duration) -> i64 {
+    let seconds = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
+    match lifetime.checked_sub(age) {
+        Some(left) => seconds(left.as_secs()),
+        None => {
+            let stale_for = age.saturating_sub(lifetime);
+            -seconds(stale_for.as_secs() + u64::from(stale_for.subsec_nanos() > 0))
+        }
     }
 }
 
@@ -80,7 +82,7 @@ impl Entry {
     #[inline]
     fn respond<R>(&self, ask: Ask, headers: &HeaderMap) -> Option<Response<CacheBody<R>>> {
         if ask.has(Trait::Condition)
-            && policy::is_not_modified(ask.method(), headers, self.status, &self.headers, wall_now())
+            && policy::is_not_modified(ask.method(), headers, self.status, &self.headers, wall_now)
         {
             let also = [header::AGE, header::CACHE_STATUS, header::CDN_CACHE_CONTROL];
             let head = policy::not_modified_head(&self.headers, &also);

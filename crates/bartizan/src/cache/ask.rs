@@ -39,6 +39,8 @@ pub(super) enum Trait {
     Content = 1 << 5,
     /// It asks for another protocol.
     Upgrade = 1 << 6,
+    /// `X-Forwarded-Proto`, which most keys would look for.
+    ForwardedProto = 1 << 7,
 }
 
 // ===== impl Ask =====
@@ -54,6 +56,7 @@ impl Ask {
                 "if-match" | "if-unmodified-since" => Trait::Precondition as u16,
                 "range" => Trait::Range as u16,
                 "upgrade" => Trait::Upgrade as u16,
+                "x-forwarded-proto" => Trait::ForwardedProto as u16,
                 "transfer-encoding" => Trait::Content as u16,
                 "cache-control" | "pragma" => {
                     directives = true;

@@ -1,7 +1,7 @@
 //! Which host a request is for.
 
-use super::key::Buffer;
-use http::{HeaderMap, Uri, header};
+use super::buffer::Buffer;
+use http::{HeaderMap, HeaderName, Uri, header};
 
 /// A host as a key has it: without its port, if that is the one of the scheme.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +33,11 @@ const IS_PLAIN: [bool; 256] = {
     plain
 };
 
+/// Whether a field stands on several lines. Where none does, it need not be looked for.
+pub(super) fn is_repeated(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.len() != headers.keys_len() && headers.get_all(name).iter().nth(1).is_some()
+}
+
 // ===== impl Said =====
 
 impl<'a> Said<'a> {
@@ -40,14 +45,13 @@ impl<'a> Said<'a> {
     /// `Host` beside it has to say the same, since who comes behind may read the other.
     pub(super) fn by(uri: &'a Uri, headers: &'a HeaderMap) -> Self {
         let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
-        let mut fields = headers.get_all(header::HOST).iter();
-        let field = match (fields.next(), fields.next()) {
-            (None, _) => None,
-            (Some(field), None) => match Host::parse(field.as_bytes(), default) {
+        let field = match headers.get(header::HOST) {
+            None => None,
+            Some(_) if is_repeated(headers, &header::HOST) => return Self::Nonsense,
+            Some(field) => match Host::parse(field.as_bytes(), default) {
                 Some(host) => Some(host),
                 None => return Self::Nonsense,
             },
-            (Some(_), Some(_)) => return Self::Nonsense,
         };
         let Some(authority) = uri.authority() else { return field.map_or(Self::Nothing, Self::One) };
         match (Host::parse(authority.as_str().as_bytes(), default), field) {

@@ -1,12 +1,12 @@
 //! What a response is stored under.
 
 use super::{
-    host::Said,
+    buffer::Buffer,
+    host::{Said, is_repeated},
     key_rules::{KeyRules, X_FORWARDED_PROTO},
 };
 use bartizan_store::Key;
 use http::{HeaderMap, HeaderValue, Uri};
-use smallvec::SmallVec;
 use std::{
     fmt::{self, Write},
     hash::{Hash, Hasher},
@@ -26,9 +26,6 @@ pub struct CacheKey {
     /// How much of it the URL alone decides.
     url: u16,
 }
-
-/// So much is held in place, which most keys are: nothing is allocated to look one up.
-pub(super) type Buffer = SmallVec<[u8; 224]>;
 
 /// Requests whose keys would be longer are not cached.
 pub(super) const LONGEST: usize = 8 * 1024;
@@ -73,6 +70,17 @@ impl CacheKey {
     /// `None` if the request cannot be cached, because nobody could say what it asks for: it names no host, or two, or
     /// one that is none, or a scheme beside `http` and `https`; or because the key would be longer than 8 KiB.
     pub(super) fn of(uri: &Uri, headers: &HeaderMap, partition: Option<&Key>, rules: &KeyRules) -> Option<Self> {
+        Self::of_read(uri, headers, headers.contains_key(X_FORWARDED_PROTO), partition, rules)
+    }
+
+    /// The same, for who has read the names of the fields and knows whether `X-Forwarded-Proto` is one of them.
+    pub(super) fn of_read(
+        uri: &Uri,
+        headers: &HeaderMap,
+        is_forwarded: bool,
+        partition: Option<&Key>,
+        rules: &KeyRules,
+    ) -> Option<Self> {
         let mut key = Self { bytes: Buffer::new(), scheme: 0, url: 0 };
         let bytes = &mut key.bytes;
         match partition {
@@ -93,24 +101,19 @@ impl CacheKey {
             Said::One(host) => host.write(bytes),
         }
         bytes.push(END);
-        let path = uri.path();
-        if path.len() + uri.query().map_or(0, str::len) > LONGEST {
+        rules.write_target(uri, bytes);
+        if bytes.len() > LONGEST {
             return None;
         }
-        bytes.extend_from_slice(path.as_bytes());
-        if let Some(query) = uri.query() {
-            rules.write_query(query, bytes);
-        }
         key.url = length(bytes.len());
-        for name in rules.fields() {
-            let mut values = headers.get_all(name).iter().peekable();
-            let Some(first) = values.next() else { continue };
-            if *name == X_FORWARDED_PROTO && values.peek().is_none() && key.forwarded(first) {
+        for name in rules.fields(is_forwarded) {
+            let Some(first) = headers.get(name) else { continue };
+            if *name == X_FORWARDED_PROTO && !is_repeated(headers, name) && key.forwarded(first) {
                 continue;
             }
             key.bytes.push(END);
             key.bytes.extend_from_slice(name.as_str().as_bytes());
-            for value in std::iter::once(first).chain(values) {
+            for value in headers.get_all(name) {
                 key.add(VALUE, value.as_bytes());
             }
         }
@@ -183,7 +186,7 @@ impl CacheKey {
 
 impl PartialEq for CacheKey {
     fn eq(&self, other: &Self) -> bool {
-        self.bytes == other.bytes
+        *self.bytes == *other.bytes
     }
 }
 

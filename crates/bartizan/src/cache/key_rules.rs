@@ -1,6 +1,6 @@
 //! What of a request belongs to its key, and what must not reach who answers.
 
-use super::key::{Buffer, CacheKey};
+use super::{buffer::Buffer, key::CacheKey};
 use http::{HeaderMap, HeaderName, Uri, header, uri::PathAndQuery};
 use smallvec::SmallVec;
 
@@ -42,14 +42,16 @@ pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forw
 /// From "Practical Web Cache Poisoning" and "Web Cache Entanglement" (`PortSwigger`, 2018 and 2020), and "Your Cache Has
 /// Fallen" (2019). `X-Forwarded-For` is not among them: it says who asked, which a proxy behind has to know, and
 /// who answers by it has to say so in `Vary` or `Cache-Control`.
+///
+/// Sorted.
 const TELLING: [HeaderName; 21] = [
     header::FORWARDED,
-    X_FORWARDED_PROTO,
     HeaderName::from_static("front-end-https"),
     HeaderName::from_static("x-forwarded-host"),
     HeaderName::from_static("x-forwarded-path"),
     HeaderName::from_static("x-forwarded-port"),
     HeaderName::from_static("x-forwarded-prefix"),
+    X_FORWARDED_PROTO,
     HeaderName::from_static("x-forwarded-protocol"),
     HeaderName::from_static("x-forwarded-scheme"),
     HeaderName::from_static("x-forwarded-server"),
@@ -143,7 +145,22 @@ impl KeyRules {
         (Some(&target) != uri.path_and_query()).then_some(target)
     }
 
-    pub(super) fn write_query(&self, query: &str, out: &mut Buffer) {
+    /// Path and query.
+    #[inline]
+    pub(super) fn write_target(&self, uri: &Uri, out: &mut Buffer) {
+        match uri.path_and_query().map(PathAndQuery::as_str) {
+            // Nearly always they stand side by side, as they are to be.
+            Some(target) if target.starts_with('/') && !self.rewrites() => out.extend_from_slice(target.as_bytes()),
+            _ => {
+                out.extend_from_slice(uri.path().as_bytes());
+                if let Some(query) = uri.query() {
+                    self.write_query(query, out);
+                }
+            }
+        }
+    }
+
+    fn write_query(&self, query: &str, out: &mut Buffer) {
         if !self.rewrites() {
             out.push(b'?');
             out.extend_from_slice(query.as_bytes());
@@ -163,8 +180,26 @@ impl KeyRules {
         }
     }
 
-    pub(super) fn fields(&self) -> &[HeaderName] {
-        &self.fields
+    /// Takes out what changes the answer and is not in the key.
+    pub(super) fn take_out(&self, headers: &mut HeaderMap) {
+        let unkeyed: SmallVec<[HeaderName; 4]> = headers.keys().filter(|name| self.is_unkeyed(name)).cloned().collect();
+        for name in unkeyed {
+            headers.remove(name);
+        }
+    }
+
+    fn is_unkeyed(&self, name: &HeaderName) -> bool {
+        // All begin with one of these; most names of a request do not.
+        matches!(name.as_str().as_bytes(), [b'x', b'-', ..] | [b'f', ..])
+            && TELLING.binary_search_by(|telling| telling.as_str().cmp(name.as_str())).is_ok()
+            && !self.fields.contains(name)
+    }
+
+    /// The fields that count, if they are there. `X-Forwarded-Proto`, which counts nearly always and is not there nearly
+    /// always, need not be looked for.
+    pub(super) fn fields(&self, is_forwarded: bool) -> impl Iterator<Item = &HeaderName> {
+        let only_forwarded = matches!(&*self.fields, [only] if *only == X_FORWARDED_PROTO);
+        if only_forwarded && !is_forwarded { [].iter() } else { self.fields.iter() }
     }
 
     pub(super) fn is_any_host(&self) -> bool {

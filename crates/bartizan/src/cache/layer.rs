@@ -8,6 +8,7 @@ use super::{
     fetch::{Visit, behind},
     fill::{Abandoned, Spawn, on_current_runtime},
     future::ResponseFuture,
+    key::CacheKey,
     key_rules::KeyRules,
     memory::ResponseCache,
     policy::CachePolicy,
@@ -170,25 +171,30 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let ask = Ask::read(&request);
-        let key = self.rules.key_of(&mut request);
+        let key = self.rules.key_of(&mut request, ask);
         let now = Instant::now();
         let found = match &key {
             Some(key) if ask.may_be_answered() => Some(self.rules.find(key, ask, request.headers(), now)),
             _ => None,
         };
-        let (rules, inner) = (Arc::clone(&self.rules), self.inner.clone());
         if let (Some(Found::Usable(entry, outcome)), Some(key)) = (&found, &key)
-            && let Some(response) = answer(&rules, entry, ask, request.headers(), now, *outcome, Told::default())
+            && let Some(response) = answer(&self.rules, entry, ask, request.headers(), now, *outcome, Told::default())
         {
             if outcome.is_stale() {
                 note_stale(Notes::of(request.extensions()));
             }
             if *outcome == Outcome::StaleWhileRevalidate {
-                behind(Visit { rules, inner, request, ask, key: None }, key.clone(), entry);
+                behind(self.visit(request, ask, None), key.clone(), entry);
             }
             return ResponseFuture::here(response);
         }
-        ResponseFuture::away(Box::pin(Visit { rules, inner, request, ask, key }.run(found)))
+        ResponseFuture::away(Box::pin(self.visit(request, ask, key).run(found)))
+    }
+}
+
+impl<S: Clone> Cache<S> {
+    fn visit<B>(&self, request: Request<B>, ask: Ask, key: Option<CacheKey>) -> Visit<S, B> {
+        Visit { rules: Arc::clone(&self.rules), inner: self.inner.clone(), request, ask, key }
     }
 }
 

@@ -129,9 +129,7 @@ impl Asked {
         if self.forward == Forward::Method {
             return;
         }
-        for name in self.rules.keys.unkeyed_fields() {
-            headers.remove(name);
-        }
+        self.rules.keys.take_out(headers);
         if self.ask.directives.no_store {
             return;
         }
@@ -374,7 +372,7 @@ impl Asked {
         // something was the origin's to judge.
         if self.ask.verb == Verb::Get
             && self.ask.has(Trait::Condition)
-            && policy::is_not_modified(self.ask.method(), &self.headers, entry.status, &entry.headers, wall_now())
+            && policy::is_not_modified(self.ask.method(), &self.headers, entry.status, &entry.headers, wall_now)
             && let Some(answer) =
                 self.answer(&entry, outcome, Told { fwd_status: Some(entry.status), stored: true, ..Told::default() })
         {

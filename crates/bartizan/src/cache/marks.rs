@@ -1,7 +1,7 @@
 //! URLs whose responses are not worth waiting for.
 
 use std::{
-    hash::{BuildHasher, RandomState},
+    hash::BuildHasher,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(super) struct Marks {
     began: Instant,
-    random: RandomState,
+    random: foldhash::quality::RandomState,
     places: Box<[AtomicU64]>,
 }
 
@@ -26,7 +26,7 @@ const HOLDS: Duration = Duration::from_secs(120);
 impl Marks {
     pub(super) fn new() -> Self {
         let places = std::iter::repeat_with(AtomicU64::default).take(PLACES).collect();
-        Self { began: Instant::now(), random: RandomState::new(), places }
+        Self { began: Instant::now(), random: foldhash::quality::RandomState::default(), places }
     }
 
     pub(super) fn set(&self, key: &[u8], now: Instant) {

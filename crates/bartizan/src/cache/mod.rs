@@ -151,6 +151,7 @@
 mod answer;
 mod ask;
 mod body;
+mod buffer;
 mod completing;
 mod entry;
 mod event;

@@ -68,12 +68,13 @@ pub(super) struct Stale {
 impl Rules {
     /// The key of a request; none if nothing that is stored can be told to be for it.
     #[inline]
-    pub(super) fn key_of<B>(&self, request: &mut Request<B>) -> Option<CacheKey> {
+    pub(super) fn key_of<B>(&self, request: &mut Request<B>, ask: Ask) -> Option<CacheKey> {
         let partition = match &self.partition {
             None => None,
             Some(partition) => Some(with_head(request, |head| partition(head))?),
         };
-        CacheKey::of(request.uri(), request.headers(), partition.as_ref(), &self.keys)
+        let is_forwarded = ask.has(Trait::ForwardedProto);
+        CacheKey::of_read(request.uri(), request.headers(), is_forwarded, partition.as_ref(), &self.keys)
     }
 
     /// What is stored for a request of this kind.

@@ -1,9 +1,7 @@
 //! `Cache-Status` (RFC 9211): how a cache came by an answer.
 
 use super::event::{Forward, Outcome};
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
-use std::fmt::{self, Write};
+use http::{HeaderMap, HeaderValue, header};
 
 /// What a cache says of one answer.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +19,7 @@ pub(super) struct Status {
 /// Text of a field, written in place.
 struct Line {
     bytes: [u8; LONGEST],
-    len: usize,
+    length: usize,
 }
 
 const LONGEST: usize = 200;
@@ -43,72 +41,89 @@ impl Status {
 
     /// Adds what this cache says after what those further in have said (RFC 9211 §2).
     pub(super) fn add(self, headers: &mut HeaderMap, name: &str) {
-        let mut line = Line::new();
-        if self.write(&mut line, name).is_ok()
-            && let Some(value) = line.into_value()
-        {
+        if let Some(value) = self.value(name) {
             headers.append(header::CACHE_STATUS, value);
         }
     }
 
-    /// Puts `Age` and what this cache says where a stored head has a place for them.
+    /// Puts `Age` and what this cache says where a stored head has a place for them: the last lines of these names.
     ///
-    /// Both values share one allocation: this is done for each hit.
+    /// Both places are found in one pass: this is done for each hit.
     pub(super) fn fill_in(self, headers: &mut HeaderMap, name: Option<&str>, age: u64) {
-        let mut line = Line::new();
-        let written = write!(line, "{age}").is_ok();
-        let split = line.len;
-        let told = name.is_some_and(|name| self.write(&mut line, name).is_ok());
-        let bytes = line.into_bytes();
-        if let Some(value) = value_of(bytes.slice(..split)).filter(|_| written) {
-            place(headers, header::AGE, value);
+        let age = HeaderValue::from_bytes(itoa::Buffer::new().format(age).as_bytes()).ok();
+        let status = name.and_then(|name| self.value(name));
+        if status.is_none() {
+            take_away_place(headers);
         }
-        match value_of(bytes.slice(split..)).filter(|_| told) {
-            Some(value) => place(headers, header::CACHE_STATUS, value),
-            None => take_away_place(headers),
+        let (mut age_place, mut status_place) = (None, None);
+        for (name, value) in headers.iter_mut() {
+            if *name == header::AGE {
+                age_place = Some(value);
+            } else if *name == header::CACHE_STATUS {
+                status_place = Some(value);
+            }
+        }
+        let age = put(age_place, age);
+        let status = put(status_place, status);
+        if let Some(age) = age {
+            headers.insert(header::AGE, age);
+        }
+        if let Some(status) = status {
+            headers.insert(header::CACHE_STATUS, status);
         }
     }
 
-    fn write(self, out: &mut Line, name: &str) -> fmt::Result {
-        out.write_str(name)?;
+    fn value(self, name: &str) -> Option<HeaderValue> {
+        let mut line = Line::new();
+        self.write(&mut line, name)?;
+        HeaderValue::from_bytes(line.as_bytes()).ok()
+    }
+
+    /// `None` if it is too long to say.
+    fn write(self, out: &mut Line, name: &str) -> Option<()> {
+        out.text(name)?;
         match self.outcome {
-            Outcome::Hit | Outcome::StaleWhileRevalidate | Outcome::Asked => out.write_str("; hit")?,
+            Outcome::Hit | Outcome::StaleWhileRevalidate | Outcome::Asked => out.text("; hit")?,
             Outcome::Refused => {}
-            Outcome::Collapsed(fwd) => write!(out, "; fwd={}; collapsed", fwd.as_str())?,
-            Outcome::StaleIfError(fwd) | Outcome::Revalidated(fwd) | Outcome::Forwarded(fwd) => {
-                write!(out, "; fwd={}", fwd.as_str())?;
+            Outcome::Collapsed(fwd)
+            | Outcome::StaleIfError(fwd)
+            | Outcome::Revalidated(fwd)
+            | Outcome::Forwarded(fwd) => {
+                out.text("; fwd=")?;
+                out.text(fwd.as_str())?;
             }
         }
+        if let Outcome::Collapsed(_) = self.outcome {
+            out.text("; collapsed")?;
+        }
         if let Some(status) = self.fwd_status {
-            write!(out, "; fwd-status={status}")?;
+            out.text("; fwd-status=")?;
+            out.number(status)?;
         }
         if self.stored {
-            out.write_str("; stored")?;
+            out.text("; stored")?;
         }
         if let Some(ttl) = self.ttl {
-            write!(out, "; ttl={ttl}")?;
+            out.text("; ttl=")?;
+            out.number(ttl)?;
         }
         if let Some(detail) = self.detail {
-            write!(out, "; detail={detail}")?;
+            out.text("; detail=")?;
+            out.text(detail)?;
         }
-        Ok(())
+        Some(())
     }
 }
 
-/// Writes into the place that a stored head has for this: the last line of the name.
-fn place(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
-    if headers.len() == headers.keys_len() {
-        if let Some(place) = headers.get_mut(&name) {
+/// Writes into a place; gives the value back if there is none.
+fn put(place: Option<&mut HeaderValue>, value: Option<HeaderValue>) -> Option<HeaderValue> {
+    match (place, value) {
+        (Some(place), Some(value)) => {
             *place = value;
-            return;
+            None
         }
-    } else if let header::Entry::Occupied(mut lines) = headers.entry(&name) {
-        if let Some(place) = lines.iter_mut().last() {
-            *place = value;
-        }
-        return;
+        (_, value) => value,
     }
-    headers.insert(name, value);
 }
 
 /// Where nothing is told, the lines of other caches stay.
@@ -122,32 +137,27 @@ fn take_away_place(headers: &mut HeaderMap) {
     }
 }
 
-fn value_of(bytes: Bytes) -> Option<HeaderValue> {
-    HeaderValue::from_maybe_shared(bytes).ok()
-}
-
 // ===== impl Line =====
 
 impl Line {
     fn new() -> Self {
-        Self { bytes: [0; LONGEST], len: 0 }
+        Self { bytes: [0; LONGEST], length: 0 }
     }
 
-    fn into_bytes(self) -> Bytes {
-        Bytes::copy_from_slice(&self.bytes[..self.len])
-    }
-
-    fn into_value(self) -> Option<HeaderValue> {
-        value_of(self.into_bytes())
-    }
-}
-
-impl Write for Line {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = self.bytes.get_mut(self.len..self.len + text.len()).ok_or(fmt::Error)?;
+    #[inline]
+    fn text(&mut self, text: &str) -> Option<()> {
+        let room = self.bytes.get_mut(self.length..self.length + text.len())?;
         room.copy_from_slice(text.as_bytes());
-        self.len += text.len();
-        Ok(())
+        self.length += text.len();
+        Some(())
+    }
+
+    fn number(&mut self, number: impl itoa::Integer) -> Option<()> {
+        self.text(itoa::Buffer::new().format(number))
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
     }
 }
 

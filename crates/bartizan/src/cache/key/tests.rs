@@ -146,7 +146,7 @@ fn a_url_has_the_key_of_the_request_for_it() {
 fn a_usual_key_is_held_in_place() {
     let query = "q".repeat(100);
     let key = of(&format!("/articles/2026/11/27/{query}"), &[("host", "www.example.com")], &KeyRules::new());
-    assert!(!key.unwrap().bytes.spilled());
+    assert!(!key.unwrap().bytes.is_beyond());
 }
 
 /// All that a key is to tell apart.

@@ -5,6 +5,7 @@ use super::{
     etag::{EntityTag, Wanted},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use smallvec::SmallVec;
 use std::time::{Duration, SystemTime};
 
 /// Whether a client has what is stored already, so that it is told 304 and not sent it again.
@@ -15,7 +16,7 @@ pub(in crate::cache) fn is_not_modified(
     request: &HeaderMap,
     status: StatusCode,
     stored: &HeaderMap,
-    received: SystemTime,
+    received: impl FnOnce() -> SystemTime,
 ) -> bool {
     // RFC 9110 §13.2.1: where the answer without the condition is no success, the condition is ignored.
     if !matches!(*method, Method::GET | Method::HEAD) || !status.is_success() {
@@ -27,7 +28,8 @@ pub(in crate::cache) fn is_not_modified(
     }
     let Some(since) = date(request, &header::IF_MODIFIED_SINCE) else { return false };
     // RFC 9111 §4.3.2: without `Last-Modified`, when it was made; without `Date`, when it was received.
-    let modified = date(stored, &header::LAST_MODIFIED).or_else(|| date(stored, &header::DATE)).unwrap_or(received);
+    let modified =
+        date(stored, &header::LAST_MODIFIED).or_else(|| date(stored, &header::DATE)).unwrap_or_else(received);
     modified <= since
 }
 
@@ -41,13 +43,14 @@ pub(in crate::cache) fn is_for_origin(request: &HeaderMap) -> bool {
 pub(in crate::cache) fn not_modified_head(stored: &HeaderMap, also: &[HeaderName]) -> HeaderMap {
     const SAID: [HeaderName; 6] =
         [header::CACHE_CONTROL, header::CONTENT_LOCATION, header::DATE, header::ETAG, header::EXPIRES, header::VARY];
-    let mut head = HeaderMap::with_capacity(SAID.len());
     // Other metadata may be sent only to guide a cache, and `Last-Modified` does if there is no better validator.
-    let modified = (!stored.contains_key(header::ETAG)).then_some(&header::LAST_MODIFIED);
-    for name in SAID.iter().chain(modified).chain(also.iter().filter(|name| !SAID.contains(name))) {
-        for line in stored.get_all(name) {
-            head.append(name, line.clone());
-        }
+    let modified = (!stored.contains_key(header::ETAG)).then_some(header::LAST_MODIFIED);
+    let is_said = |name: &HeaderName| SAID.contains(name) || also.contains(name) || modified.as_ref() == Some(name);
+    // Less is left out than is said, mostly, and what is left out costs no more.
+    let left_out: SmallVec<[&HeaderName; 8]> = stored.keys().filter(|name| !is_said(name)).collect();
+    let mut head = stored.clone();
+    for name in left_out {
+        head.remove(name);
     }
     head
 }

@@ -1,6 +1,7 @@
 //! Entity tags (RFC 9110 §8.8.3).
 
 use http::{HeaderMap, HeaderName, header};
+use smallvec::SmallVec;
 
 /// An entity tag, where it stands in a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub(super) enum Wanted<'a> {
     /// `*`: anything that there is.
     Anything,
     /// One of these. What is no entity tag is left out.
-    Tags(Vec<EntityTag<'a>>),
+    Tags(SmallVec<[EntityTag<'a>; 2]>),
 }
 
 // ===== impl EntityTag =====
@@ -86,7 +87,7 @@ impl<'a> Wanted<'a> {
     pub(super) fn read(headers: &'a HeaderMap, name: &HeaderName) -> Option<Self> {
         let mut lines = headers.get_all(name).iter().map(|line| line.as_bytes().trim_ascii()).peekable();
         lines.peek()?;
-        let mut tags = Vec::new();
+        let mut tags = SmallVec::new();
         let mut star = false;
         let mut members = 0_usize;
         for mut rest in lines {

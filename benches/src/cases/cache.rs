@@ -1,0 +1,67 @@
+//! Caches: ours, others', and none.
+
+mod page;
+
+use self::page::{Conditional, Page};
+use super::{Terms, unknown};
+use crate::{
+    fixture::Origin,
+    run::{Post, Run},
+};
+use axum_response_cache::CacheLayer as AxumResponseCache;
+use bartizan::cache::{CacheLayer, ResponseCache};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use http_cache::MokaManager;
+use http_cache_tower_server::ServerCacheLayer;
+use std::time::Duration;
+use tower::{Layer, util::MapResponseLayer};
+use tower_resilience_cache::CacheLayer as ResilienceCache;
+
+/// `what-by`: what is asked for, and who is asked.
+pub(super) fn run(name: &str, run: impl Run) -> Result<String, String> {
+    let (what, by) = name.rsplit_once('-').ok_or_else(|| unknown(name))?;
+    let page = match what {
+        "64k" => Page::large(),
+        "vary" => Page::varying(),
+        _ => Page::small(),
+    };
+    let from_origin = Terms { body: Some(page.body), ..Terms::OURS };
+    let hit = from_origin.answered_before_origin(StatusCode::OK, Some(page.body));
+    let ours = CacheLayer::new(ResponseCache::new(64 << 20));
+    let hit_of_ours = hit.with(&["age", "cache-status", "date"]);
+    match (what, by) {
+        ("64" | "64k" | "vary", "none") => run.run(from_origin, page),
+        ("64" | "64k" | "vary", "ours") => run.run(hit_of_ours, ours.layer(page)),
+        // Nobody but ours answers a condition.
+        ("304", "none") => run.run(from_origin, Conditional(page)),
+        ("304", "ours") => {
+            let hit = hit_of_ours.answered_before_origin(StatusCode::NOT_MODIFIED, Some(b""));
+            run.run(hit, Conditional(ours.layer(page)))
+        }
+        ("miss", "ours") => run.run(Terms::OURS.with(&["cache-status"]), ours.layer(Origin)),
+        ("post", "ours") => run.run(Terms::OURS.with(&["cache-status"]), Post(ours.layer(Origin))),
+
+        // It calls the origin each time, and drops the future.
+        ("64" | "64k", "axum") => run.run(from_origin, AxumResponseCache::with_lifespan(HOUR).layer(page)),
+        // It reads a stored body from JSON, number by number. 64 KiB take it half a millisecond, too long to be counted.
+        ("64" | "64k" | "vary", "server") => run.run(hit, ServerCacheLayer::new(MokaManager::default()).layer(page)),
+        ("miss", "server") => run.run(Terms::OK, ServerCacheLayer::new(MokaManager::default()).layer(Origin)),
+        ("64" | "64k", "resilience") => {
+            let cache = ResilienceCache::builder().ttl(HOUR).key_extractor(path_and_query).build();
+            // It asks for responses that are `Clone`. Those of axum are not.
+            let clonable = MapResponseLayer::new(move |response: Response<_>| {
+                response.map(|_| Full::new(Bytes::from_static(page.body)))
+            });
+            run.run(hit, cache.map_err(|error| error.to_string())?.layer(clonable.layer(page)))
+        }
+        _ => Err(unknown(name)),
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+fn path_and_query<B>(request: &Request<B>) -> String {
+    request.uri().to_string()
+}
