@@ -76,10 +76,20 @@ fn checked(asked: &Asked<'_>) -> Option<CacheKey> {
     Some(key)
 }
 
-/// What goes on to the service has the key of what was asked.
+/// What goes on to the service is what the rules leave, in order, and has the key of what was asked.
 fn rewritten(asked: &Asked<'_>) {
     let rules = rules().sort_query().without_params(["utm_*", "a"]);
-    let Some(target) = rules.target(&asked.uri) else { return };
+    let Some(query) = asked.uri.query() else { return };
+    let name = |param: &&str| param.split('=').next().unwrap_or_default().to_owned();
+    let mut params: Vec<_> = query.split('&').collect();
+    params.retain(|param| !name(param).starts_with("utm_") && name(param) != "a");
+    params.sort_by_key(name);
+    let left = if params.is_empty() { String::new() } else { format!("?{}", params.join("&")) };
+    let left = format!("{}{left}", asked.uri.path());
+
+    let target = rules.target(&asked.uri);
+    assert_eq!(target.as_ref().map_or(asked.uri.path_and_query().unwrap().as_str(), |target| target.as_str()), left);
+    let Some(target) = target else { return };
     let mut parts = asked.uri.clone().into_parts();
     parts.path_and_query = Some(target);
     let there = Asked { uri: Uri::from_parts(parts).unwrap(), head: asked.head.clone(), ..*asked };

@@ -73,11 +73,14 @@ fn there_and_back(entry: Entry, request: &HeaderMap, draw: &mut Draw<'_>) {
     let Terms { received, initial_age, .. } = kept.terms;
     assert_eq!(kept.terms, Terms { received, initial_age, ..entry.terms.clone() });
 
-    let mut wrong = form.to_vec();
-    let bit = usize::from(draw.number()) % (wrong.len() * 8);
-    wrong[bit / 8] ^= 1 << (bit % 8);
-    assert!(read(&wrong, &key(), LIMIT).is_none(), "bit {bit}");
-    assert!(read(&form[..bit / 8], &key(), LIMIT).is_none());
+    let (mut wrong, bits, drawn) = (form.to_vec(), form.len() * 8, usize::from(draw.number()));
+    // Sixty-four of them, far apart.
+    for bit in (0..64).map(|nth| (drawn + nth * 7_919) % bits) {
+        wrong[bit / 8] ^= 1 << (bit % 8);
+        assert!(read(&wrong, &key(), LIMIT).is_none(), "bit {bit}");
+        wrong[bit / 8] ^= 1 << (bit % 8);
+    }
+    assert!(read(&form[..drawn % form.len()], &key(), LIMIT).is_none());
     assert!(read(&form, &CacheKey::url("http://b/").unwrap(), LIMIT).is_none());
 }
 
