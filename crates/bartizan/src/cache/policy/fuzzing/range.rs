@@ -17,8 +17,8 @@ use std::{collections::BTreeSet, ops::Range, time::Duration};
 /// A content is so long at most, so that each of its bytes can be looked at.
 const LENGTH: u64 = 300;
 
-/// The bytes that somebody asks for, by their places.
-type Bites = Vec<Vec<u64>>;
+/// Where the bytes are that each range asks for.
+type Places = Vec<Vec<u64>>;
 
 /// `Range` in lines; how long a content is, and `Content-Range`s of parts of it; `If-Range` in lines; and a stored head.
 /// What a client gets are the bytes that it names, by a model that looks at each.
@@ -52,7 +52,7 @@ fn huge(ask: &RangeAsk, complete: u64) {
     }
 }
 
-fn resolve(ask: &RangeAsk, named: &Bites, has_last: bool, stored: &HeaderMap, content: &Bytes) {
+fn resolve(ask: &RangeAsk, named: &Places, has_last: bool, stored: &HeaderMap, content: &Bytes) {
     let complete = content.len() as u64;
     let too_much = named.len() > 1 && named.iter().map(Vec::len).sum::<usize>() > content.len();
     match ask.resolve(complete) {
@@ -74,7 +74,7 @@ fn resolve(ask: &RangeAsk, named: &Bites, has_last: bool, stored: &HeaderMap, co
             assert_eq!(slice(content, &range).unwrap(), bytes_at(content, &named[0]));
         }
         Resolved::Many(ranges) => {
-            let many: Bites = ranges.iter().cloned().map(Iterator::collect).collect();
+            let many: Places = ranges.iter().cloned().map(Iterator::collect).collect();
             assert_eq!((&many, too_much), (named, false));
             let cut = |range: &Range<u64>, pieces: &mut Vec<Bytes>| {
                 pieces.push(slice(content, range)?);
@@ -175,7 +175,7 @@ fn bytes_at(content: &Bytes, places: &[u64]) -> Vec<u8> {
 // ===== the naive readers =====
 
 /// Which bytes each range names that names any, and whether one asks for the last ones; `None` if nothing valid is asked.
-fn naive(asked: &HeaderMap, complete: u64) -> Option<(Bites, bool)> {
+fn naive(asked: &HeaderMap, complete: u64) -> Option<(Places, bool)> {
     let text = only(asked, &RANGE)?.to_str().ok()?;
     let (unit, list) = text.split_once('=')?;
     let members = list.split(',').map(|member| member.trim_matches([' ', '\t'])).filter(|member| !member.is_empty());
