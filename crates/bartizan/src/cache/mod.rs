@@ -160,6 +160,8 @@ mod fill;
 mod flight;
 mod form;
 mod future;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 mod generations;
 mod head;
 mod host;

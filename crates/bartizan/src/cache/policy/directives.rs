@@ -144,11 +144,16 @@ impl Reach {
         }
     }
 
-    /// The field names in a list; `None` if it has none, or something that is none.
+    /// The field names in a list, each once; `None` if it has none, or something that is none.
     pub(super) fn names(list: &[u8]) -> Option<SmallVec<[HeaderName; 2]>> {
-        let names = list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty());
-        let names: SmallVec<[HeaderName; 2]> =
-            names.take(MOST_FIELDS + 1).map(HeaderName::from_bytes).collect::<Result<_, _>>().ok()?;
+        let mut names = SmallVec::new();
+        for name in list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty()) {
+            let name = HeaderName::from_bytes(name).ok()?;
+            // One more than can be limited says that it is the whole response. The same again says nothing.
+            if names.len() <= MOST_FIELDS && !names.contains(&name) {
+                names.push(name);
+            }
+        }
         (!names.is_empty()).then_some(names)
     }
 

@@ -14,6 +14,8 @@ mod etag;
 mod fields;
 mod freshen;
 mod freshness;
+#[cfg(any(fuzzing, test))]
+pub(super) mod fuzzing;
 mod invalidate;
 mod lifetime;
 mod members;

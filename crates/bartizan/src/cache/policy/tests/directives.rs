@@ -188,6 +188,13 @@ fn qualified_directives_are_about_their_fields() {
 }
 
 #[test]
+fn a_field_that_stands_after_many_of_the_same_name_is_limited() {
+    let again = "a,".repeat(17);
+    assert_eq!(response(&[&format!("private=\"{again}set-cookie\"")]).private, names(&["a", "set-cookie"]));
+    assert_eq!(response(&[&format!("private=\"{again}b c\"")]).private, Reach::Whole);
+}
+
+#[test]
 fn a_request_says_what_it_wants() {
     let read =
         request(&["No-Store, only-if-cached", "max-age=1, min-fresh=2, max-stale=3, stale-if-error=4, no-cache"]);

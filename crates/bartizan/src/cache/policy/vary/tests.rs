@@ -93,6 +93,15 @@ fn lines_are_combined_and_space_round_them_does_not_count() {
 }
 
 #[test]
+fn an_empty_line_at_the_end_is_a_comma_at_the_end_both_ways() {
+    for (name, one) in [("x", "1, "), ("cookie", "1; ")] {
+        assert!(same(name, &["1", ""], &[one], STRICT), "{name}");
+        assert!(same(name, &[one], &["1", ""], STRICT), "{name}");
+        assert!(!same(name, &["1"], &["1", ""], STRICT), "{name}");
+    }
+}
+
+#[test]
 fn who_the_client_is_is_compared_but_not_kept() {
     for name in ["cookie", "authorization", "proxy-authorization"] {
         assert!(same(name, &["id=tell-nobody"], &["id=tell-nobody"], ALL));

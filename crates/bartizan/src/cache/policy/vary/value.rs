@@ -121,14 +121,21 @@ fn digest(name: &HeaderName, request: &HeaderMap) -> [u64; 2] {
     })
 }
 
-/// RFC 9111 §4.1: several lines are one, and the space round them does not count. HTTP/2 cuts `Cookie` into lines that
-/// belong together with a semicolon (RFC 9113 §8.2.3).
+/// RFC 9111 §4.1: several lines are one, and the space round them does not count, nor that at the end of all. HTTP/2 cuts
+/// `Cookie` into lines that belong together with a semicolon (RFC 9113 §8.2.3).
 fn combine(name: &HeaderName, request: &HeaderMap, mut put: impl FnMut(&[u8])) {
-    let between: &[u8] = if name == header::COOKIE { b"; " } else { b", " };
+    let between: &[u8] = if name == header::COOKIE { b";" } else { b"," };
+    let mut space: &[u8] = b"";
     for (nth, line) in request.get_all(name).iter().enumerate() {
         if nth > 0 {
+            put(space);
             put(between);
+            space = b" ";
         }
-        put(line.as_bytes().trim_ascii());
+        let line = line.as_bytes().trim_ascii();
+        if !line.is_empty() {
+            put(std::mem::take(&mut space));
+            put(line);
+        }
     }
 }
