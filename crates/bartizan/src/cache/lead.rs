@@ -198,13 +198,15 @@ impl Asked {
     /// The entry that a response makes, as yet without its body.
     pub(super) fn entry(&self, head: &response::Parts, kept: Kept, arrival: &Arrival) -> Result<Entry, NotStored> {
         let normalise = self.rules.policy.normalise();
+        let mut tags = Stamped::read(&head.headers, &self.key).ok_or(NotStored::Tags)?;
+        tags.asked = self.ticket.purges;
         Ok(Entry {
             status: head.status,
             headers: stored_head(&head.headers, &kept.omit, arrival.wall).ok_or(NotStored::Connection)?,
             content: Content::Head,
             trailers: None,
             selecting: Selecting::of(&kept.vary, &self.headers, normalise).ok_or(NotStored::VaryAny)?,
-            tags: Stamped::read(&head.headers, &self.key).ok_or(NotStored::Tags)?,
+            tags,
             terms: kept.terms,
         })
     }
