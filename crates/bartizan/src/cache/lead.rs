@@ -230,7 +230,7 @@ impl Asked {
         let fresh = self.freshened(&stale, response.headers(), arrival);
         let is_selected = |fresh: &&Fresh| stale.selected.as_ref().is_some_and(|entry| Arc::ptr_eq(entry, &fresh.was));
         let Some(Fresh { now: entry, .. }) = fresh.iter().find(is_selected).or(fresh.first()) else {
-            return self.unfounded(response, stale.selected.as_deref());
+            return self.unfounded(stale.selected.as_deref());
         };
         for Fresh { now, keeps, .. } in fresh.iter().rev() {
             if *keeps {
@@ -242,20 +242,23 @@ impl Asked {
                 !fresh.iter().any(|fresh| !fresh.keeps && Arc::ptr_eq(&fresh.was, entry))
             });
         }
-        self.flight.land(Landing::Stored);
+        if entry.terms.is_fresh(arrival.received) {
+            self.rules.cache.marks().clear(self.key.as_bytes());
+        }
+        // Those who wait have it though it may have been purged since they came; who comes now looks into the memory.
+        let closer = self.flight.closer();
+        self.flight.land(Landing::Filling(Arc::clone(entry)));
+        drop(closer);
         let told = Told { fwd_status: Some(StatusCode::NOT_MODIFIED), ..Told::default() };
         match self.answer(entry, Outcome::Revalidated(self.forward), told) {
             Some(answer) => answer,
-            None => self.unfounded(response, None),
+            None => self.unfounded(None),
         }
     }
 
-    /// A 304 that holds for nothing that is stored here, so that nothing is freshened by it (RFC 9111 §4.3.4). If the client
-    /// has said what he has, it is about that; else it still says that what we asked about has not changed.
-    fn unfounded<R>(mut self, response: Response<R>, selected: Option<&Entry>) -> Response<CacheBody<R>> {
-        if self.ask.has(Trait::Condition) {
-            return self.pass(response, Some("unknown-validator"));
-        }
+    /// A 304 that holds for nothing that is stored here, so that nothing is freshened by it (RFC 9111 §4.3.4). It still says
+    /// that what we asked about has not changed; of what the client has it says nothing, as that was not asked about.
+    fn unfounded<R>(mut self, selected: Option<&Entry>) -> Response<CacheBody<R>> {
         self.flight.land(Landing::Unstorable);
         let told = Told { fwd_status: Some(StatusCode::NOT_MODIFIED), ..Told::default() };
         let answer = selected.and_then(|entry| self.answer(entry, Outcome::Revalidated(self.forward), told));
@@ -292,6 +295,7 @@ impl Asked {
             if let Some(tags) = Stamped::read(from_304, &self.key).filter(|tags| !tags.slots.is_empty()) {
                 now.tags = tags;
             }
+            now.tags.asked = self.ticket.purges;
             if stale.selected.is_none() {
                 now.selecting = now.selecting.of_another(&self.headers, self.rules.policy.normalise());
             }
