@@ -27,7 +27,7 @@ pub(crate) fn check() -> Done {
     step("pages and links", || {
         let root = Workspace::read()?.root;
         let mut pages = Vec::new();
-        find_pages(&root.join("docs"), &mut pages)?;
+        find(&root.join("docs"), "md", &mut pages)?;
         let mut faults = incomplete(&root.join("docs"), &pages)?;
         pages.extend(["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|name| root.join(name)));
         for page in &pages {
@@ -41,6 +41,7 @@ pub(crate) fn check() -> Done {
                 ));
             }
         }
+        faults.extend(lost_tests(&root)?);
         if faults.is_empty() { Ok(()) } else { Err(Failure::new(format!("\n  {}", faults.join("\n  ")))) }
     })
 }
@@ -64,6 +65,24 @@ fn incomplete(docs: &Path, pages: &[PathBuf]) -> Result<Vec<String>, Failure> {
         }
     }
     Ok(faults)
+}
+
+/// The tests that the page on the RFCs names, and that are not there.
+fn lost_tests(root: &Path) -> Result<Vec<String>, Failure> {
+    let page = read(&root.join("docs/rfc9111.md"))?;
+    let mut files = Vec::new();
+    find(&root.join("crates/bartizan/src/cache"), "rs", &mut files)?;
+    let code = files.iter().map(|file| read(file)).collect::<Result<String, _>>()?;
+    let is_there = |test: &&str| code.contains(&format!("fn {test}("));
+    let lost = tests_named(&page).filter(|test| !is_there(test));
+    Ok(lost.map(|test| format!("docs/rfc9111.md names the test {test:?}, which is not there")).collect())
+}
+
+/// What stands in the last column of a table, by the names of functions.
+fn tests_named(page: &str) -> impl Iterator<Item = &str> {
+    let columns = page.lines().filter_map(|line| line.trim_end().strip_suffix('|')?.rsplit('|').next());
+    let names = columns.flat_map(|column| column.split('`').skip(1).step_by(2));
+    names.map(|name| name.rsplit("::").next().unwrap_or(name))
 }
 
 /// Whether a link of this page leads to something that is there. Links to other sites are not followed.
@@ -117,17 +136,18 @@ fn is_untested(line: &str) -> bool {
     line.trim_start().strip_prefix("```").is_some_and(|tags| tags.split(',').any(|tag| tag.trim() == "ignore"))
 }
 
-fn find_pages(dir: &Path, pages: &mut Vec<PathBuf>) -> Done {
+/// The files with this extension, in order.
+fn find(dir: &Path, extension: &str, files: &mut Vec<PathBuf>) -> Done {
     let unreadable = |error| Failure::new(format!("{}: {error}", dir.display()));
     for entry in fs::read_dir(dir).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
         if path.is_dir() && !path.ends_with("docs/book") {
-            find_pages(&path, pages)?;
-        } else if path.extension().is_some_and(|extension| extension == "md") {
-            pages.push(path);
+            find(&path, extension, files)?;
+        } else if path.extension().is_some_and(|found| found == extension) {
+            files.push(path);
         }
     }
-    pages.sort();
+    files.sort();
     Ok(())
 }
 
@@ -147,6 +167,12 @@ mod tests {
     fn links_are_found_in_prose_and_not_in_code() {
         let text = "see [a](a.md), [b](b.md#c) and `[not](this)`\n```text\n[nor](that)\n```\n[d](https://d.example)";
         assert_eq!(links(text), ["a.md", "b.md#c", "https://d.example"]);
+    }
+
+    #[test]
+    fn tests_are_named_in_the_last_column() {
+        let page = "`no_table` in prose\n| §3 | `no-store` | `vary::a_test`, `another` |\n| §4 | rule | |\n";
+        assert_eq!(tests_named(page).collect::<Vec<_>>(), ["a_test", "another"]);
     }
 
     #[test]
