@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub(crate) mod upstream;
+pub(crate) mod wire;
 
 use axum::{Router, body::Body};
 use bytes::Bytes;

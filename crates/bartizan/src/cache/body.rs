@@ -112,7 +112,7 @@ where
         match &self.kind {
             Kind::Inner { body } => body.size_hint(),
             Kind::Stored { bytes } => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Pieces { pieces } => SizeHint::with_exact(pieces.left),
+            Kind::Pieces { pieces } => pieces.size_hint(),
             Kind::Reader { reader } => reader.size_hint(),
         }
     }
@@ -138,6 +138,16 @@ impl<B> fmt::Debug for CacheBody<B> {
 // ===== impl Pieces =====
 
 impl Pieces {
+    /// Not exact if trailers follow: over HTTP/1.1 a server can send those only after a body without `Content-Length`.
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = SizeHint::new();
+        hint.set_lower(self.left);
+        if self.trailers.is_none() {
+            hint.set_upper(self.left);
+        }
+        hint
+    }
+
     fn next(&mut self) -> Option<Frame<Bytes>> {
         match self.pieces.next() {
             Some(piece) => {

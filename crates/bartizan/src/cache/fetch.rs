@@ -8,6 +8,7 @@ use super::{
     event::{Forward, Outcome},
     flight::{Flight, Joined, Landing, Waited},
     future::Asking,
+    generations::Standing,
     key::CacheKey,
     lead::Lead,
     policy::{self, Failure, Reuse, reuse},
@@ -170,7 +171,7 @@ impl View<'_> {
         let (entry, outcome) = match landing {
             Landing::Filling(entry)
                 if entry.matches(self.headers, policy)
-                    && !self.rules.cache.is_purged(key, &entry)
+                    && self.rules.cache.standing(&entry) == Standing::Current
                     && reuse(policy, directives, &entry.terms, now) == Reuse::Fresh =>
             {
                 (entry, Outcome::Collapsed(forward))
@@ -209,9 +210,11 @@ impl View<'_> {
         response
     }
 
-    /// Under what others wait for the same: if there are several responses under a key, what selects ours belongs to it.
+    /// Under what others wait for the same: if there are several responses under a key, what selects ours belongs to it;
+    /// and so does the last purge, as what was asked of the origin before it is for nobody who comes after it.
     fn flight_key(&self, key: &CacheKey, stale: Option<&Stale>) -> Vec<u8> {
         let mut bytes = key.as_bytes().to_vec();
+        bytes.extend_from_slice(&self.rules.cache.epoch(key).to_le_bytes());
         if let Some(entry) = stale.and_then(|stale| stale.resource.entries.first()) {
             let selecting = entry.selecting.of_another(self.headers, self.rules.policy.normalise());
             bytes.extend_from_slice(&selecting.fingerprint().to_le_bytes());

@@ -160,6 +160,13 @@ impl Generations {
             || (asked < self.last_prefix.load(Acquire) && !self.prefixes.lock().allow(asked, key.resource()))
     }
 
+    /// The last purge that may have been of something with this key, its tags left aside.
+    pub(super) fn epoch(&self, key: &CacheKey) -> u64 {
+        let url = [Self::slot_of(&Label::Url(key.resource()))];
+        let purges = self.look_up(&url).map(|slot| slot.hard.load(Acquire).max(slot.soft.load(Acquire)));
+        purges.chain([self.floor.load(Acquire), self.last_prefix.load(Acquire)]).max().unwrap_or_default()
+    }
+
     /// What is left of an entry that has these tags.
     #[inline]
     pub(super) fn standing(&self, asked: u64, slots: &[u32]) -> Standing {

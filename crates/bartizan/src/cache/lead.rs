@@ -209,16 +209,15 @@ impl Asked {
     /// The entry that a response makes, as yet without its body.
     pub(super) fn entry(&self, head: &response::Parts, kept: Kept, arrival: &Arrival) -> Result<Entry, NotStored> {
         let normalise = self.rules.policy.normalise();
+        let mut tags = Stamped::read(&head.headers, &self.key).ok_or(NotStored::Tags)?;
+        tags.asked = self.ticket.purges;
         Ok(Entry {
             status: head.status,
             headers: stored_head(&head.headers, &kept.omit, arrival.wall).ok_or(NotStored::Connection)?,
             content: Content::Head,
             trailers: None,
             selecting: Selecting::of(&kept.vary, &self.headers, normalise).ok_or(NotStored::VaryAny)?,
-            tags: {
-                let tags = Stamped::read(&head.headers, &self.key).ok_or(NotStored::Tags)?;
-                Stamped { asked: self.ticket.purges, ..tags }
-            },
+            tags,
             terms: kept.terms,
         })
     }
@@ -272,7 +271,13 @@ impl Asked {
                 !fresh.iter().any(|fresh| goes(fresh) && Arc::ptr_eq(&fresh.was, entry))
             });
         }
-        self.flight.land(Landing::Stored);
+        if entry.terms.is_fresh(arrival.received) {
+            self.rules.cache.marks().clear(self.key.as_bytes());
+        }
+        // Those who wait have it though it may have been purged since they came; who comes now looks into the memory.
+        let closer = self.flight.closer();
+        self.flight.land(Landing::Filling(Arc::clone(entry)));
+        drop(closer);
         let told = Told { fwd_status: Some(StatusCode::NOT_MODIFIED), ..Told::default() };
         match self.answer(entry, Outcome::Revalidated(self.forward), told) {
             Some(answer) => answer,
@@ -318,6 +323,7 @@ impl Asked {
             if let Some(tags) = Stamped::read(from_304, &self.key).filter(|tags| !tags.slots.is_empty()) {
                 now.tags = tags;
             }
+            now.tags.asked = self.ticket.purges;
             // RFC 9111 §4.1: the 304 may say anew what it varies by, and this request is one that it answers.
             let selecting = |kept: &Kept| Selecting::of(&kept.vary, &self.headers, self.rules.policy.normalise());
             let (terms, becomes) = match kept {

@@ -102,8 +102,7 @@ impl Label<'_> {
             Self::Url(key) => (2, key.partition, key.target),
         };
         let hash = checksum(kind, whose);
-        let hash = checksum(hash, name);
-        hash ^ hash >> 32
+        spread(checksum(hash, name))
     }
 }
 
@@ -119,6 +118,14 @@ pub(super) fn groups(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
         ListEntry::InnerList(_) => None,
     });
     strings.collect::<Option<_>>().unwrap_or_default()
+}
+
+/// Each bit counts for each: of names that differ in their last letters a checksum differs in some of its bits only, which
+/// may be those that choose no place.
+fn spread(hash: u64) -> u64 {
+    let fold = |hash: u64| (hash ^ hash >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    let hash = fold(fold(hash));
+    hash ^ hash >> 32
 }
 
 fn is_space(byte: &u8) -> bool {

@@ -20,6 +20,11 @@ impl ResponseCache {
         &self.shared.flights
     }
 
+    /// Who comes after a purge of a key does not wait with those who came before it.
+    pub(super) fn epoch(&self, key: &CacheKey) -> u64 {
+        self.shared.generations.epoch(key)
+    }
+
     /// What is not worth waiting for.
     pub(super) fn marks(&self) -> &Marks {
         &self.shared.marks

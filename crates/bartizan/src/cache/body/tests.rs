@@ -93,7 +93,8 @@ async fn stored_trailers_follow_the_stored_bytes() {
     for stored in [Bytes::new(), Bytes::from_static(b"all")] {
         let body = Of::with_trailers(stored.clone(), Some(trailers()));
         assert!(!body.is_end_stream());
-        assert_eq!(body.size_hint().exact(), Some(stored.len() as u64));
+        // Exact, it would become a `Content-Length`, after which HTTP/1.1 has no place for trailers.
+        assert_eq!((body.size_hint().exact(), body.size_hint().lower()), (None, stored.len() as u64));
         let collected = body.collect().await.unwrap();
         assert_eq!(collected.trailers(), Some(&trailers()));
         assert_eq!(collected.to_bytes(), stored);

@@ -137,7 +137,8 @@ impl Body for Reader {
         }
         let state = self.fill.lock();
         let there = rest(state.chunks.len());
-        if matches!(state.source, Source::Over { .. }) {
+        // Trailers take a body without `Content-Length`, in HTTP/1.1.
+        if matches!(&state.source, Source::Over { trailers } if trailers.is_none() || self.end != u64::MAX) {
             return SizeHint::with_exact(there);
         }
         let mut hint = SizeHint::new();

@@ -46,7 +46,7 @@ fn one(asked: &HeaderMap, stored: &HeaderMap) {
     let matches = Wanted::read(asked, &IF_NONE_MATCH).is_some_and(|wanted| wanted.matches(tag));
     assert_eq!(matches, naive_match(asked, tag.map(|tag| tag.written())));
     let (status, now) = (StatusCode::OK, SystemTime::UNIX_EPOCH);
-    assert_eq!(is_not_modified(&Method::GET, asked, status, stored, now), matches);
+    assert_eq!(is_not_modified(&Method::GET, asked, status, stored, || now), matches);
 }
 
 // ===== the naive reader =====
