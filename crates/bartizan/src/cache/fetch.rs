@@ -72,7 +72,12 @@ where
         let (forward, stale) = match view.look_further(&key, found).await {
             Found::Ask(forward, stale) => (forward, stale),
             Found::Usable(entry, outcome) => match view.answer(&entry, outcome) {
-                Some(answer) => return Ok(answer),
+                Some(answer) => {
+                    if outcome == Outcome::StaleWhileRevalidate {
+                        behind(self, key, &entry);
+                    }
+                    return Ok(answer);
+                }
                 None => (Forward::UriMiss, None),
             },
         };

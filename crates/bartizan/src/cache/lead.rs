@@ -17,7 +17,7 @@ use super::{
     storing::Storing,
     tags::Stamped,
 };
-use crate::shared::{NoAnswer, Problem, Refusal, wall_now};
+use crate::shared::{NoAnswer, Refusal, wall_now};
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri, header, response};
 use http_body::Body;
 use std::{error::Error, future::poll_fn, sync::Arc};
@@ -185,7 +185,7 @@ impl Asked {
         &self.target
     }
 
-    fn kept(&self, status: StatusCode, headers: &HeaderMap, arrival: &Arrival) -> Result<Kept, NotStored> {
+    pub(super) fn kept(&self, status: StatusCode, headers: &HeaderMap, arrival: &Arrival) -> Result<Kept, NotStored> {
         let asked = policy::Asked { method: &self.method, target: &self.target, headers: &self.headers };
         storable(&self.rules.policy, asked, status, headers, Vary::read(headers), arrival)
     }
@@ -214,103 +214,6 @@ impl Asked {
         let stale = self.answer(entry, Outcome::StaleIfError(self.forward), told);
         self.flight.land(Landing::Failed);
         stale
-    }
-
-    /// RFC 9111 §4.3.4: the origin says that what is stored still holds.
-    fn validated<R>(mut self, response: Response<R>, arrival: &Arrival) -> Response<CacheBody<R>> {
-        let Some(stale) = self.stale.take() else { return self.pass(response, None) };
-        let fresh = self.freshened(&stale, response.headers(), arrival);
-        let is_selected = |fresh: &&Fresh| stale.selected.as_ref().is_some_and(|entry| Arc::ptr_eq(entry, &fresh.was));
-        let Some(Fresh { now: entry, .. }) = fresh.iter().find(is_selected).or(fresh.first()) else {
-            return self.says_nothing();
-        };
-        for Fresh { was, now, becomes } in fresh.iter().rev() {
-            if *becomes == Becomes::Fresh {
-                // RFC 9111 §4.3.4: it is fresh for those, too, whom it answered before.
-                if !was.matches(&self.headers, &self.rules.policy) && was.selecting.names().eq(now.selecting.names()) {
-                    let selecting = was.selecting.clone();
-                    let theirs = Entry { selecting, ..now.copy_with(now.content.clone()) };
-                    self.rules.cache.keep(&self.key, theirs, self.ticket);
-                }
-                self.rules.cache.keep(&self.key, now.copy_with(now.content.clone()), self.ticket);
-            }
-        }
-        // What other requests select now than did before takes no place by itself.
-        let goes = |fresh: &Fresh| match fresh.becomes {
-            Becomes::Fresh => is_selected(&fresh) && fresh.was.selecting != fresh.now.selecting,
-            Becomes::Nothing => true,
-            Becomes::WhatItWas => false,
-        };
-        if fresh.iter().any(goes) {
-            self.rules.cache.retain(&self.key, self.ticket, |entry| {
-                !fresh.iter().any(|fresh| goes(fresh) && Arc::ptr_eq(&fresh.was, entry))
-            });
-        }
-        self.flight.land(Landing::Stored);
-        let told = Told { fwd_status: Some(StatusCode::NOT_MODIFIED), ..Told::default() };
-        match self.answer(entry, Outcome::Revalidated(self.forward), told) {
-            Some(answer) => answer,
-            None => self.says_nothing(),
-        }
-    }
-
-    /// The origin says that something still holds, and nobody knows what: no answer to anybody. What was asked about is not
-    /// asked about again.
-    fn says_nothing<R>(mut self) -> Response<CacheBody<R>> {
-        self.rules.cache.retain(&self.key, self.ticket, |_| false);
-        self.flight.land(Landing::Unstorable);
-        let problem = Problem::new(StatusCode::BAD_GATEWAY)
-            .detail("the origin says that something has not changed which is not stored")
-            .member("code", "unknown_validator");
-        let mut response = problem.to_response(&self.headers).map(CacheBody::stored);
-        response.extensions_mut().insert(NoAnswer);
-        let outcome = Outcome::Forwarded(self.forward);
-        if let Some(name) = &self.rules.name {
-            let fwd_status = Some(StatusCode::NOT_MODIFIED.as_u16());
-            Status { fwd_status, detail: Some("unknown-validator"), ..Status::new(outcome) }
-                .add(response.headers_mut(), name);
-        }
-        self.rules.count(outcome);
-        self.rules.tell(Event::Answered(outcome, response.status()));
-        response
-    }
-
-    /// What is stored, with what a 304 says of it.
-    fn freshened(&self, stale: &Stale, from_304: &HeaderMap, arrival: &Arrival) -> Vec<Fresh> {
-        // The one that is selected, and only if it is none of that, another that was asked about.
-        let own = stale.selected.as_slice();
-        let entries = match policy::validated(own.iter().map(|entry| entry.as_stored()), from_304).is_empty() {
-            true => &stale.resource.entries[..],
-            false => own,
-        };
-        let stored = entries.iter().map(|entry| entry.as_stored());
-        let freshen = |at: usize| {
-            let was = entries.get(at)?;
-            let headers = policy::freshen(&was.headers, from_304, &[]);
-            let kept = self.kept(was.status, &headers, arrival);
-            let omit = kept.as_ref().map(|kept| kept.omit.clone()).unwrap_or_default();
-            let mut now = was.copy_with(was.content.clone());
-            now.headers = stored_head(&headers, &omit, arrival.wall)?;
-            if let Some(tags) = Stamped::read(from_304, &self.key).filter(|tags| !tags.slots.is_empty()) {
-                now.tags = tags;
-            }
-            // RFC 9111 §4.1: the 304 may say anew what it varies by, and this request is one that it answers.
-            let selecting = |kept: &Kept| Selecting::of(&kept.vary, &self.headers, self.rules.policy.normalise());
-            let (terms, becomes) = match kept {
-                Ok(kept) => {
-                    let selecting = selecting(&kept);
-                    let becomes = if selecting.is_some() { Becomes::Fresh } else { Becomes::Nothing };
-                    now.selecting = selecting.unwrap_or(now.selecting);
-                    (Some(kept.terms), becomes)
-                }
-                Err(why) if why.is_of_request() => (None, Becomes::WhatItWas),
-                Err(_) => (None, Becomes::Nothing),
-            };
-            let read = || policy::Terms::read(&self.rules.policy, was.status, &headers, arrival);
-            now.terms = terms.unwrap_or_else(read);
-            Some(Fresh { was: Arc::clone(was), now: Arc::new(now), becomes })
-        };
-        policy::validated(stored, from_304).into_iter().filter_map(freshen).collect()
     }
 
     /// Hands the response over while it is being stored.
@@ -404,31 +307,14 @@ impl Asked {
     }
 
     /// The origin's response as it is.
-    fn pass<R>(mut self, response: Response<R>, detail: Option<&'static str>) -> Response<CacheBody<R>> {
+    pub(super) fn pass<R>(mut self, response: Response<R>, detail: Option<&'static str>) -> Response<CacheBody<R>> {
         self.flight.land(Landing::Unstorable);
         self.rules.hand_over(response, Outcome::Forwarded(self.forward), detail)
     }
 
-    fn answer<R>(&self, entry: &Entry, outcome: Outcome, told: Told) -> Option<Response<CacheBody<R>>> {
+    pub(super) fn answer<R>(&self, entry: &Entry, outcome: Outcome, told: Told) -> Option<Response<CacheBody<R>>> {
         answer(&self.rules, entry, self.ask, &self.headers, Instant::now(), outcome, told)
     }
-}
-
-/// An entry that a 304 is about: as it was, as it is for the one who asked, and what becomes of it.
-struct Fresh {
-    was: Arc<Entry>,
-    now: Arc<Entry>,
-    becomes: Becomes,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Becomes {
-    /// It is stored as it is now.
-    Fresh,
-    /// This request says who it is from, so what it brought is not for others; but it says nothing against what was there.
-    WhatItWas,
-    /// It may not be stored any longer.
-    Nothing,
 }
 
 /// Why a response is none that the origin meant to give.

@@ -30,6 +30,7 @@ mod storing;
 mod tags;
 mod tier;
 mod upkeep;
+mod validating;
 mod weight;
 
 #[cfg(all(test, not(bartizan_loom)))]
