@@ -128,7 +128,9 @@ impl Asked {
         let is_marked = || self.rules.cache.marks().has(self.key.as_bytes(), self.requested);
         // A whole response can be stored, and answers whatever the client has said of what he has. One that most likely is
         // for him alone would be sent in vain.
-        let may_be_stored = || self.ask.verb == Verb::Get && !self.ask.has(Trait::Authorization) && !is_marked();
+        let shows_who_asks = self.ask.has(Trait::Authorization)
+            || (self.ask.has(Trait::Cookie) && !self.rules.policy.shares_answers_to_cookies());
+        let may_be_stored = || self.ask.verb == Verb::Get && !shows_who_asks && !is_marked();
         if self.ask.has(Trait::Condition) && (validates || may_be_stored()) {
             policy::take_conditions(headers);
         }
