@@ -1,20 +1,21 @@
 //! Parts that are stored, and the rest (RFC 9111 §3.4, RFC 9110 §14.5).
 
 use super::{
-    answer::{Told, answer},
+    answer::Told,
     ask::{Trait, Verb},
     body::CacheBody,
-    entry::Content,
+    entry::{Content, Entry},
     event::{Forward, Outcome},
     flight::Landing,
+    head::stored_head,
     lead::Asked,
-    rules::Found,
-    storing::Storing,
+    policy::{self, Parts},
 };
 use crate::shared::wall_now;
-use http::{HeaderMap, Response, StatusCode};
+use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, Response, StatusCode, response};
 use http_body::Body;
-use std::error::Error;
+use std::{future::poll_fn, pin::pin, sync::Arc};
 use tokio::time::Instant;
 
 impl Asked {
@@ -24,41 +25,73 @@ impl Asked {
         if self.forward != Forward::Partial || !is_whole {
             return false;
         }
-        let now = Instant::now();
-        let resource = self.rules.cache.get(&self.key, now);
-        resource.iter().flat_map(|resource| &resource.entries).any(|entry| match &entry.content {
-            Content::Parts(parts) => {
-                entry.matches(&self.headers, &self.rules.policy)
-                    && entry.terms.is_fresh(now)
-                    && parts.complete().is_some_and(|complete| complete <= self.rules.cache.largest())
-                    && parts.ask_for_missing(&entry.headers, None, headers)
-            }
-            Content::Whole(_) | Content::Filling(_) | Content::Head => false,
+        self.parts().is_some_and(|(entry, parts)| {
+            parts.complete().is_some_and(|complete| complete <= self.rules.cache.largest())
+                && parts.ask_for_missing(&entry.headers, None, headers)
         })
     }
 
     /// Waits for the rest, and answers with the whole.
-    pub(super) async fn complete<R>(mut self, response: Response<R>) -> Response<CacheBody<R>>
-    where
-        R: Body<Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
-    {
-        let arrival = self.arrival(wall_now());
-        let kept = self.kept(response.status(), response.headers(), &arrival);
+    pub(super) async fn complete<R: Body>(mut self, response: Response<R>) -> Response<CacheBody<R>> {
         let (head, body) = response.into_parts();
-        let omit = kept.as_ref().map(|kept| kept.omit.to_vec()).unwrap_or_default();
-        if let Ok(entry) = kept.and_then(|kept| self.entry(&head, kept, &arrival)) {
-            let (_, reader) = Storing::new(&self, &head.headers, entry, omit, None).start(body, None);
-            self.rules.read_to_end(reader).await;
+        let rest = read(body, self.rules.cache.largest()).await;
+        let whole = rest.and_then(|rest| self.whole(&head, rest));
+        if whole.is_none() {
+            // Whoever asks next asks for all of it.
+            let is_part = |entry: &Arc<Entry>| matches!(entry.content, Content::Parts(_));
+            self.rules.cache.retain(&self.key, self.ticket, |entry| !is_part(entry));
         }
-        let now = Instant::now();
-        let told = Told { fwd_status: Some(StatusCode::PARTIAL_CONTENT), stored: true, ..Told::default() };
-        let whole = match self.rules.find(&self.key, self.ask, &self.headers, now) {
-            Found::Usable(entry, _) => {
-                answer(&self.rules, &entry, self.ask, &self.headers, now, Outcome::Forwarded(self.forward), told)
-            }
-            Found::Ask(..) => None,
-        };
         self.flight.land(if whole.is_some() { Landing::Stored } else { Landing::Unstorable });
-        whole.unwrap_or_else(|| self.no_answer("the service behind sent a part that does not fit to the others"))
+        let told = Told { fwd_status: Some(StatusCode::PARTIAL_CONTENT), stored: true, ..Told::default() };
+        let answer = whole.and_then(|whole| self.answer(&whole, Outcome::Forwarded(self.forward), told));
+        answer.unwrap_or_else(|| self.no_answer("the service behind sent a part that does not fit to the others"))
     }
+
+    /// What is stored and the rest together. It is stored if it may be; in any case it is the answer to this request, as the
+    /// origin has just said that what is stored is a part of the same.
+    fn whole(&self, head: &response::Parts, rest: Bytes) -> Option<Entry> {
+        let (entry, parts) = self.parts()?;
+        let whole = parts.and(&entry.headers, &Parts::of(&head.headers, rest)?, &head.headers)?.whole()?;
+        let headers = policy::without_range(policy::combined(&entry.headers, &head.headers, &[]));
+        let arrival = self.arrival(wall_now());
+        let kept = self.kept(StatusCode::OK, &headers, &arrival);
+        let omit = kept.as_ref().map(|kept| kept.omit.to_vec()).unwrap_or_default();
+        let mut now = entry.copy_with(Content::Whole(whole));
+        now.status = StatusCode::OK;
+        now.headers = stored_head(&headers, &omit, arrival.wall)?;
+        now.tags.asked = self.ticket.purges;
+        match kept {
+            Ok(kept) => {
+                now.terms = kept.terms;
+                self.rules.cache.keep(&self.key, now.copy_with(now.content.clone()), self.ticket);
+            }
+            Err(_) => now.terms = policy::Terms::read(&self.rules.policy, now.status, &headers, &arrival),
+        }
+        Some(now)
+    }
+
+    /// The parts that are stored for this request, and fresh.
+    fn parts(&self) -> Option<(Arc<Entry>, Parts)> {
+        let now = Instant::now();
+        let resource = self.rules.cache.get(&self.key, now)?;
+        resource.entries.iter().find_map(|entry| match &entry.content {
+            Content::Parts(parts) if entry.matches(&self.headers, &self.rules.policy) && entry.terms.is_fresh(now) => {
+                Some((Arc::clone(entry), parts.clone()))
+            }
+            _ => None,
+        })
+    }
+}
+
+/// All of a body, if it comes to its end and is not longer than that.
+async fn read<R: Body>(body: R, most: u64) -> Option<Bytes> {
+    let (mut body, mut all) = (pin!(body), BytesMut::new());
+    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+        let Ok(data) = frame.ok()?.into_data() else { continue };
+        if all.len() as u64 + data.remaining() as u64 > most {
+            return None;
+        }
+        bytes::BufMut::put(&mut all, data);
+    }
+    Some(all.freeze())
 }

@@ -61,6 +61,11 @@ where
 {
     /// From what was found, if anything could be, to the answer.
     pub(super) async fn run(mut self, found: Option<Found>) -> Result<Response<CacheBody<R>>, S::Error> {
+        let is_read = matches!(self.ask.verb, Verb::Get | Verb::Head);
+        // RFC 9111 §5.2.1.7: not even where nothing that is stored could answer.
+        if self.ask.directives.only_if_cached && is_read && (self.key.is_none() || found.is_none()) {
+            return Ok(self.view().refuse());
+        }
         let Some(key) = self.key.take() else { return self.pass(Some("no-key")).await };
         let Some(found) = found else {
             return match self.ask.verb {
@@ -73,7 +78,12 @@ where
         let (forward, stale) = match view.look_further(&key, found).await {
             Found::Ask(forward, stale) => (forward, stale),
             Found::Usable(entry, outcome) => match view.answer(&entry, outcome) {
-                Some(answer) => return Ok(answer),
+                Some(answer) => {
+                    if outcome == Outcome::StaleWhileRevalidate {
+                        behind(self, key, &entry);
+                    }
+                    return Ok(answer);
+                }
                 None => (Forward::UriMiss, None),
             },
         };

@@ -17,7 +17,7 @@ use super::{
     storing::Storing,
     tags::Stamped,
 };
-use crate::shared::{NoAnswer, Notes, Problem, Refusal, wall_now};
+use crate::shared::{NoAnswer, Notes, Refusal, wall_now};
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri, header, response};
 use http_body::Body;
 use std::{error::Error, future::poll_fn, sync::Arc, time::SystemTime};
@@ -137,7 +137,9 @@ impl Asked {
         let is_marked = || self.rules.cache.marks().has(self.key.as_bytes(), self.requested);
         // A whole response can be stored, and answers whatever the client has said of what he has. One that most likely is
         // for him alone would be sent in vain.
-        let may_be_stored = || self.ask.verb == Verb::Get && !self.ask.has(Trait::Authorization) && !is_marked();
+        let shows_who_asks = self.ask.has(Trait::Authorization)
+            || (self.ask.has(Trait::Cookie) && !self.rules.policy.shares_answers_to_cookies());
+        let may_be_stored = || self.ask.verb == Verb::Get && !shows_who_asks && !is_marked();
         if self.ask.has(Trait::Condition) && (validates || may_be_stored()) {
             policy::take_conditions(headers);
         }
@@ -241,108 +243,6 @@ impl Asked {
         stale
     }
 
-    /// RFC 9111 §4.3.4: the origin says that what is stored still holds.
-    fn validated<R>(mut self, response: Response<R>, arrival: &Arrival) -> Response<CacheBody<R>> {
-        let Some(stale) = self.stale.take() else { return self.pass(response, None) };
-        let fresh = self.freshened(&stale, response.headers(), arrival);
-        let is_selected = |fresh: &&Fresh| stale.selected.as_ref().is_some_and(|entry| Arc::ptr_eq(entry, &fresh.was));
-        let Some(Fresh { now: entry, .. }) = fresh.iter().find(is_selected).or(fresh.first()) else {
-            return self.says_nothing(stale.selected.as_deref());
-        };
-        for Fresh { was, now, becomes } in fresh.iter().rev() {
-            if *becomes == Becomes::Fresh {
-                // RFC 9111 §4.3.4: it is fresh for those, too, whom it answered before.
-                if !was.matches(&self.headers, &self.rules.policy) && was.selecting.names().eq(now.selecting.names()) {
-                    let selecting = was.selecting.clone();
-                    let theirs = Entry { selecting, ..now.copy_with(now.content.clone()) };
-                    self.rules.cache.keep(&self.key, theirs, self.ticket);
-                }
-                self.rules.cache.keep(&self.key, now.copy_with(now.content.clone()), self.ticket);
-            }
-        }
-        // What other requests select now than did before takes no place by itself.
-        let goes = |fresh: &Fresh| match fresh.becomes {
-            Becomes::Fresh => is_selected(&fresh) && fresh.was.selecting != fresh.now.selecting,
-            Becomes::Nothing => true,
-            Becomes::WhatItWas => false,
-        };
-        if fresh.iter().any(goes) {
-            self.rules.cache.retain(&self.key, self.ticket, |entry| {
-                !fresh.iter().any(|fresh| goes(fresh) && Arc::ptr_eq(&fresh.was, entry))
-            });
-        }
-        if entry.terms.is_fresh(arrival.received) {
-            self.rules.cache.marks().clear(self.key.as_bytes());
-        }
-        // Those who wait have it though it may have been purged since they came; who comes now looks into the memory.
-        let closer = self.flight.closer();
-        self.flight.land(Landing::Filling(Arc::clone(entry)));
-        drop(closer);
-        let told = Told { fwd_status: Some(StatusCode::NOT_MODIFIED), ..Told::default() };
-        match self.answer(entry, Outcome::Revalidated(self.forward), told) {
-            Some(answer) => answer,
-            None => self.says_nothing(None),
-        }
-    }
-
-    /// The origin says that something still holds, and nobody knows what: nothing is freshened by that (RFC 9111 §4.3.4), and
-    /// it is not asked about again. Of what was asked about it still says that it has not changed.
-    fn says_nothing<R>(mut self, selected: Option<&Entry>) -> Response<CacheBody<R>> {
-        self.rules.cache.retain(&self.key, self.ticket, |_| false);
-        self.flight.land(Landing::Unstorable);
-        let told = Told { fwd_status: Some(StatusCode::NOT_MODIFIED), ..Told::default() };
-        let answer = selected.and_then(|entry| self.answer(entry, Outcome::Revalidated(self.forward), told));
-        answer.unwrap_or_else(|| self.no_answer("the origin says that something has not changed which is not stored"))
-    }
-
-    /// 502: the origin's answer is none that could be made one for the client.
-    pub(super) fn no_answer<R>(&self, detail: &'static str) -> Response<CacheBody<R>> {
-        let problem = Problem::new(StatusCode::BAD_GATEWAY).detail(detail).member("code", "protocol");
-        let mut response = problem.to_response(&self.headers);
-        response.extensions_mut().insert(NoAnswer);
-        self.rules.tell_of(&mut response, Outcome::Forwarded(self.forward), Some("unknown-validator"));
-        response.map(CacheBody::stored)
-    }
-
-    /// What is stored, with what a 304 says of it.
-    fn freshened(&self, stale: &Stale, from_304: &HeaderMap, arrival: &Arrival) -> Vec<Fresh> {
-        // The one that is selected, and only if it is none of that, another that was asked about.
-        let own = stale.selected.as_slice();
-        let entries = match policy::validated(own.iter().map(|entry| entry.as_stored()), from_304).is_empty() {
-            true => &stale.resource.entries[..],
-            false => own,
-        };
-        let stored = entries.iter().map(|entry| entry.as_stored());
-        let freshen = |at: usize| {
-            let was = entries.get(at)?;
-            let headers = policy::freshen(&was.headers, from_304, &[]);
-            let kept = self.kept(was.status, &headers, arrival);
-            let omit = kept.as_ref().map(|kept| kept.omit.clone()).unwrap_or_default();
-            let mut now = was.copy_with(was.content.clone());
-            now.headers = stored_head(&headers, &omit, arrival.wall)?;
-            if let Some(tags) = Stamped::read(from_304, &self.key).filter(|tags| !tags.slots.is_empty()) {
-                now.tags = tags;
-            }
-            now.tags.asked = self.ticket.purges;
-            // RFC 9111 §4.1: the 304 may say anew what it varies by, and this request is one that it answers.
-            let selecting = |kept: &Kept| Selecting::of(&kept.vary, &self.headers, self.rules.policy.normalise());
-            let (terms, becomes) = match kept {
-                Ok(kept) => {
-                    let selecting = selecting(&kept);
-                    let becomes = if selecting.is_some() { Becomes::Fresh } else { Becomes::Nothing };
-                    now.selecting = selecting.unwrap_or(now.selecting);
-                    (Some(kept.terms), becomes)
-                }
-                Err(why) if why.is_of_request() => (None, Becomes::WhatItWas),
-                Err(_) => (None, Becomes::Nothing),
-            };
-            let read = || policy::Terms::read(&self.rules.policy, was.status, &headers, arrival);
-            now.terms = terms.unwrap_or_else(read);
-            Some(Fresh { was: Arc::clone(was), now: Arc::new(now), becomes })
-        };
-        policy::validated(stored, from_304).into_iter().filter_map(freshen).collect()
-    }
-
     /// Hands the response over while it is being stored.
     fn store<R>(
         mut self,
@@ -436,31 +336,14 @@ impl Asked {
     }
 
     /// The origin's response as it is.
-    fn pass<R>(mut self, response: Response<R>, detail: Option<&'static str>) -> Response<CacheBody<R>> {
+    pub(super) fn pass<R>(mut self, response: Response<R>, detail: Option<&'static str>) -> Response<CacheBody<R>> {
         self.flight.land(Landing::Unstorable);
         self.rules.hand_over(response, Outcome::Forwarded(self.forward), detail)
     }
 
-    fn answer<R>(&self, entry: &Entry, outcome: Outcome, told: Told) -> Option<Response<CacheBody<R>>> {
+    pub(super) fn answer<R>(&self, entry: &Entry, outcome: Outcome, told: Told) -> Option<Response<CacheBody<R>>> {
         answer(&self.rules, entry, self.ask, &self.headers, Instant::now(), outcome, told)
     }
-}
-
-/// An entry that a 304 is about: as it was, as it is for the one who asked, and what becomes of it.
-struct Fresh {
-    was: Arc<Entry>,
-    now: Arc<Entry>,
-    becomes: Becomes,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Becomes {
-    /// It is stored as it is now.
-    Fresh,
-    /// This request says who it is from, so what it brought is not for others; but it says nothing against what was there.
-    WhatItWas,
-    /// It may not be stored any longer.
-    Nothing,
 }
 
 /// Why a response is none that the origin meant to give.
@@ -493,7 +376,7 @@ impl Landed {
         }
     }
 
-    fn closer(&self) -> Option<super::flight::Closer<Arc<Entry>>> {
+    pub(super) fn closer(&self) -> Option<super::flight::Closer<Arc<Entry>>> {
         self.0.as_ref().map(Flight::closer)
     }
 }

@@ -181,6 +181,7 @@ mod storing;
 mod tags;
 mod tier;
 mod upkeep;
+mod validating;
 mod warm_up;
 mod weight;
 

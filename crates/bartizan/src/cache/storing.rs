@@ -112,7 +112,15 @@ impl Storing {
                         is_stored
                     }
                 };
-                rules.tell(if stored { Event::Stored(length) } else { Event::Declined("purged") });
+                if stored {
+                    rules.tell(Event::Stored(length));
+                } else if rules.cache.is_purged(&self.key, &self.entry) {
+                    rules.tell(Event::Declined("purged"));
+                } else {
+                    // With its head it is.
+                    rules.cache.marks().set(self.key.as_bytes(), Instant::now());
+                    rules.tell(Event::Declined("too-large"));
+                }
             }
             Outcome::TooLarge => {
                 rules.cache.marks().set(self.key.as_bytes(), Instant::now());

@@ -218,4 +218,4 @@ fn marker() -> Key {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

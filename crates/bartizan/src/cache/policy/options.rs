@@ -228,6 +228,11 @@ impl CachePolicy {
         matches!(*method, Method::GET | Method::HEAD) || (self.post && *method == Method::POST)
     }
 
+    /// Whether the answer to a request with `Cookie` is for others unless it says otherwise.
+    pub(in crate::cache) fn shares_answers_to_cookies(&self) -> bool {
+        self.cookie
+    }
+
     /// Whether parts are stored.
     pub(in crate::cache) fn stores_parts(&self) -> bool {
         self.parts

@@ -1,7 +1,7 @@
 //! What came of a body is stored only if it is all of it.
 
 use super::support::*;
-use crate::cache::{Abandoned, ResponseCache};
+use crate::cache::{Abandoned, Event, ResponseCache};
 use http::StatusCode;
 use http_body_util::BodyExt;
 use tower_layer::Layer;
@@ -59,6 +59,18 @@ async fn what_is_too_large_passes_and_is_remembered() {
         }
         assert_eq!((origin.asked(), cache_of(&layer).statistics().entries), (2, 0), "{nth}");
     }
+}
+
+/// The head counts, too, and nobody says beforehand what it comes to.
+#[tokio::test(start_paused = true)]
+async fn what_is_too_large_only_with_its_head_is_told_and_remembered_as_too_large() {
+    let events = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let told = std::sync::Arc::clone(&events);
+    let origin = Origin::new(|_, nth| fresh(60).after(1).body(&format!("{nth:01990}")));
+    let cache = small().observe(move |event| told.lock().unwrap().push(*event)).layer(origin);
+    assert_eq!(send(&cache, get("/")).await.text().len(), 1990);
+    assert!(events.lock().unwrap().contains(&Event::Declined("too-large")), "{events:?}");
+    assert_eq!(send(&cache, get("/")).await.text(), format!("{:01990}", 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -140,6 +140,20 @@ async fn only_if_cached_is_answered_504_where_nothing_is_and_the_origin_is_not_a
 }
 
 #[tokio::test(start_paused = true)]
+async fn only_if_cached_does_not_reach_the_origin_where_the_cache_is_passed_by() {
+    let rows: [fn() -> Ask; 3] = [
+        || get("/").with("if-match", "\"e\""),
+        || get("/").with("host", "b.example"),
+        || get("/").with("transfer-encoding", "chunked"),
+    ];
+    for row in rows {
+        let origin = Origin::says([]);
+        let refused = send(&cache(&origin), row().with("cache-control", "only-if-cached")).await;
+        assert_eq!((refused.status, origin.asked()), (StatusCode::GATEWAY_TIMEOUT, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_answer_to_a_no_store_request_is_not_stored() {
     for make in [cache, rfc] {
         let origin = Origin::says([fresh(60).body("one"), fresh(60).body("two")]);

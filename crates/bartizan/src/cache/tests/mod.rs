@@ -9,6 +9,7 @@ mod head;
 mod hits;
 mod invalidating;
 mod keys;
+mod model;
 mod purging;
 mod ranges;
 mod stale;

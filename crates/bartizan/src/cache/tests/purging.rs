@@ -1,7 +1,7 @@
 //! What whoever runs the cache takes back.
 
 use super::support::*;
-use crate::cache::{CacheKey, CacheLayer, CachePolicy, Purge, ResponseCache};
+use crate::cache::{CacheKey, CacheLayer, CachePolicy, KeyRules, Purge, ResponseCache};
 use tower_layer::Layer;
 
 fn url() -> Purge {
@@ -155,6 +155,26 @@ async fn what_is_on_its_way_when_it_is_purged_is_not_stored_and_not_read_along()
                 assert_eq!(first.await.unwrap().text(), "old");
                 assert_eq!(send(&cache, get("/")).await.text(), "new", "{purge:?} {head_after}");
             }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_of_a_url_takes_all_that_has_more_in_its_key() {
+    for soft in [false, true] {
+        let layer = layer().keys(KeyRules::new().with_field(http::HeaderName::from_static("x-kind")));
+        let origin = Origin::new(|_, nth| tagged("max-age=60").body(&nth.to_string()));
+        let cache = layer.layer(origin.clone());
+        for kind in ["a", "b"] {
+            send(&cache, get("/").with("x-kind", kind)).await;
+        }
+        cache_of(&layer).purge(&if soft { url().softly() } else { url() });
+        for (kind, text) in [("a", "2"), ("b", "3")] {
+            assert_eq!(send(&cache, get("/").with("x-kind", kind)).await.text(), text);
+        }
+        send(&cache, request("PUT", "/")).await;
+        for kind in ["a", "b"] {
+            assert!(!send(&cache, get("/").with("x-kind", kind)).await.is_hit());
         }
     }
 }

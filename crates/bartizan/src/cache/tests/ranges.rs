@@ -110,13 +110,17 @@ async fn a_rest_that_does_not_fit_is_no_answer_and_what_has_changed_is_sent_whol
     let origin = Origin::new(|head, nth| match nth {
         0 => whole_or_part(head),
         // `If-Range` is not heeded: a part of something else.
-        1 => whole_or_part(head).with("cache-control", "no-store"),
+        1 => {
+            let part = status(206).with("cache-control", "max-age=60").with("etag", "\"new\"");
+            part.with("content-range", "bytes 7-9/10").sized("abc")
+        }
         _ => fresh(60).with("etag", "\"new\"").body("another"),
     });
     let cache = rfc(&origin);
     send(&cache, get("/").with("range", "bytes=0-6")).await;
     assert_eq!(send(&cache, get("/")).await.status, StatusCode::BAD_GATEWAY);
     assert_eq!(send(&cache, get("/")).await.text(), "another");
+    assert_eq!(origin.was_told("range"), [""; 0], "all of it was asked for");
 }
 
 #[tokio::test(start_paused = true)]

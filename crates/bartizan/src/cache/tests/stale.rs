@@ -2,9 +2,11 @@
 
 use super::support::*;
 use crate::{
-    cache::{CacheKey, Purge},
+    cache::{CacheKey, CacheLayer, Purge, ResponseCache, tier::tests::Shared},
     shared::{NoAnswer, Refusal},
 };
+use bartizan_store::Memory;
+use std::sync::Arc;
 use tower_layer::Layer;
 
 fn says(control: &str) -> Reply {
@@ -102,6 +104,21 @@ async fn a_refresh_behind_is_no_answer_to_anybody() {
     settle().await;
     let told = cache_of(&layer).statistics();
     assert_eq!((told.misses, told.stale, told.hits + told.revalidated), (1, 1, 0));
+}
+
+/// What comes from the second tier in its window is refreshed as well.
+#[tokio::test(start_paused = true)]
+async fn what_another_process_has_stored_is_answered_stale_and_refreshed() {
+    let store = Shared(Arc::new(Memory::new()));
+    let origin = Origin::new(|_, nth| says("max-age=0, stale-while-revalidate=1000").body(&nth.to_string()));
+    let process = || CacheLayer::new(ResponseCache::new(1 << 20).second_tier(store.clone())).layer(origin.clone());
+    send(&process(), get("/")).await;
+    settle().await;
+    let cache = process();
+    let stale = send(&cache, get("/")).await;
+    assert_eq!((stale.text(), stale.is_hit()), ("0", true));
+    settle().await;
+    assert_eq!((send(&cache, get("/")).await.text(), origin.asked()), ("1", 2));
 }
 
 // ===== while the origin fails =====

@@ -211,6 +211,15 @@ impl Reply {
         self
     }
 
+    pub(super) fn status_mut(&mut self) -> &mut StatusCode {
+        &mut self.head.as_mut().unwrap().status
+    }
+
+    /// Its head, unless it fails.
+    pub(super) fn told(&self) -> Option<(u16, HeaderMap)> {
+        self.head.as_ref().ok().map(|head| (head.status.as_u16(), head.headers.clone()))
+    }
+
     /// The head comes so much later.
     pub(super) fn after(mut self, seconds: u64) -> Self {
         self.after = Duration::from_secs(seconds);

@@ -211,3 +211,19 @@ async fn a_304_that_says_what_it_varies_by_tells_requests_apart() {
     }
     assert!(send(&cache, get("/").with("x-user", "a")).await.is_hit());
 }
+
+/// nginx weakens the tag of what it compresses, and not that of a 304.
+#[tokio::test(start_paused = true)]
+async fn a_304_whose_tag_is_strong_where_ours_is_weak_is_an_answer_and_updates_nothing() {
+    let origin = Origin::new(|_, nth| match nth {
+        0 => fresh(1).with("etag", "W/\"e\"").body("one"),
+        _ => same().with("cache-control", "max-age=60"),
+    });
+    let cache = cache(&origin);
+    send(&cache, get("/")).await;
+    for asked in [2, 3] {
+        pass(2).await;
+        assert_eq!(send(&cache, get("/")).await.text(), "one");
+        assert_eq!((origin.asked(), origin.was_told("if-none-match")), (asked, vec!["W/\"e\"".to_owned()]));
+    }
+}

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 const AGES: Duration = Duration::from_secs(1 << 20);
 
 #[derive(Clone)]
-struct Shared(Arc<Memory>);
+pub(in crate::cache) struct Shared(pub(in crate::cache) Arc<Memory>);
 
 impl KeyValue for Shared {
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Unavailable> {

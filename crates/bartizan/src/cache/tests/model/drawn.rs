@@ -1,0 +1,137 @@
+//! Clients and origins as they are drawn.
+
+use proptest::{prelude::*, sample::select};
+
+#[derive(Clone, Debug)]
+pub(super) struct Visit {
+    pub(super) method: &'static str,
+    pub(super) path: &'static str,
+    pub(super) tenant: &'static str,
+    pub(super) authorization: &'static str,
+    pub(super) cookie: &'static str,
+    pub(super) kind: &'static str,
+    pub(super) condition: Condition,
+    pub(super) range: &'static str,
+    pub(super) control: &'static str,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Condition {
+    None,
+    /// What this client would have got last.
+    Own,
+    Other,
+    Any,
+    Since,
+}
+
+/// How the origin answers one request.
+#[derive(Clone, Debug)]
+pub(super) struct Mood {
+    pub(super) status: u16,
+    pub(super) control: &'static str,
+    pub(super) vary: &'static str,
+    pub(super) tag: &'static str,
+    pub(super) age: u64,
+    /// How many seconds its clock is behind ours.
+    pub(super) behind: u64,
+    pub(super) modified: bool,
+    pub(super) sets_cookie: bool,
+    pub(super) expires: Option<u64>,
+    pub(super) after: u64,
+    pub(super) body: u8,
+    pub(super) fails: bool,
+}
+
+pub(super) fn visits() -> impl Strategy<Value = Visit> {
+    let who = (select(vec!["", "", "", "ann", "bob"]), select(vec!["", "", "", "ann", "bob"]));
+    let what = (
+        select(vec!["GET", "GET", "GET", "GET", "GET", "GET", "HEAD", "POST", "PUT", "OPTIONS"]),
+        select(vec!["/a", "/a", "/b"]),
+        select(vec!["x", "x", "y"]),
+        select(vec!["1", "1", "2"]),
+    );
+    let condition = select(vec![
+        Condition::None,
+        Condition::None,
+        Condition::None,
+        Condition::Own,
+        Condition::Other,
+        Condition::Any,
+        Condition::Since,
+    ]);
+    let range = select(vec!["", "", "", "", "bytes=0-3", "bytes=4-9", "bytes=-5", "bytes=2-"]);
+    let control = select(vec![
+        "",
+        "",
+        "",
+        "",
+        "",
+        "no-cache",
+        "no-store",
+        "max-age=0",
+        "max-age=20",
+        "min-fresh=20",
+        "max-stale",
+        "max-stale=20",
+        "only-if-cached",
+        "stale-if-error=100",
+    ]);
+    (who, what, condition, range, control).prop_map(|(who, what, condition, range, control)| Visit {
+        method: what.0,
+        path: what.1,
+        tenant: what.2,
+        kind: what.3,
+        authorization: who.0,
+        cookie: who.1,
+        condition,
+        range,
+        control,
+    })
+}
+
+pub(super) fn moods() -> impl Strategy<Value = Mood> {
+    let control = select(vec![
+        "max-age=30",
+        "max-age=30",
+        "max-age=30",
+        "max-age=10, stale-while-revalidate=20",
+        "max-age=10, stale-if-error=20",
+        "max-age=10, must-revalidate, stale-while-revalidate=20",
+        "max-age=10, proxy-revalidate",
+        "s-maxage=20, max-age=1, stale-if-error=100",
+        "public, max-age=20",
+        "public, max-age=10, stale-while-revalidate=20",
+        "no-cache",
+        "no-store, max-age=30",
+        "private, max-age=30",
+        "max-age=0",
+        "immutable, max-age=30",
+        "",
+    ]);
+    let status = select(vec![200, 200, 200, 200, 200, 200, 200, 404, 301, 500, 503]);
+    let vary = select(vec!["", "x-kind", "x-kind", "X-Kind, cookie", "authorization, x-kind", "*"]);
+    let tag = select(vec!["strong", "strong", "strong", "weak", ""]);
+    let flags = (any::<bool>(), prop::bool::weighted(0.2), prop::bool::weighted(0.08));
+    let ages = (
+        select(vec![0, 0, 0, 5, 25]),
+        select(vec![0, 0, 0, 7, 100]),
+        select(vec![None, None, None, Some(0), Some(15)]),
+    );
+    (control, status, vary, tag, flags, ages, select(vec![0, 0, 0, 1, 3, 7]), 0..8_u8).prop_map(
+        |(control, status, vary, tag, (modified, sets_cookie, fails), (age, behind, expires), after, body)| Mood {
+            status,
+            control,
+            vary,
+            tag,
+            age,
+            behind,
+            modified,
+            sets_cookie,
+            expires,
+            after,
+            body,
+            fails,
+        },
+    )
+}
