@@ -5,7 +5,7 @@ use super::{
     body::CacheBody,
     entry::{Content, Entry},
     event::{Event, Outcome},
-    policy::{self, RangeAsk, Resolved},
+    policy::{self, RangeAsk, Resolved, Terms},
     rules::Rules,
     status::Status,
 };
@@ -38,9 +38,14 @@ pub(super) fn answer<R>(
     told: Told,
 ) -> Option<Response<CacheBody<R>>> {
     let mut response = entry.respond(ask, headers)?;
+    let ttl = match outcome.is_stale().then(|| rules.terms(entry)).flatten() {
+        // Taken back softly, it is stale before its time.
+        Some(terms) => ttl(&terms, now),
+        None => ttl(&entry.terms, now),
+    };
     let status = Status {
         outcome,
-        ttl: Some(ttl(entry, now)),
+        ttl: Some(ttl),
         stored: told.stored,
         fwd_status: told.fwd_status.map(|status| status.as_u16()),
         detail: told.detail,
@@ -61,10 +66,10 @@ pub(super) fn note_stale(notes: Option<&Notes>) {
 
 /// What is left of an entry's freshness, in whole seconds, rounded down: what has been stale for half a second is at -1, as
 /// with 0 it would look fresh.
-fn ttl(entry: &Entry, now: Instant) -> i64 {
-    let left = entry.terms.remaining(now);
+fn ttl(terms: &Terms, now: Instant) -> i64 {
+    let left = terms.remaining(now);
     if left.is_zero() {
-        let stale_for = entry.terms.stale_for(now);
+        let stale_for = terms.stale_for(now);
         let seconds = stale_for.as_secs() + u64::from(stale_for.subsec_nanos() > 0);
         -i64::try_from(seconds).unwrap_or(i64::MAX)
     } else {

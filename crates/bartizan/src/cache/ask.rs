@@ -85,10 +85,19 @@ impl Ask {
         matches!(self.verb, Verb::Get | Verb::Head) && self.has & NEVER == 0
     }
 
+    /// The same without what concerns only the one who asks.
+    pub(super) fn for_all(self) -> Self {
+        Self { has: self.has & !(Trait::Range as u16 | Trait::Condition as u16), ..self }
+    }
+
+    /// Whether the answer to another request can be one to this.
+    pub(super) fn may_follow(self) -> bool {
+        self.verb == Verb::Get && !self.has(Trait::Authorization) && !self.directives.no_store
+    }
+
     /// Whether others can wait for the answer to this request, and it for that to theirs.
     pub(super) fn may_share(self) -> bool {
-        const OWN: u16 = Trait::Authorization as u16 | Trait::Range as u16;
-        self.verb == Verb::Get && self.has & OWN == 0 && !self.directives.no_store
+        self.may_follow() && !self.has(Trait::Range)
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     event::{Forward, Outcome},
     flight::Landing,
     lead::Asked,
-    rules::{Found, Stale},
+    rules::Found,
     storing::Storing,
 };
 use crate::shared::wall_now;
@@ -19,13 +19,14 @@ use tokio::time::Instant;
 
 impl Asked {
     /// Asks only for what is missing of the whole, on condition that it is a part of the same. Says whether it could.
-    pub(super) fn ask_for_the_rest(&self, stale: &Stale, headers: &mut HeaderMap) -> bool {
+    pub(super) fn ask_for_the_rest(&self, headers: &mut HeaderMap) -> bool {
         let is_whole = self.ask.verb == Verb::Get && !self.ask.has(Trait::Range);
         if self.forward != Forward::Partial || !is_whole {
             return false;
         }
         let now = Instant::now();
-        stale.resource.entries.iter().any(|entry| match &entry.content {
+        let resource = self.rules.cache.get(&self.key, now);
+        resource.iter().flat_map(|resource| &resource.entries).any(|entry| match &entry.content {
             Content::Parts(parts) => {
                 entry.matches(&self.headers, &self.rules.policy)
                     && entry.terms.is_fresh(now)
@@ -44,8 +45,9 @@ impl Asked {
         let arrival = self.arrival(wall_now());
         let kept = self.kept(response.status(), response.headers(), &arrival);
         let (head, body) = response.into_parts();
+        let omit = kept.as_ref().map(|kept| kept.omit.to_vec()).unwrap_or_default();
         if let Ok(entry) = kept.and_then(|kept| self.entry(&head, kept, &arrival)) {
-            let (_, reader) = Storing::new(&self, &head.headers, entry, None).start(body, None);
+            let (_, reader) = Storing::new(&self, &head.headers, entry, omit, None).start(body, None);
             self.rules.read_to_end(reader).await;
         }
         let now = Instant::now();

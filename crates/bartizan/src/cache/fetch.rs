@@ -10,7 +10,7 @@ use super::{
     future::Asking,
     key::CacheKey,
     lead::Lead,
-    policy::{Failure, Reuse, may_stand_in, reuse},
+    policy::{self, Failure, Reuse, reuse},
     rules::{Found, Rules, Stale},
 };
 use crate::shared::{Deadline, Notes, Problem};
@@ -133,10 +133,17 @@ impl View<'_> {
     /// Waits for the answer to another request, if there is one under way that may be ours too.
     async fn wait<R>(&self, key: &CacheKey, forward: Forward, stale: Option<&Stale>) -> Gone<R> {
         let Rules { cache, patience, .. } = self.rules;
-        if !self.ask.may_share() || patience.is_zero() || cache.marks().has(key.as_bytes(), Instant::now()) {
+        if !self.ask.may_follow() || patience.is_zero() || cache.marks().has(key.as_bytes(), Instant::now()) {
             return Gone::Alone;
         }
-        let waiter = match cache.flights().join(&self.flight_key(key, stale)) {
+        let flight_key = self.flight_key(key, stale);
+        let joined = if self.ask.may_share() {
+            cache.flights().join(&flight_key)
+        } else {
+            // It brings only a part, and nobody waits for that.
+            cache.flights().read_along(&flight_key).map_or(Joined::Alone, Joined::Follower)
+        };
+        let waiter = match joined {
             Joined::Leader(flight) => return Gone::Leads(flight),
             Joined::Alone => return Gone::Alone,
             Joined::Follower(waiter) => waiter,
@@ -163,6 +170,7 @@ impl View<'_> {
         let (entry, outcome) = match landing {
             Landing::Filling(entry)
                 if entry.matches(self.headers, policy)
+                    && !self.rules.cache.is_purged(key, &entry)
                     && reuse(policy, directives, &entry.terms, now) == Reuse::Fresh =>
             {
                 (entry, Outcome::Collapsed(forward))
@@ -172,9 +180,8 @@ impl View<'_> {
                 Found::Ask(..) => return None,
             },
             Landing::Failed => {
-                let entry = stale?.selected.as_ref()?;
-                let may = may_stand_in(policy, directives, &entry.terms, now, Failure::Unreachable);
-                (may.then(|| Arc::clone(entry))?, Outcome::StaleIfError(forward))
+                let entry = self.rules.stand_in(key, stale?, directives, Failure::Unreachable)?;
+                (Arc::clone(entry), Outcome::StaleIfError(forward))
             }
             Landing::Filling(_) | Landing::Unstorable => return None,
         };
@@ -218,7 +225,7 @@ impl View<'_> {
             return found;
         }
         match self.rules.cache.recall(key, self.headers, self.rules.policy.normalise()).await {
-            Some(resource) => self.rules.select(resource, self.ask, self.headers, Instant::now()),
+            Some(resource) => self.rules.select(&resource, self.ask, self.headers, Instant::now()),
             None => found,
         }
     }
@@ -232,15 +239,20 @@ enum Gone<R> {
 }
 
 /// Refreshes a stale response that has been used, unless somebody does so already.
-pub(super) fn behind<S, B, R>(visit: Visit<S, B>, key: CacheKey, entry: Arc<Entry>)
+pub(super) fn behind<S, B, R>(mut visit: Visit<S, B>, key: CacheKey, entry: &Arc<Entry>)
 where
     S: Service<Request<B>, Response = Response<R>, Future: Send, Error: Send> + Send + 'static,
     B: Body + Send + 'static,
     R: Body<Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
-    let rules = Arc::clone(&visit.rules);
+    let rules = Arc::new(Rules { is_behind: true, ..Rules::clone(&visit.rules) });
+    visit.rules = Arc::clone(&rules);
+    // What the one who came wanted of it, he has got. This is for all.
+    visit.ask = visit.ask.for_all();
+    policy::take_range(visit.request.headers_mut());
+    policy::take_conditions(visit.request.headers_mut());
     let Some(resource) = rules.cache.get(&key, Instant::now()) else { return };
-    let stale = Stale { resource, selected: Some(entry) };
+    let stale = rules.stale(&resource, Some(entry), visit.ask, visit.request.headers());
     let Joined::Leader(flight) = rules.cache.flights().join(&visit.view().flight_key(&key, Some(&stale))) else {
         return;
     };

@@ -151,6 +151,15 @@ impl Generations {
             && (asked >= self.last_prefix.load(Acquire) || self.prefixes.lock().allow(asked, key.resource()))
     }
 
+    /// Whether what was there when this ticket was taken has been deleted since, or may have been.
+    pub(super) fn deletes(&self, ticket: Ticket, key: &CacheKey, slots: &[u32]) -> bool {
+        let asked = ticket.purges;
+        let url = [Self::slot_of(&Label::Url(key.resource()))];
+        asked < self.floor.load(Acquire)
+            || self.look_up(slots).chain(self.look_up(&url)).any(|slot| slot.hard.load(Acquire) > asked)
+            || (asked < self.last_prefix.load(Acquire) && !self.prefixes.lock().allow(asked, key.resource()))
+    }
+
     /// What is left of an entry that has these tags.
     #[inline]
     pub(super) fn standing(&self, asked: u64, slots: &[u32]) -> Standing {

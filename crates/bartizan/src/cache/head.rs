@@ -14,8 +14,11 @@ pub(super) fn stored_head(head: &HeaderMap, omit: &[HeaderName], received: Syste
     let mut stored = policy::kept(head, &omit)?;
     policy::date_if_missing(&mut stored, received);
     stored.insert(header::AGE, HeaderValue::from_static("0"));
-    if !stored.get_all(header::CACHE_STATUS).iter().any(HeaderValue::is_empty) {
-        stored.append(header::CACHE_STATUS, PLACE);
+    // The place comes last, and nobody else's line is taken for it.
+    let others: Vec<_> = stored.get_all(header::CACHE_STATUS).iter().filter(|line| !line.is_empty()).cloned().collect();
+    stored.remove(header::CACHE_STATUS);
+    for line in others.into_iter().chain([PLACE]) {
+        stored.append(header::CACHE_STATUS, line);
     }
     Some(stored)
 }

@@ -31,7 +31,7 @@ use tower_service::Service;
 /// Answers from a [`ResponseCache`], and stores there what may be stored. See the [module](super).
 #[derive(Clone)]
 pub struct CacheLayer {
-    rules: Arc<Rules>,
+    pub(super) rules: Arc<Rules>,
 }
 
 /// The service of [`CacheLayer`].
@@ -60,6 +60,7 @@ impl CacheLayer {
                 abandoned: Abandoned::Finish,
                 spawn: on_current_runtime(),
                 observer: None,
+                is_behind: false,
             }),
         }
     }
@@ -183,7 +184,7 @@ where
                 note_stale(Notes::of(request.extensions()));
             }
             if *outcome == Outcome::StaleWhileRevalidate {
-                behind(Visit { rules, inner, request, ask, key: None }, key.clone(), Arc::clone(entry));
+                behind(Visit { rules, inner, request, ask, key: None }, key.clone(), entry);
             }
             return ResponseFuture::here(response);
         }

@@ -11,14 +11,14 @@ use super::{
     generations::Ticket,
     head::{stored_head, take_out},
     key::CacheKey,
-    policy::{self, Arrival, Failure, Kept, NotStored, Selecting, Stored, Vary, may_stand_in, storable},
+    policy::{self, Arrival, Failure, Kept, NotStored, Selecting, Vary, storable},
     rules::{Rules, Stale},
     status::Status,
     storing::Storing,
     tags::Stamped,
 };
 use crate::shared::{NoAnswer, Notes, Problem, Refusal, wall_now};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header, response};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri, header, response};
 use http_body::Body;
 use std::{error::Error, future::poll_fn, sync::Arc, time::SystemTime};
 use tokio::time::Instant;
@@ -65,7 +65,17 @@ impl<S, B> Lead<S, B> {
         stale: Option<Stale>,
         flight: Option<Flight<Arc<Entry>>>,
     ) -> Self {
-        let Visit { rules, inner, request, ask, .. } = visit;
+        let Visit { rules, inner, mut request, ask, .. } = visit;
+        // What is not in the key must not change what is stored under it.
+        if rules.policy.stores_answer_to(request.method())
+            && let Some(target) = rules.keys.target(request.uri())
+        {
+            let mut uri = request.uri().clone().into_parts();
+            uri.path_and_query = Some(target);
+            if let Ok(uri) = Uri::from_parts(uri) {
+                *request.uri_mut() = uri;
+            }
+        }
         let asked = Asked {
             ticket: rules.cache.ticket(),
             ask,
@@ -90,7 +100,7 @@ impl<S, B> Lead<S, B> {
         S: Service<Request<B>, Response = Response<R>>,
         R: Body<Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
-        self.asked.prepare(&mut self.request);
+        self.asked.prepare(self.request.headers_mut());
         let answered = match poll_fn(|cx| self.inner.poll_ready(cx)).await {
             Ok(()) => self.inner.call(self.request).await,
             Err(error) => Err(error),
@@ -115,34 +125,27 @@ impl<S, B> Lead<S, B> {
 
 impl Asked {
     /// Makes of the client's request the one that the cache sends.
-    fn prepare<B>(&mut self, request: &mut Request<B>) {
+    fn prepare(&mut self, headers: &mut HeaderMap) {
         if self.forward == Forward::Method {
             return;
         }
-        // What is not in the key must not change what is stored under it.
-        if let Some(target) = self.rules.keys.target(request.uri()) {
-            let mut parts = request.uri().clone().into_parts();
-            parts.path_and_query = Some(target);
-            if let Ok(uri) = Uri::from_parts(parts) {
-                *request.uri_mut() = uri;
-            }
-        }
-        let headers = request.headers_mut();
         for name in self.rules.keys.unkeyed_fields() {
             headers.remove(name);
         }
         if self.ask.directives.no_store {
             return;
         }
-        let validates = self.stale.as_ref().is_some_and(|stale| stale.able(self.ask.verb).next().is_some());
+        let validates = self.stale.as_ref().is_some_and(|stale| !stale.resource.entries.is_empty());
         let is_marked = || self.rules.cache.marks().has(self.key.as_bytes(), self.requested);
-        // A whole response can be stored, and answers whatever the client has said of what he has.
-        if self.ask.has(Trait::Condition) && (validates || (self.ask.verb == Verb::Get && !is_marked())) {
+        // A whole response can be stored, and answers whatever the client has said of what he has. One that most likely is
+        // for him alone would be sent in vain.
+        let may_be_stored = || self.ask.verb == Verb::Get && !self.ask.has(Trait::Authorization) && !is_marked();
+        if self.ask.has(Trait::Condition) && (validates || may_be_stored()) {
             policy::take_conditions(headers);
         }
         if let Some(stale) = &self.stale {
-            self.validates = policy::add_validators(headers, stale.able(self.ask.verb).map(|entry| &entry.headers));
-            self.completes = self.ask_for_the_rest(stale, headers);
+            self.validates = policy::add_validators(headers, stale.heads());
+            self.completes = self.ask_for_the_rest(headers);
         }
         self.requested = Instant::now();
     }
@@ -165,12 +168,19 @@ impl Asked {
         if status == StatusCode::NOT_MODIFIED && self.validates {
             return self.validated(response, &arrival);
         }
-        let kept = self.kept(status, headers, &arrival);
+        // What one of our layers has said to one client is not what the origin says to all.
+        let kept = match response.extensions().get::<Refusal>().is_some()
+            || response.extensions().get::<NoAnswer>().is_some()
+        {
+            true => Err(NotStored::Status),
+            false => self.kept(status, headers, &arrival),
+        };
         let (head, body) = response.into_parts();
+        let omit = kept.as_ref().map(|kept| kept.omit.to_vec()).unwrap_or_default();
         let entry = kept.and_then(|kept| self.entry(&head, kept, &arrival));
         match entry {
             Ok(entry) if self.ask.verb == Verb::Head => self.store_head(head, body, entry),
-            Ok(entry) => self.store(head, body, entry),
+            Ok(entry) => self.store(head, body, entry, omit),
             Err(why) => {
                 if self.ask.verb == Verb::Head {
                     self.compare_head(&head);
@@ -207,18 +217,17 @@ impl Asked {
             content: Content::Head,
             trailers: None,
             selecting: Selecting::of(&kept.vary, &self.headers, normalise).ok_or(NotStored::VaryAny)?,
-            tags: Stamped::read(&head.headers, &self.key).ok_or(NotStored::Tags)?,
+            tags: {
+                let tags = Stamped::read(&head.headers, &self.key).ok_or(NotStored::Tags)?;
+                Stamped { asked: self.ticket.purges, ..tags }
+            },
             terms: kept.terms,
         })
     }
 
     /// What is stale, in the place of an origin that fails.
     fn stand_in<R>(&mut self, why: Failure) -> Option<Response<CacheBody<R>>> {
-        let now = Instant::now();
-        let entry = self.stale.as_ref()?.selected.as_ref()?;
-        if !may_stand_in(&self.rules.policy, &self.ask.directives, &entry.terms, now, why) {
-            return None;
-        }
+        let entry = self.rules.stand_in(&self.key, self.stale.as_ref()?, &self.ask.directives, why)?;
         // What the origin has not sent is no status of its.
         let told = match why {
             Failure::Status(status) => Told { fwd_status: Some(status), ..Told::default() },
@@ -227,7 +236,7 @@ impl Asked {
             Failure::TimedOut => Told { detail: Some("timeout"), ..Told::default() },
         };
         // If the client wanted more than a fresh one, it may be fresh.
-        if !entry.terms.is_fresh(now) {
+        if self.rules.terms(entry).is_none_or(|terms| !terms.is_fresh(Instant::now())) {
             note_stale(self.notes.as_ref());
         }
         let stale = self.answer(entry, Outcome::StaleIfError(self.forward), told);
@@ -241,36 +250,46 @@ impl Asked {
         let fresh = self.freshened(&stale, response.headers(), arrival);
         let is_selected = |fresh: &&Fresh| stale.selected.as_ref().is_some_and(|entry| Arc::ptr_eq(entry, &fresh.was));
         let Some(Fresh { now: entry, .. }) = fresh.iter().find(is_selected).or(fresh.first()) else {
-            return self.unfounded(response, stale.selected.as_deref());
+            return self.says_nothing(stale.selected.as_deref());
         };
-        for Fresh { now, keeps, .. } in fresh.iter().rev() {
-            if *keeps {
+        for Fresh { was, now, becomes } in fresh.iter().rev() {
+            if *becomes == Becomes::Fresh {
+                // RFC 9111 §4.3.4: it is fresh for those, too, whom it answered before.
+                if !was.matches(&self.headers, &self.rules.policy) && was.selecting.names().eq(now.selecting.names()) {
+                    let selecting = was.selecting.clone();
+                    let theirs = Entry { selecting, ..now.copy_with(now.content.clone()) };
+                    self.rules.cache.keep(&self.key, theirs, self.ticket);
+                }
                 self.rules.cache.keep(&self.key, now.copy_with(now.content.clone()), self.ticket);
             }
         }
-        if fresh.iter().any(|fresh| !fresh.keeps) {
+        // What other requests select now than did before takes no place by itself.
+        let goes = |fresh: &Fresh| match fresh.becomes {
+            Becomes::Fresh => is_selected(&fresh) && fresh.was.selecting != fresh.now.selecting,
+            Becomes::Nothing => true,
+            Becomes::WhatItWas => false,
+        };
+        if fresh.iter().any(goes) {
             self.rules.cache.retain(&self.key, self.ticket, |entry| {
-                !fresh.iter().any(|fresh| !fresh.keeps && Arc::ptr_eq(&fresh.was, entry))
+                !fresh.iter().any(|fresh| goes(fresh) && Arc::ptr_eq(&fresh.was, entry))
             });
         }
         self.flight.land(Landing::Stored);
         let told = Told { fwd_status: Some(StatusCode::NOT_MODIFIED), ..Told::default() };
         match self.answer(entry, Outcome::Revalidated(self.forward), told) {
             Some(answer) => answer,
-            None => self.unfounded(response, None),
+            None => self.says_nothing(None),
         }
     }
 
-    /// A 304 that holds for nothing that is stored here, so that nothing is freshened by it (RFC 9111 §4.3.4). If the client
-    /// has said what he has, it is about that; else it still says that what we asked about has not changed.
-    fn unfounded<R>(mut self, response: Response<R>, selected: Option<&Entry>) -> Response<CacheBody<R>> {
-        if self.ask.has(Trait::Condition) {
-            return self.pass(response, Some("unknown-validator"));
-        }
+    /// The origin says that something still holds, and nobody knows what: nothing is freshened by that (RFC 9111 §4.3.4), and
+    /// it is not asked about again. Of what was asked about it still says that it has not changed.
+    fn says_nothing<R>(mut self, selected: Option<&Entry>) -> Response<CacheBody<R>> {
+        self.rules.cache.retain(&self.key, self.ticket, |_| false);
         self.flight.land(Landing::Unstorable);
         let told = Told { fwd_status: Some(StatusCode::NOT_MODIFIED), ..Told::default() };
         let answer = selected.and_then(|entry| self.answer(entry, Outcome::Revalidated(self.forward), told));
-        answer.unwrap_or_else(|| self.no_answer("the service behind said that nothing has changed, and not what"))
+        answer.unwrap_or_else(|| self.no_answer("the origin says that something has not changed which is not stored"))
     }
 
     /// 502: the origin's answer is none that could be made one for the client.
@@ -278,23 +297,21 @@ impl Asked {
         let problem = Problem::new(StatusCode::BAD_GATEWAY).detail(detail).member("code", "protocol");
         let mut response = problem.to_response(&self.headers);
         response.extensions_mut().insert(NoAnswer);
-        self.rules.tell_of(&mut response, Outcome::Forwarded(self.forward), None);
+        self.rules.tell_of(&mut response, Outcome::Forwarded(self.forward), Some("unknown-validator"));
         response.map(CacheBody::stored)
     }
 
     /// What is stored, with what a 304 says of it.
     fn freshened(&self, stale: &Stale, from_304: &HeaderMap, arrival: &Arrival) -> Vec<Fresh> {
-        let entries: Vec<_> = match &stale.selected {
-            Some(selected) => vec![selected],
-            None => stale.able(self.ask.verb).collect(),
+        // The one that is selected, and only if it is none of that, another that was asked about.
+        let own = stale.selected.as_slice();
+        let entries = match policy::validated(own.iter().map(|entry| entry.as_stored()), from_304).is_empty() {
+            true => &stale.resource.entries[..],
+            false => own,
         };
-        let stored = entries.iter().map(|entry| Stored {
-            selecting: &entry.selecting,
-            headers: &entry.headers,
-            received: entry.terms.received,
-        });
+        let stored = entries.iter().map(|entry| entry.as_stored());
         let freshen = |at: usize| {
-            let was = *entries.get(at)?;
+            let was = entries.get(at)?;
             let headers = policy::freshen(&was.headers, from_304, &[]);
             let kept = self.kept(was.status, &headers, arrival);
             let omit = kept.as_ref().map(|kept| kept.omit.clone()).unwrap_or_default();
@@ -303,21 +320,33 @@ impl Asked {
             if let Some(tags) = Stamped::read(from_304, &self.key).filter(|tags| !tags.slots.is_empty()) {
                 now.tags = tags;
             }
-            if stale.selected.is_none() {
-                now.selecting = now.selecting.of_another(&self.headers, self.rules.policy.normalise());
-            }
-            let keeps = kept.is_ok();
-            now.terms = match kept {
-                Ok(kept) => kept.terms,
-                Err(_) => policy::Terms::read(&self.rules.policy, was.status, &headers, arrival),
+            // RFC 9111 §4.1: the 304 may say anew what it varies by, and this request is one that it answers.
+            let selecting = |kept: &Kept| Selecting::of(&kept.vary, &self.headers, self.rules.policy.normalise());
+            let (terms, becomes) = match kept {
+                Ok(kept) => {
+                    let selecting = selecting(&kept);
+                    let becomes = if selecting.is_some() { Becomes::Fresh } else { Becomes::Nothing };
+                    now.selecting = selecting.unwrap_or(now.selecting);
+                    (Some(kept.terms), becomes)
+                }
+                Err(why) if why.is_of_request() => (None, Becomes::WhatItWas),
+                Err(_) => (None, Becomes::Nothing),
             };
-            Some(Fresh { was: Arc::clone(was), now: Arc::new(now), keeps })
+            let read = || policy::Terms::read(&self.rules.policy, was.status, &headers, arrival);
+            now.terms = terms.unwrap_or_else(read);
+            Some(Fresh { was: Arc::clone(was), now: Arc::new(now), becomes })
         };
         policy::validated(stored, from_304).into_iter().filter_map(freshen).collect()
     }
 
     /// Hands the response over while it is being stored.
-    fn store<R>(mut self, mut head: response::Parts, body: R, entry: Entry) -> Response<CacheBody<R>>
+    fn store<R>(
+        mut self,
+        mut head: response::Parts,
+        body: R,
+        entry: Entry,
+        omit: Vec<HeaderName>,
+    ) -> Response<CacheBody<R>>
     where
         R: Body<Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
@@ -337,12 +366,14 @@ impl Asked {
             marks.set(self.key.as_bytes(), now);
         }
         let ttl = i64::try_from(entry.terms.remaining(now).as_secs()).unwrap_or(i64::MAX);
-        let storing = Storing::new(&self, &head.headers, entry, self.flight.closer());
+        let storing = Storing::new(&self, &head.headers, entry, omit, self.flight.closer());
         let (entry, reader) = storing.start(body, expected);
         self.flight.land(if shares { Landing::Filling(Arc::clone(&entry)) } else { Landing::Unstorable });
         let outcome = Outcome::Forwarded(self.forward);
-        // What the client asked under a condition is answered by what has come.
-        if self.ask.has(Trait::Condition)
+        // What the client asked under a condition is answered by what has come. That of a request which may change
+        // something was the origin's to judge.
+        if self.ask.verb == Verb::Get
+            && self.ask.has(Trait::Condition)
             && policy::is_not_modified(self.ask.method(), &self.headers, entry.status, &entry.headers, wall_now())
             && let Some(answer) =
                 self.answer(&entry, outcome, Told { fwd_status: Some(entry.status), stored: true, ..Told::default() })
@@ -411,11 +442,21 @@ impl Asked {
     }
 }
 
-/// An entry that a 304 is about: as it was, as it is now, and whether it may be kept so.
+/// An entry that a 304 is about: as it was, as it is for the one who asked, and what becomes of it.
 struct Fresh {
     was: Arc<Entry>,
     now: Arc<Entry>,
-    keeps: bool,
+    becomes: Becomes,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Becomes {
+    /// It is stored as it is now.
+    Fresh,
+    /// This request says who it is from, so what it brought is not for others; but it says nothing against what was there.
+    WhatItWas,
+    /// It may not be stored any longer.
+    Nothing,
 }
 
 /// Why a response is none that the origin meant to give.
@@ -456,15 +497,10 @@ impl Landed {
 // ===== impl Stale =====
 
 impl Stale {
-    /// Those whose bodies are enough for an answer, should they still hold; the one that is selected comes first.
-    fn able(&self, verb: Verb) -> impl Iterator<Item = &Arc<Entry>> {
+    fn heads(&self) -> impl Iterator<Item = &HeaderMap> {
+        let others = self.resource.entries.iter();
         let selected = self.selected.as_ref();
-        let is_other = move |entry: &&Arc<Entry>| !selected.is_some_and(|selected| Arc::ptr_eq(selected, entry));
-        let is_able = move |entry: &&Arc<Entry>| match entry.content {
-            Content::Whole(_) => true,
-            Content::Head => verb == Verb::Head,
-            Content::Parts(_) | Content::Filling(_) => false,
-        };
-        selected.into_iter().chain(self.resource.entries.iter().filter(is_other).filter(is_able))
+        let others = others.filter(move |entry| !selected.is_some_and(|selected| Arc::ptr_eq(selected, entry)));
+        selected.into_iter().chain(others).map(|entry| &entry.headers)
     }
 }

@@ -181,6 +181,9 @@ mod upkeep;
 mod warm_up;
 mod weight;
 
+#[cfg(all(test, not(bartizan_loom)))]
+mod tests;
+
 pub use self::{
     body::CacheBody,
     event::{Event, Forward, Outcome},

@@ -212,19 +212,7 @@ impl Shared {
 
 /// The same entry, fresh until now at most.
 fn gone_stale(entry: &Entry, now: Instant) -> Entry {
-    let mut terms = entry.terms.clone();
-    let age = terms.initial_age.saturating_add(now.saturating_duration_since(terms.received));
-    terms.lifetime = terms.lifetime.min(age);
-    terms.immutable = false;
-    Entry {
-        status: entry.status,
-        headers: entry.headers.clone(),
-        content: entry.content.clone(),
-        trailers: entry.trailers.clone(),
-        terms,
-        selecting: entry.selecting.clone(),
-        tags: entry.tags.clone(),
-    }
+    Entry { terms: entry.terms.stale_since(now), ..entry.copy_with(entry.content.clone()) }
 }
 
 #[cfg(test)]

@@ -6,12 +6,14 @@ use super::{
     entry::{Content, Entry, Resource},
     event::{Event, Forward, Outcome},
     fill::{Abandoned, Reader, Spawn},
-    generations::Standing,
+    generations::{Standing, Ticket},
     head::take_out,
     key::CacheKey,
     key_rules::KeyRules,
     memory::ResponseCache,
-    policy::{self, CachePolicy, RangeAsk, Reuse, Stored, choose, reuse},
+    policy::{
+        self, CachePolicy, Failure, RangeAsk, RequestDirectives, Reuse, Stored, Terms, choose, may_stand_in, reuse,
+    },
     statistics::Count,
     status::Status,
 };
@@ -20,7 +22,7 @@ use bartizan_store::Key;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, request};
 use http_body::Body;
-use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
+use std::{borrow::Cow, future::poll_fn, pin::pin, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// One for all clones of a layer.
@@ -37,6 +39,8 @@ pub(super) struct Rules {
     pub(super) abandoned: Abandoned,
     pub(super) spawn: Spawn,
     pub(super) observer: Option<Arc<dyn Fn(&Event) + Send + Sync>>,
+    /// Whether nobody waits for the answer, so that it counts as none.
+    pub(super) is_behind: bool,
 }
 
 pub(super) type PartitionBy = dyn Fn(&request::Parts) -> Option<Key> + Send + Sync;
@@ -55,6 +59,8 @@ pub(super) struct Stale {
     pub(super) resource: Arc<Resource>,
     /// The response among them that the request selects.
     pub(super) selected: Option<Arc<Entry>>,
+    /// When they were there.
+    pub(super) ticket: Ticket,
 }
 
 // ===== impl Rules =====
@@ -74,39 +80,73 @@ impl Rules {
     #[inline]
     pub(super) fn find(&self, key: &CacheKey, ask: Ask, headers: &HeaderMap, now: Instant) -> Found {
         match self.cache.get(key, now) {
-            Some(resource) => self.select(resource, ask, headers, now),
+            Some(resource) => self.select(&resource, ask, headers, now),
             None => Found::Ask(Forward::UriMiss, None),
         }
     }
 
-    pub(super) fn select(&self, resource: Arc<Resource>, ask: Ask, headers: &HeaderMap, now: Instant) -> Found {
-        let Some(entry) = self.choose(&resource, ask, headers) else {
+    pub(super) fn select(&self, resource: &Arc<Resource>, ask: Ask, headers: &HeaderMap, now: Instant) -> Found {
+        let Some(entry) = self.choose(resource, ask, headers) else {
             let forward = match resource.entries.iter().any(|entry| entry.matches(headers, &self.policy)) {
                 true => Forward::Partial,
                 false => Forward::VaryMiss,
             };
-            return Found::Ask(forward, Some(Stale { resource, selected: None }));
+            return Found::Ask(forward, Some(self.stale(resource, None, ask, headers)));
         };
-        let reuse = match self.cache.standing(entry) {
-            Standing::Current => reuse(&self.policy, &ask.directives, &entry.terms, now),
-            // Taken back softly: as if it had gone stale then.
-            Standing::Stale(since) if entry.serves_stale(now.saturating_duration_since(since)) => {
-                Reuse::WhileRevalidate
-            }
-            Standing::Stale(_) => Reuse::Validate,
-            Standing::Gone => return Found::Ask(Forward::UriMiss, None),
-        };
-        let outcome = match reuse {
+        let Some(terms) = self.terms(entry) else { return Found::Ask(Forward::UriMiss, None) };
+        let outcome = match reuse(&self.policy, &ask.directives, &terms, now) {
             Reuse::Fresh => Outcome::Hit,
             Reuse::Stale => Outcome::Asked,
             Reuse::WhileRevalidate => Outcome::StaleWhileRevalidate,
             Reuse::Validate => {
-                let forward = if entry.terms.is_fresh(now) { Forward::Request } else { Forward::Stale };
-                let selected = Some(Arc::clone(entry));
-                return Found::Ask(forward, Some(Stale { resource, selected }));
+                let forward = if terms.is_fresh(now) { Forward::Request } else { Forward::Stale };
+                return Found::Ask(forward, Some(self.stale(resource, Some(entry), ask, headers)));
             }
         };
         Found::Usable(Arc::clone(entry), outcome)
+    }
+
+    /// What the origin is asked about: only what could be the answer when the origin says that it still holds.
+    pub(super) fn stale(
+        &self,
+        resource: &Arc<Resource>,
+        selected: Option<&Arc<Entry>>,
+        ask: Ask,
+        headers: &HeaderMap,
+    ) -> Stale {
+        let is_able = |entry: &&Arc<Entry>| entry.answers(ask, headers) && self.cache.standing(entry) != Standing::Gone;
+        let resource = if resource.entries.iter().all(|entry| is_able(&entry)) {
+            Arc::clone(resource)
+        } else {
+            Arc::new(Resource { entries: resource.entries.iter().filter(is_able).cloned().collect() })
+        };
+        Stale { resource, selected: selected.cloned(), ticket: self.cache.ticket() }
+    }
+
+    /// The terms of an entry after all purges; none if it is gone. Taken back softly, it is as if it had gone stale then.
+    #[inline]
+    pub(super) fn terms<'a>(&self, entry: &'a Entry) -> Option<Cow<'a, Terms>> {
+        match self.cache.standing(entry) {
+            Standing::Current => Some(Cow::Borrowed(&entry.terms)),
+            Standing::Stale(since) => Some(Cow::Owned(entry.terms.stale_since(since))),
+            Standing::Gone => None,
+        }
+    }
+
+    /// What stands in for an origin that has failed, if it may, and nobody has deleted it meanwhile.
+    pub(super) fn stand_in<'a>(
+        &self,
+        key: &CacheKey,
+        stale: &'a Stale,
+        directives: &RequestDirectives,
+        why: Failure,
+    ) -> Option<&'a Arc<Entry>> {
+        let entry = stale.selected.as_ref()?;
+        if self.cache.is_deleted_since(stale.ticket, key, entry) {
+            return None;
+        }
+        let terms = self.terms(entry)?;
+        may_stand_in(&self.policy, directives, &terms, Instant::now(), why).then_some(entry)
     }
 
     /// Of those that a request selects, and that have enough of the body to answer it.
@@ -118,15 +158,14 @@ impl Rules {
             return Some(only);
         }
         let able = || resource.entries.iter().filter(|entry| entry.answers(ask, headers));
-        let stored = able().map(|entry| Stored {
-            selecting: &entry.selecting,
-            headers: &entry.headers,
-            received: entry.terms.received,
-        });
+        let stored = able().map(|entry| entry.as_stored());
         able().nth(choose(stored, headers, self.policy.normalise())?)
     }
 
     pub(super) fn count(&self, outcome: Outcome) {
+        if self.is_behind {
+            return;
+        }
         self.cache.count(match outcome {
             Outcome::Hit => Count::Hit,
             Outcome::StaleWhileRevalidate | Outcome::Asked | Outcome::StaleIfError(_) => Count::Stale,
@@ -184,7 +223,8 @@ impl Rules {
 
     #[inline]
     pub(super) fn tell(&self, event: Event) {
-        if let Some(observer) = &self.observer {
+        let is_heard = !(self.is_behind && matches!(event, Event::Answered(..)));
+        if let Some(observer) = self.observer.as_ref().filter(|_| is_heard) {
             observer(&event);
         }
     }
@@ -193,6 +233,11 @@ impl Rules {
 // ===== impl Entry =====
 
 impl Entry {
+    /// What has to be known of it to choose between it and another.
+    pub(super) fn as_stored(&self) -> Stored<'_> {
+        Stored { selecting: &self.selecting, headers: &self.headers, received: self.terms.received }
+    }
+
     pub(super) fn matches(&self, headers: &HeaderMap, policy: &CachePolicy) -> bool {
         self.selecting.matches(headers, policy.normalise())
     }
@@ -209,10 +254,5 @@ impl Entry {
                     && RangeAsk::read(headers).is_some_and(|ranges| parts.resolve(&ranges).is_some())
             }
         }
-    }
-
-    /// Whether it may be used after it has been stale for so long.
-    fn serves_stale(&self, stale_for: Duration) -> bool {
-        !self.terms.no_cache && !self.terms.must_revalidate && stale_for < self.terms.stale_while_revalidate
     }
 }

@@ -12,9 +12,15 @@ use super::{
     rules::Rules,
 };
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
-use http_body::Body;
-use std::{error::Error, sync::Arc};
+use http::{HeaderMap, HeaderName, StatusCode, header};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use std::{
+    error::Error,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 use tokio::time::Instant;
 
 /// What is known of a response while its body comes.
@@ -25,17 +31,48 @@ pub(super) struct Storing {
     entry: Entry,
     /// The head as it came, which says what a part is a part of.
     head: Option<HeaderMap>,
+    /// What the new answer is in the place of, though other requests may select it.
+    before: Option<Arc<Entry>>,
+    trailers: Trailers,
     /// Who comes after the end finds the response in the memory.
     closer: Option<Closer<Arc<Entry>>>,
 }
 
+/// Which trailer fields others may have.
+#[derive(Clone)]
+struct Trailers {
+    /// The `Connection` of the head.
+    head: HeaderMap,
+    omit: Vec<HeaderName>,
+}
+
+pin_project! {
+    /// A body without those trailer fields that are for nobody else.
+    struct Trailing<B> {
+        #[pin]
+        body: B,
+        kept: Trailers,
+    }
+}
+
+// ===== impl Storing =====
+
 impl Storing {
-    pub(super) fn new(asked: &Asked, head: &HeaderMap, entry: Entry, closer: Option<Closer<Arc<Entry>>>) -> Self {
+    pub(super) fn new(
+        asked: &Asked,
+        head: &HeaderMap,
+        entry: Entry,
+        omit: Vec<HeaderName>,
+        closer: Option<Closer<Arc<Entry>>>,
+    ) -> Self {
+        let before = asked.stale.as_ref().and_then(|stale| stale.selected.clone());
         Self {
             rules: Arc::clone(&asked.rules),
             key: asked.key.clone(),
             ticket: asked.ticket,
             head: (entry.status == StatusCode::PARTIAL_CONTENT).then(|| head.clone()),
+            before: before.filter(|before| before.selecting != entry.selecting),
+            trailers: Trailers::of(head, omit),
             entry,
             closer,
         }
@@ -53,6 +90,7 @@ impl Storing {
             spawn: Arc::clone(&self.rules.spawn),
         };
         let entry = self.entry.copy_with(Content::Head);
+        let body = Trailing { body, kept: self.trailers.clone() };
         let (fill, reader) = Fill::start(body, plan, move |outcome| self.end(outcome));
         (Arc::new(Entry { content: Content::Filling(fill), ..entry }), reader)
     }
@@ -66,11 +104,12 @@ impl Storing {
                     Some(head) => self.keep_part(head, bytes),
                     None => {
                         let content = Content::Whole(bytes);
-                        let omit = [header::AGE, header::SET_COOKIE];
-                        let trailers =
-                            trailers.map(|trailers| policy::kept_trailers(&self.entry.headers, &trailers, &omit));
                         let entry = Entry { trailers, ..self.entry.copy_with(content) };
-                        rules.cache.keep(&self.key, entry, self.ticket)
+                        let is_stored = rules.cache.keep(&self.key, entry, self.ticket);
+                        if let Some(before) = self.before.as_ref().filter(|_| is_stored) {
+                            rules.cache.retain(&self.key, self.ticket, |entry| !Arc::ptr_eq(entry, before));
+                        }
+                        is_stored
                     }
                 };
                 rules.tell(if stored { Event::Stored(length) } else { Event::Declined("purged") });
@@ -123,5 +162,43 @@ impl Storing {
         let headers = policy::without_range(headers);
         let entry = Entry { status: StatusCode::OK, headers, ..self.entry.copy_with(content) };
         self.rules.cache.keep(&self.key, entry, self.ticket)
+    }
+}
+
+// ===== impl Trailers =====
+
+impl Trailers {
+    fn of(head: &HeaderMap, mut omit: Vec<HeaderName>) -> Self {
+        let lines = head.get_all(header::CONNECTION).iter();
+        let head = lines.map(|line| (header::CONNECTION, line.clone())).collect();
+        // RFC 9110 §6.5.1: no cookie comes after the content.
+        omit.push(header::SET_COOKIE);
+        Self { head, omit }
+    }
+}
+
+// ===== impl Trailing =====
+
+impl<B: Body> Body for Trailing<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let this = self.project();
+        let came = ready!(this.body.poll_frame(cx));
+        Poll::Ready(came.map(|came| {
+            came.map(|frame| match frame.into_trailers() {
+                Ok(trailers) => Frame::trailers(policy::kept_trailers(&this.kept.head, &trailers, &this.kept.omit)),
+                Err(frame) => frame,
+            })
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

@@ -36,6 +36,17 @@ impl ResponseCache {
         self.put(key, entry, ticket, keep_for)
     }
 
+    /// Whether an entry that was there then has been deleted since.
+    pub(super) fn is_deleted_since(&self, ticket: Ticket, key: &CacheKey, entry: &Entry) -> bool {
+        self.shared.generations.deletes(ticket, key, &entry.tags.slots)
+    }
+
+    /// Whether something that is on its way has been purged since the origin was asked for it.
+    pub(super) fn is_purged(&self, key: &CacheKey, entry: &Entry) -> bool {
+        let ticket = Ticket { purges: entry.tags.asked, at: Instant::now() };
+        !self.shared.generations.allows(ticket, key, &entry.tags.slots)
+    }
+
     /// Keeps only those entries of a key.
     pub(super) fn retain(&self, key: &CacheKey, ticket: Ticket, stays: impl Fn(&Arc<Entry>) -> bool) {
         let now = Instant::now();

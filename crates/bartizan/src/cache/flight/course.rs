@@ -78,6 +78,11 @@ impl<T: Clone> Course<T> {
         }
     }
 
+    /// One comes who does not lead.
+    pub(super) fn read_along(&mut self) -> Option<u64> {
+        matches!(self.stage, Stage::Landed(Landing::Filling(_))).then(|| self.seat())
+    }
+
     fn seat(&mut self) -> u64 {
         self.tickets += 1;
         if matches!(self.stage, Stage::Led) {

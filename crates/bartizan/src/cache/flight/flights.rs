@@ -100,6 +100,15 @@ impl<T: Clone> Flights<T> {
         Joined::Leader(Flight { way: Way { flights: self.clone(), key, course }, led: 1, has_landed: false })
     }
 
+    /// Follows what can be read along already, and leads nothing.
+    pub(in crate::cache) fn read_along(&self, key: &[u8]) -> Option<Waiter<T>> {
+        let shard = self.shard(key);
+        let (key, course) = shard.get_key_value(key)?;
+        let ticket = lock(course).read_along()?;
+        let way = Way { flights: self.clone(), key: Arc::clone(key), course: Arc::clone(course) };
+        Some(Waiter { way, ticket, is_told: false })
+    }
+
     /// How many keys are on their way.
     pub(in crate::cache) fn len(&self) -> usize {
         self.0.shards.iter().map(|shard| lock(shard).len()).sum()

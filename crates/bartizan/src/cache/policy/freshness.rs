@@ -107,6 +107,11 @@ impl Terms {
         self.age(now).saturating_sub(self.lifetime)
     }
 
+    /// The same for a response that went stale then, if it was not stale already.
+    pub(in crate::cache) fn stale_since(&self, then: Instant) -> Self {
+        Self { lifetime: self.lifetime.min(self.age(then)), immutable: false, ..self.clone() }
+    }
+
     /// Until when it is worth keeping: as long as it may be an answer by itself, or while it is refreshed, or for an origin
     /// that fails; and for some time after it was fresh, to be validated.
     pub(in crate::cache) fn horizon(&self) -> Instant {

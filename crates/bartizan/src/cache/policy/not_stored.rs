@@ -62,6 +62,11 @@ impl NotStored {
         }
     }
 
+    /// Whether the reason is in the request alone, and says nothing of the response.
+    pub(in crate::cache) fn is_of_request(self) -> bool {
+        matches!(self, Self::Method | Self::RequestNoStore | Self::Authorization | Self::Cookie)
+    }
+
     /// Whether the next request for the same URL will most likely meet the same: the reason is in the response, and the
     /// response is no failure. What is in the request is not lasting: the next one may come without.
     pub(in crate::cache) fn is_lasting(self) -> bool {

@@ -1,7 +1,7 @@
 //! What the RFC leaves to whoever runs a cache.
 
 use super::directives::LONGEST;
-use http::{HeaderName, StatusCode};
+use http::{HeaderName, Method, StatusCode};
 use std::time::Duration;
 
 /// The rules of a cache, where RFC 9111 leaves a choice.
@@ -223,12 +223,17 @@ impl CachePolicy {
         self
     }
 
-    /// How `Vary` is compared.
+    /// Whether the answer to a request with this method may be stored.
+    pub(in crate::cache) fn stores_answer_to(&self, method: &Method) -> bool {
+        matches!(*method, Method::GET | Method::HEAD) || (self.post && *method == Method::POST)
+    }
+
     /// Whether parts are stored.
     pub(in crate::cache) fn stores_parts(&self) -> bool {
         self.parts
     }
 
+    /// How `Vary` is compared.
     pub(in crate::cache) fn normalise(&self) -> Normalise {
         self.normalise
     }

@@ -1,0 +1,76 @@
+//! `HEAD` (RFC 9110 §9.3.2, RFC 9111 §4.3.5).
+
+use super::support::*;
+use http::StatusCode;
+
+fn page() -> Reply {
+    fresh(10).with("etag", "\"e\"").sized("whole")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_is_answered_from_what_a_get_has_stored() {
+    let origin = Origin::says([page()]);
+    let cache = cache(&origin);
+    send(&cache, get("/")).await;
+    let head = send(&cache, request("HEAD", "/")).await;
+    assert_eq!((head.status, head.text(), head.one("content-length").as_str()), (StatusCode::OK, "", "5"));
+    assert_eq!(head.said(), "hit; ttl=10");
+}
+
+/// tower-http-cache answers the `GET` with an empty body then.
+#[tokio::test(start_paused = true)]
+async fn a_get_after_a_head_gets_the_whole() {
+    let origin = Origin::new(|head, _| match head.method.as_str() {
+        "HEAD" => fresh(10).with("etag", "\"e\"").with("content-length", "5"),
+        _ if head.headers.contains_key("if-none-match") => status(304).with("etag", "\"e\""),
+        _ => page(),
+    });
+    let cache = cache(&origin);
+    send(&cache, request("HEAD", "/")).await;
+    let head = send(&cache, request("HEAD", "/")).await;
+    assert_eq!((head.one("content-length").as_str(), head.is_hit()), ("5", true));
+    let whole = send(&cache, get("/")).await;
+    assert_eq!((whole.status, whole.text()), (StatusCode::OK, "whole"));
+    assert_eq!(send(&cache, get("/")).await.text(), "whole");
+    assert_eq!(origin.asked(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_says_the_same_freshens_what_is_stored() {
+    let origin = Origin::says([page(), page().with("x-new", "1")]);
+    let cache = cache(&origin);
+    send(&cache, get("/")).await;
+    pass(11).await;
+    assert_eq!(send(&cache, request("HEAD", "/")).await.status, StatusCode::OK);
+    let hit = send(&cache, get("/")).await;
+    assert_eq!((hit.text(), hit.one("x-new").as_str(), hit.is_hit()), ("whole", "1", true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_says_something_else_makes_what_is_stored_useless() {
+    for other in [fresh(60).with("etag", "\"f\""), fresh(60).with("etag", "\"e\"").with("content-length", "6")] {
+        let origin = Origin::says([page(), other, fresh(60).body("new")]);
+        let cache = rfc(&origin);
+        send(&cache, get("/")).await;
+        send(&cache, request("HEAD", "/").with("cache-control", "no-cache")).await;
+        assert_eq!(send(&cache, get("/")).await.text(), "new");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_fails_says_nothing_of_what_is_stored() {
+    let origin = Origin::says([page(), status(500)]);
+    let cache = rfc(&origin);
+    send(&cache, get("/")).await;
+    send(&cache, request("HEAD", "/").with("cache-control", "no-cache")).await;
+    assert_eq!(send(&cache, get("/")).await.text(), "whole");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_under_a_condition_is_answered_from_what_is_stored() {
+    let origin = Origin::says([page()]);
+    let cache = cache(&origin);
+    send(&cache, get("/")).await;
+    let told = send(&cache, request("HEAD", "/").with("if-none-match", "\"e\"")).await;
+    assert_eq!(told.status, StatusCode::NOT_MODIFIED);
+}

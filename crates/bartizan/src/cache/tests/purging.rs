@@ -1,0 +1,178 @@
+//! What whoever runs the cache takes back.
+
+use super::support::*;
+use crate::cache::{CacheKey, CacheLayer, CachePolicy, Purge, ResponseCache};
+use tower_layer::Layer;
+
+fn url() -> Purge {
+    Purge::url(CacheKey::url("http://a.example/").unwrap())
+}
+
+fn purges() -> Vec<Purge> {
+    let prefix = Purge::prefix(CacheKey::url("http://a.example/").unwrap());
+    let group = Purge::group(CacheKey::url("http://a.example/").unwrap(), "g");
+    vec![url(), prefix, group, Purge::tag("t"), Purge::tag("s"), Purge::everything()]
+}
+
+fn tagged(control: &str) -> Reply {
+    let tags = ok().with("surrogate-key", "s x").with("cache-tag", "t, u").with("cache-groups", "\"g\"");
+    tags.with("cache-control", control).with("etag", "\"e\"")
+}
+
+#[tokio::test(start_paused = true)]
+async fn tags_are_for_this_cache_alone_and_groups_for_all() {
+    let origin = Origin::new(|_, _| tagged("max-age=60"));
+    let cache = cache(&origin);
+    for _ in 0..2 {
+        let answer = send(&cache, get("/")).await;
+        assert_eq!((answer.one("surrogate-key").as_str(), answer.one("cache-tag").as_str()), ("", ""));
+        assert_eq!(answer.one("cache-groups"), "\"g\"");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_purged_is_not_used_again() {
+    for purge in purges() {
+        let layer = layer();
+        let origin = Origin::new(|_, nth| tagged("max-age=60, stale-while-revalidate=60").body(&nth.to_string()));
+        let cache = layer.layer(origin.clone());
+        send(&cache, get("/")).await;
+        assert!(send(&cache, get("/")).await.is_hit());
+        cache_of(&layer).purge(&purge);
+        assert_eq!(send(&cache, get("/")).await.text(), "1", "{purge:?}");
+        assert_eq!(origin.was_told("if-none-match"), [""; 0], "{purge:?}");
+        assert!(send(&cache, get("/")).await.is_hit(), "{purge:?}: what came after is stored");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_variant_that_was_purged_is_not_brought_back_by_a_304() {
+    for purge in purges() {
+        let layer = layer();
+        let origin = Origin::new(|head, nth| match (nth, head.headers.contains_key("if-none-match")) {
+            (0, _) => tagged("max-age=60").with("vary", "x-kind").body("old"),
+            (_, true) => Reply::with(status(304), "etag", "\"e\""),
+            (_, false) => ok().body("new"),
+        });
+        let cache = layer.layer(origin);
+        send(&cache, get("/").with("x-kind", "a")).await;
+        cache_of(&layer).purge(&purge);
+        assert_eq!(send(&cache, get("/").with("x-kind", "b")).await.text(), "new", "{purge:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_purged_softly_is_validated_before_it_is_used() {
+    for purge in purges() {
+        let layer = layer();
+        let origin = Origin::new(|_, nth| match nth {
+            0 => tagged("max-age=60").body("one"),
+            _ => Reply::with(status(304), "etag", "\"e\""),
+        });
+        let cache = layer.layer(origin);
+        send(&cache, get("/")).await;
+        cache_of(&layer).purge(&purge.clone().softly());
+        let validated = send(&cache, get("/")).await;
+        assert_eq!(
+            (validated.text(), validated.said().as_str()),
+            ("one", "fwd=stale; fwd-status=304; ttl=60"),
+            "{purge:?}"
+        );
+        assert_eq!(send(&cache, get("/")).await.said(), "hit; ttl=60", "{purge:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_purged_softly_is_used_while_it_is_refreshed() {
+    for purge in purges() {
+        let layer = layer();
+        let origin = Origin::new(|_, nth| tagged("max-age=60, stale-while-revalidate=60").body(&nth.to_string()));
+        let cache = layer.layer(origin);
+        send(&cache, get("/")).await;
+        cache_of(&layer).purge(&purge.clone().softly());
+        pass(1).await;
+        let stale = send(&cache, get("/")).await;
+        assert_eq!((stale.text(), &*stale.said()), ("0", "hit; ttl=-1"), "{purge:?}");
+        settle().await;
+        assert_eq!(send(&cache, get("/")).await.text(), "1", "{purge:?}");
+    }
+}
+
+/// It had been stale for longer than it may be.
+#[tokio::test(start_paused = true)]
+async fn a_soft_purge_makes_nothing_usable_that_was_not() {
+    for purge in purges() {
+        let layer = layer();
+        let origin = Origin::new(|_, nth| tagged("max-age=10, stale-while-revalidate=10").body(&nth.to_string()));
+        let cache = layer.layer(origin);
+        send(&cache, get("/")).await;
+        pass(30).await;
+        cache_of(&layer).purge(&purge.clone().softly());
+        assert_eq!(send(&cache, get("/")).await.text(), "1", "{purge:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_purged_softly_and_never_used_stale_does_not_stand_in() {
+    for purge in purges() {
+        let layer = layer();
+        let control = "max-age=60, must-revalidate";
+        let origin = Origin::new(move |_, nth| if nth == 0 { tagged(control).body("one") } else { status(503) });
+        let cache = layer.layer(origin);
+        send(&cache, get("/")).await;
+        cache_of(&layer).purge(&purge.clone().softly());
+        assert_eq!(send(&cache, get("/")).await.status.as_u16(), 503, "{purge:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_who_wants_it_validated_is_heeded_after_a_soft_purge() {
+    let cache_of_all = CacheLayer::new(ResponseCache::new(1 << 20)).policy(CachePolicy::rfc());
+    let origin = Origin::new(|_, nth| tagged("max-age=60, stale-while-revalidate=60").body(&nth.to_string()));
+    let cache = cache_of_all.layer(origin);
+    send(&cache, get("/")).await;
+    cache_of(&cache_of_all).purge(&Purge::tag("t").softly());
+    assert_eq!(send(&cache, get("/").with("cache-control", "no-cache")).await.text(), "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_on_its_way_when_it_is_purged_is_not_stored_and_not_read_along() {
+    for soft in [false, true] {
+        for purge in purges() {
+            for (head_after, body_after) in [(10, 0), (0, 10)] {
+                let layer = layer();
+                let origin = Origin::new(move |_, nth| match nth {
+                    0 => tagged("max-age=60").after(head_after).body("o").pause(body_after).body("ld"),
+                    _ => tagged("max-age=60").body("new"),
+                });
+                let cache = layer.layer(origin);
+                let first = tokio::spawn({
+                    let cache = cache.clone();
+                    async move { send(&cache, get("/")).await }
+                });
+                settle().await;
+                let purge = if soft { purge.clone().softly() } else { purge.clone() };
+                cache_of(&layer).purge(&purge);
+                assert_eq!(send(&cache, get("/")).await.text(), "new", "{purge:?} {head_after}");
+                assert_eq!(first.await.unwrap().text(), "old");
+                assert_eq!(send(&cache, get("/")).await.text(), "new", "{purge:?} {head_after}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_tags_of_a_304_take_the_place_of_the_old() {
+    let layer = layer();
+    let origin = Origin::new(|_, nth| match nth {
+        0 => tagged("max-age=1").body("one"),
+        1 => Reply::with(status(304), "etag", "\"e\"").with("cache-tag", "new").with("cache-control", "max-age=60"),
+        _ => ok().body("two"),
+    });
+    let cache = layer.layer(origin);
+    send(&cache, get("/")).await;
+    pass(2).await;
+    assert_eq!(send(&cache, get("/")).await.one("cache-tag"), "");
+    cache_of(&layer).purge(&Purge::tag("new"));
+    assert_eq!(send(&cache, get("/")).await.text(), "two");
+}

@@ -1,0 +1,236 @@
+//! What is stale, while it is refreshed and while the origin fails (RFC 5861, RFC 9111 §4.2.4).
+
+use super::support::*;
+use crate::{
+    cache::{CacheKey, Purge},
+    shared::{NoAnswer, Refusal},
+};
+use tower_layer::Layer;
+
+fn says(control: &str) -> Reply {
+    ok().with("cache-control", control).with("etag", "\"e\"")
+}
+
+// ===== while it is refreshed =====
+
+const WHILE: &str = "max-age=10, stale-while-revalidate=30";
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stale_is_answered_at_once_and_refreshed_once_however_many_ask() {
+    let origin = Origin::new(|_, nth| says(WHILE).after(5 * nth as u64).body(&nth.to_string()));
+    let cache = cache(&origin);
+    send(&cache, get("/")).await;
+    pass(15).await;
+    for _ in 0..20 {
+        let (stale, seconds) = timed(send(&cache, get("/"))).await;
+        assert_eq!((stale.text(), stale.said().as_str(), seconds), ("0", "hit; ttl=-5", 0));
+    }
+    settle().await;
+    assert_eq!(origin.asked(), 2);
+    pass(5).await;
+    let new = send(&cache, get("/")).await;
+    assert_eq!((new.text(), new.said().as_str(), origin.asked()), ("1", "hit; ttl=5", 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_refresh_asks_whether_it_still_holds() {
+    let origin =
+        Origin::new(
+            |_, nth| if nth == 0 { says(WHILE).body("one") } else { Reply::with(status(304), "etag", "\"e\"") },
+        );
+    let cache = cache(&origin);
+    send(&cache, get("/")).await;
+    pass(15).await;
+    send(&cache, get("/")).await;
+    settle().await;
+    assert_eq!(origin.was_told("if-none-match"), ["\"e\""]);
+    assert_eq!(send(&cache, get("/")).await.said(), "hit; ttl=10");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_window_ends() {
+    let origin = Origin::new(|_, nth| says(WHILE).body(&nth.to_string()));
+    let cache = cache(&origin);
+    send(&cache, get("/")).await;
+    pass(40).await;
+    assert_eq!(send(&cache, get("/")).await.text(), "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_fails_is_tried_again_by_the_next() {
+    let origin = Origin::new(|_, nth| match nth {
+        1 => fails(),
+        2 => status(500),
+        nth => says(WHILE).body(&nth.to_string()),
+    });
+    let cache = cache(&origin);
+    send(&cache, get("/")).await;
+    pass(15).await;
+    for asked in [2, 3, 4] {
+        assert_eq!(send(&cache, get("/")).await.text(), "0");
+        settle().await;
+        assert_eq!(origin.asked(), asked);
+    }
+    assert_eq!(send(&cache, get("/")).await.text(), "3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_purged_during_a_refresh_is_not_brought_back_by_it() {
+    let layer = layer();
+    let origin =
+        Origin::new(
+            |_, nth| if nth == 1 { says(WHILE).after(5).body("1") } else { says(WHILE).body(&nth.to_string()) },
+        );
+    let cache = layer.layer(origin.clone());
+    send(&cache, get("/")).await;
+    pass(15).await;
+    send(&cache, get("/")).await;
+    settle().await;
+    cache_of(&layer).purge(&Purge::url(CacheKey::url("http://a.example/").unwrap()));
+    pass(10).await;
+    assert_eq!(send(&cache, get("/")).await.text(), "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_behind_is_no_answer_to_anybody() {
+    let layer = layer();
+    let origin = Origin::new(|_, nth| says(WHILE).body(&nth.to_string()));
+    let cache = layer.layer(origin);
+    send(&cache, get("/")).await;
+    pass(15).await;
+    send(&cache, get("/")).await;
+    settle().await;
+    let told = cache_of(&layer).statistics();
+    assert_eq!((told.misses, told.stale, told.hits + told.revalidated), (1, 1, 0));
+}
+
+// ===== while the origin fails =====
+
+/// All the ways in which an origin fails to give an answer.
+fn failures() -> Vec<(&'static str, fn() -> Reply)> {
+    vec![
+        ("an error", fails),
+        ("no answer", || status(502).mark(NoAnswer)),
+        ("no answer in time", || status(504).mark(NoAnswer)),
+        ("an open breaker", || status(503).mark(Refusal::new("breaker_open"))),
+        ("a timeout", || status(504).mark(Refusal::new("timeout"))),
+        ("a rate limit", || status(429).mark(Refusal::new("rate_limited"))),
+        ("500", || status(500)),
+        ("503", || status(503)),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stale_stands_in_for_an_origin_that_fails() {
+    for (what, failure) in failures() {
+        for control in ["max-age=10", "max-age=10, stale-if-error=60"] {
+            let origin = Origin::new(move |_, nth| if nth == 0 { says(control).body("one") } else { failure() });
+            let cache = cache(&origin);
+            send(&cache, get("/")).await;
+            pass(20).await;
+            let stale = send(&cache, get("/")).await;
+            assert_eq!((stale.status.as_u16(), stale.text()), (200, "one"), "{what}");
+            // RFC 9211 §2.3: what the origin has not sent is no status of its.
+            let says = match what {
+                "500" => "fwd=stale; fwd-status=500; ttl=-10",
+                "503" => "fwd=stale; fwd-status=503; ttl=-10",
+                "an open breaker" => "fwd=stale; ttl=-10; detail=breaker-open",
+                "no answer in time" | "a timeout" => "fwd=stale; ttl=-10; detail=timeout",
+                _ => "fwd=stale; ttl=-10; detail=no-answer",
+            };
+            assert_eq!(stale.said(), says, "{what}");
+            assert_eq!(stale.one("age"), "20");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_window_for_an_origin_that_fails_ends() {
+    for (what, failure) in failures() {
+        let control = "max-age=10, stale-if-error=60";
+        let origin = Origin::new(move |_, nth| if nth == 0 { says(control).body("one") } else { failure() });
+        let cache = cache(&origin);
+        send(&cache, get("/")).await;
+        pass(70).await;
+        let failed = attempt(&cache, get("/")).await;
+        assert!(failed.is_err() || !failed.unwrap().status.is_success(), "{what}");
+    }
+}
+
+/// http-cache has it the other way round.
+#[tokio::test(start_paused = true)]
+async fn what_must_be_validated_never_stands_in() {
+    let never = [
+        "max-age=10, must-revalidate",
+        "max-age=10, proxy-revalidate",
+        "s-maxage=10",
+        "no-cache",
+        "max-age=10, no-cache",
+    ];
+    for (what, failure) in failures() {
+        for control in never {
+            for make in [cache, rfc] {
+                let control = format!("{control}, stale-if-error=1000, stale-while-revalidate=1000");
+                let origin = Origin::new(move |_, nth| if nth == 0 { says(&control).body("one") } else { failure() });
+                let cache = make(&origin);
+                send(&cache, get("/")).await;
+                pass(20).await;
+                let failed = attempt(&cache, get("/").with("cache-control", "max-stale, stale-if-error=1000")).await;
+                assert!(failed.is_err() || !failed.unwrap().status.is_success(), "{what}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_error_of_the_origin_is_its_answer() {
+    for code in [400, 404, 429, 501] {
+        let origin = Origin::new(move |_, nth| if nth == 0 { says("max-age=10").body("one") } else { status(code) });
+        let cache = cache(&origin);
+        send(&cache, get("/")).await;
+        pass(20).await;
+        assert_eq!(send(&cache, get("/")).await.status.as_u16(), code);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_where_nothing_is_stored_comes_out_as_it_went_in() {
+    let origin = Origin::says([fails(), status(503).mark(Refusal::new("breaker_open"))]);
+    let cache = cache(&origin);
+    assert_eq!(attempt(&cache, get("/")).await.unwrap_err(), Broken);
+    let refused = open(&cache, get("/")).await.unwrap();
+    assert!(refused.extensions().get::<Refusal>().is_some());
+}
+
+/// It is said by us to one client, and not by the origin to all.
+#[tokio::test(start_paused = true)]
+async fn what_one_of_our_layers_has_made_is_never_stored() {
+    let made: [fn() -> Reply; 2] = [|| status(403).mark(Refusal::new("tenant_unknown")), || status(403).mark(NoAnswer)];
+    for refused in made {
+        let origin = Origin::new(move |_, nth| if nth == 0 { refused() } else { ok().body("mine") });
+        let policy =
+            crate::cache::CachePolicy::new().fresh_for(http::StatusCode::FORBIDDEN, std::time::Duration::from_secs(9));
+        let cache = layer().policy(policy).layer(origin);
+        send(&cache, get("/")).await;
+        assert_eq!(send(&cache, get("/")).await.text(), "mine");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_purged_while_the_origin_was_asked_does_not_stand_in() {
+    let rows = [Purge::url(CacheKey::url("http://a.example/").unwrap()), Purge::tag("t"), Purge::everything()];
+    for purge in rows {
+        let layer = layer();
+        let origin = Origin::new(|_, nth| match nth {
+            0 => says("max-age=10").with("cache-tag", "t").body("one"),
+            _ => status(503).after(5),
+        });
+        let cache = layer.layer(origin.clone());
+        send(&cache, get("/")).await;
+        pass(20).await;
+        let asking = tokio::spawn(async move { send(&cache, get("/")).await });
+        settle().await;
+        cache_of(&layer).purge(&purge);
+        assert_eq!(asking.await.unwrap().status.as_u16(), 503, "{purge:?}");
+    }
+}
