@@ -40,9 +40,14 @@ pub(super) fn answer<R>(
 ) -> Option<Response<CacheBody<R>>> {
     let mut response = entry.respond(ask, headers)?;
     let age = entry.terms.age(now);
+    let lifetime = match outcome.is_stale().then(|| rules.terms(entry)).flatten() {
+        // Taken back softly, it is stale before its time.
+        Some(terms) => terms.lifetime,
+        None => entry.terms.lifetime,
+    };
     let status = Status {
         outcome,
-        ttl: Some(ttl(entry.terms.lifetime, age)),
+        ttl: Some(ttl(lifetime, age)),
         stored: told.stored,
         fwd_status: told.fwd_status.map(|status| status.as_u16()),
         detail: told.detail,

@@ -235,7 +235,7 @@ impl Asked {
             Failure::TimedOut => Told { detail: Some("timeout"), ..Told::default() },
         };
         // If the client wanted more than a fresh one, it may be fresh.
-        if !entry.terms.is_fresh(Instant::now()) {
+        if self.rules.terms(entry).is_none_or(|terms| !terms.is_fresh(Instant::now())) {
             note_stale(self.notes.as_ref());
         }
         let stale = self.answer(entry, Outcome::StaleIfError(self.forward), told);

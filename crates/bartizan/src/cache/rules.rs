@@ -126,7 +126,7 @@ impl Rules {
 
     /// The terms of an entry after all purges; none if it is gone. Taken back softly, it is as if it had gone stale then.
     #[inline]
-    fn terms<'a>(&self, entry: &'a Entry) -> Option<Cow<'a, Terms>> {
+    pub(super) fn terms<'a>(&self, entry: &'a Entry) -> Option<Cow<'a, Terms>> {
         match self.cache.standing(entry) {
             Standing::Current => Some(Cow::Borrowed(&entry.terms)),
             Standing::Stale(since) => Some(Cow::Owned(entry.terms.stale_since(since))),
