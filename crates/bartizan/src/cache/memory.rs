@@ -178,6 +178,7 @@ impl ResponseCache {
         is_changed
     }
 
+    #[cfg(test)]
     /// Forgets what is stored under a key. Whether there was something.
     pub(super) fn remove(&self, key: &CacheKey) -> bool {
         self.remove_behind(std::iter::once(key.clone()));

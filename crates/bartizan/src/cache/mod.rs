@@ -146,7 +146,6 @@
 //! Copy this folder and `shared/`; add `bartizan-store`, `foldhash`, `itoa`, `lz4_flex`, `moka` with `sync`, `parking_lot`, `sfv`,
 //! `sha2` and `smallvec` to the dependencies, and `rt` and `sync` to tokio's features. `policy/` alone is the rules of the RFCs
 //! without a clock, a lock or a service: it needs neither `shared/` nor the rest of the folder.
-#![allow(dead_code, reason = "the service is being built")]
 
 mod answer;
 mod ask;

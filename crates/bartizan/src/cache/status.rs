@@ -31,14 +31,6 @@ impl Status {
         Self { outcome, ttl: None, stored: false, fwd_status: None, detail: None }
     }
 
-    pub(super) fn ttl(self, ttl: i64) -> Self {
-        Self { ttl: Some(ttl), ..self }
-    }
-
-    pub(super) fn detail(self, detail: &'static str) -> Self {
-        Self { detail: Some(detail), ..self }
-    }
-
     /// Adds what this cache says after what those further in have said (RFC 9211 §2).
     pub(super) fn add(self, headers: &mut HeaderMap, name: &str) {
         if let Some(value) = self.value(name) {

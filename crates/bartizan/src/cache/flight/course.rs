@@ -48,7 +48,7 @@ pub(super) enum Told<T> {
     Landed(Landing<T>),
     Leads(u64),
     /// Nothing yet. What it said before is to be dropped when no lock is held.
-    Wait(Option<Waker>),
+    Wait(#[allow(dead_code, reason = "held, to be dropped later")] Option<Waker>),
 }
 
 /// What is to be done when one has gone.

@@ -109,6 +109,7 @@ impl<T: Clone> Flights<T> {
         Some(Waiter { way, ticket, is_told: false })
     }
 
+    #[cfg(test)]
     /// How many keys are on their way.
     pub(in crate::cache) fn len(&self) -> usize {
         self.0.shards.iter().map(|shard| lock(shard).len()).sum()

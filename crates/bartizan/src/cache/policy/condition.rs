@@ -33,11 +33,6 @@ pub(in crate::cache) fn is_not_modified(
     modified <= since
 }
 
-/// Whether a request has conditions that only its origin can judge (RFC 9111 §4.3.2), so that nothing stored answers it.
-pub(in crate::cache) fn is_for_origin(request: &HeaderMap) -> bool {
-    request.contains_key(header::IF_MATCH) || request.contains_key(header::IF_UNMODIFIED_SINCE)
-}
-
 /// The head of a 304 (RFC 9110 §15.4.5): what a 200 would have said for other caches. `also` are the fields that are
 /// for one kind of cache (RFC 9213).
 pub(in crate::cache) fn not_modified_head(stored: &HeaderMap, also: &[HeaderName]) -> HeaderMap {

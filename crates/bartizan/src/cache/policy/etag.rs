@@ -57,6 +57,7 @@ impl<'a> EntityTag<'a> {
         Some((Self { weak, opaque: &tag[..end], written }, rest))
     }
 
+    #[cfg(any(fuzzing, test))]
     pub(in crate::cache) fn is_weak(&self) -> bool {
         self.weak
     }

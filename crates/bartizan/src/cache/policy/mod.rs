@@ -1,7 +1,6 @@
 //! The rules of a shared cache as functions of plain values: no clock, no store, no body.
 //!
 //! Everything here stands by itself: it knows `http`, and nothing else of this crate.
-#![allow(dead_code, unused_imports, reason = "the service that asks is being built")]
 
 mod accept;
 mod arrival;
@@ -36,14 +35,13 @@ pub use self::options::CachePolicy;
 pub(super) use self::{
     arrival::Arrival,
     choose::{Stored, choose},
-    condition::{is_for_origin, is_not_modified, not_modified_head},
-    content_range::{ContentRange, content_range},
-    date::Dated,
+    condition::{is_not_modified, not_modified_head},
+    content_range::ContentRange,
     directives::{Reach, RequestDirectives, ResponseDirectives},
     etag::EntityTag,
     fields::{date_if_missing, kept, kept_trailers},
     freshen::{combined, freshen, is_same_by_head, validated},
-    freshness::{Terms, has_validator},
+    freshness::Terms,
     invalidate::{Target, invalidated, is_safe},
     not_stored::NotStored,
     options::Normalise,
@@ -52,7 +50,6 @@ pub(super) use self::{
     range::{RangeAsk, Resolved, has_ranges, if_range_holds},
     reuse::{Failure, Reuse, may_stand_in, reuse},
     storing::{Asked, Kept, storable},
-    targeted::directives as response_directives,
-    validate::{Taken, add_validators, take_conditions, take_range},
+    validate::{add_validators, take_conditions, take_range},
     vary::{Selecting, Vary},
 };

@@ -80,6 +80,7 @@ impl Parts {
         self.complete
     }
 
+    #[cfg(any(fuzzing, test))]
     /// How many bytes are kept.
     pub(in crate::cache) fn len(&self) -> u64 {
         self.parts.iter().map(|(_, bytes)| length(bytes)).sum()

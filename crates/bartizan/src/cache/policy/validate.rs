@@ -4,29 +4,21 @@ use super::{
     condition::{date, only},
     etag::EntityTag,
 };
-use http::{
-    HeaderMap, HeaderName, HeaderValue,
-    header::{self, Entry},
-};
+use http::{HeaderMap, HeaderValue, header};
 
 /// How much of a request the entity tags of what is stored may take.
 const TAGS: usize = 4 * 1024;
 
-/// Fields that were taken from a request.
-#[derive(Clone, Debug)]
-pub(in crate::cache) struct Taken {
-    names: [HeaderName; 2],
-    fields: HeaderMap,
+/// Takes the conditions that a client asks under away, so that the answer is whole and can be stored.
+pub(in crate::cache) fn take_conditions(request: &mut HeaderMap) {
+    request.remove(header::IF_NONE_MATCH);
+    request.remove(header::IF_MODIFIED_SINCE);
 }
 
-/// Takes the conditions that a client asks under, so that the answer is whole and can be stored.
-pub(in crate::cache) fn take_conditions(request: &mut HeaderMap) -> Taken {
-    take(request, [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE])
-}
-
-/// Takes what makes the answer a part.
-pub(in crate::cache) fn take_range(request: &mut HeaderMap) -> Taken {
-    take(request, [header::RANGE, header::IF_RANGE])
+/// Takes away what makes the answer a part.
+pub(in crate::cache) fn take_range(request: &mut HeaderMap) {
+    request.remove(header::RANGE);
+    request.remove(header::IF_RANGE);
 }
 
 /// Asks for an answer only if what is stored does not hold any longer. Says whether it could: without a validator nothing
@@ -74,39 +66,6 @@ pub(in crate::cache) fn add_validators<'a>(
 /// Whether a list of valid tags has this one. A tag holds no quote, so it cannot be a piece of another.
 fn has(tags: &[u8], tag: &[u8]) -> bool {
     tags.windows(tag.len()).enumerate().any(|(at, piece)| piece == tag && (at == 0 || tags[at - 1] == b' '))
-}
-
-fn take(request: &mut HeaderMap, names: [HeaderName; 2]) -> Taken {
-    let mut fields = HeaderMap::new();
-    for name in &names {
-        if let Entry::Occupied(field) = request.entry(name) {
-            for line in field.remove_entry_mult().1 {
-                fields.append(name, line);
-            }
-        }
-    }
-    Taken { names, fields }
-}
-
-// ===== impl Taken =====
-
-impl Taken {
-    pub(in crate::cache) fn is_empty(&self) -> bool {
-        self.fields.is_empty()
-    }
-
-    /// The fields, as the client sent them.
-    pub(in crate::cache) fn fields(&self) -> &HeaderMap {
-        &self.fields
-    }
-
-    /// Puts the fields back, in the place of what the request says of these names now.
-    pub(in crate::cache) fn put_back(self, request: &mut HeaderMap) {
-        for name in &self.names {
-            request.remove(name);
-        }
-        request.extend(self.fields);
-    }
 }
 
 #[cfg(test)]

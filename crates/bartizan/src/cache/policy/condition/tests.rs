@@ -68,13 +68,6 @@ fn conditions_count_for_get_and_head_of_what_succeeded() {
 }
 
 #[test]
-fn if_match_and_if_unmodified_since_are_for_the_origin() {
-    assert!(is_for_origin(&head([("if-match", "*")])));
-    assert!(is_for_origin(&head([("if-unmodified-since", DATE)])));
-    assert!(!is_for_origin(&head([("if-none-match", "*"), ("if-modified-since", DATE)])));
-}
-
-#[test]
 fn a_304_says_what_other_caches_need_and_no_more() {
     let said = [
         ("cache-control", "max-age=1"),

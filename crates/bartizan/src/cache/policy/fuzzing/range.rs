@@ -2,7 +2,8 @@ use super::{
     super::{
         ContentRange, Parts, RangeAsk, Resolved,
         condition::{date, only},
-        content_range, if_range_holds, multipart, partial_head, slice, unsatisfiable_head,
+        content_range::content_range,
+        if_range_holds, multipart, partial_head, slice, unsatisfiable_head,
     },
     etag::is_tag,
     text::{digits, field, head, lines, sections},

@@ -1,5 +1,5 @@
 use super::{
-    super::{CachePolicy, ResponseDirectives, response_directives},
+    super::{CachePolicy, ResponseDirectives, targeted::directives as response_directives},
     text::{field, sections},
 };
 use http::{

@@ -40,31 +40,22 @@ fn tags_beyond_what_a_request_should_say_are_left_out() {
     assert_eq!(lines(&request, "if-none-match")[0].matches(", ").count(), 1);
 }
 
-/// `http-cache-semantics` loses lines when it validates.
 #[test]
-fn the_conditions_of_a_client_are_taken_and_put_back_whole() {
-    let asked = head([
+fn what_makes_an_answer_less_than_whole_is_taken_away_on_all_its_lines() {
+    let mut request = head([
         ("if-none-match", r#""a""#),
         ("if-none-match", r#""b""#),
         ("if-modified-since", DATE),
+        ("range", "bytes=0-1"),
+        ("if-range", r#""a""#),
         ("x", "1"),
         ("x", "2"),
     ]);
-    let mut request = asked.clone();
-    let taken = take_conditions(&mut request);
+    take_conditions(&mut request);
+    assert_eq!(
+        request.get_all("if-none-match").iter().count() + request.get_all("if-modified-since").iter().count(),
+        0
+    );
+    take_range(&mut request);
     assert_eq!(request, head([("x", "1"), ("x", "2")]));
-    assert!(add_validators(&mut request, &[head([("etag", r#""c""#)])]));
-    taken.put_back(&mut request);
-    assert_eq!(request, asked);
-}
-
-#[test]
-fn putting_back_no_conditions_takes_ours_away() {
-    let mut request = head([("range", "bytes=0-1"), ("if-range", r#""a""#)]);
-    let (conditions, range) = (take_conditions(&mut request), take_range(&mut request));
-    assert!(conditions.is_empty() && !range.is_empty() && request.is_empty());
-    assert!(add_validators(&mut request, &[head([("etag", r#""c""#), ("last-modified", DATE)])]));
-    conditions.put_back(&mut request);
-    range.put_back(&mut request);
-    assert_eq!(request, head([("range", "bytes=0-1"), ("if-range", r#""a""#)]));
 }
