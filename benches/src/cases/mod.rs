@@ -1,5 +1,6 @@
 //! What is measured: a service by each name, and what it must answer.
 
+mod floor;
 mod ours;
 mod peers;
 
@@ -32,6 +33,7 @@ pub(crate) fn run(name: &str, run: impl Run) -> Result<String, String> {
         None if name == "bare" => run.run(Terms::OK, Origin),
         Some(("ours", name)) => ours::run(name, run),
         Some(("peer", name)) => peers::run(name, run),
+        Some(("floor", name)) => floor::run(name, run),
         _ => Err(unknown(name)),
     }
 }
