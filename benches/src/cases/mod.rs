@@ -1,6 +1,7 @@
 //! What is measured: a service by each name, and what it must answer.
 
 mod cache;
+mod floor;
 mod ours;
 mod peers;
 
@@ -39,6 +40,7 @@ pub(crate) fn run(name: &str, run: impl Run) -> Result<String, String> {
         Some(("cache", name)) => cache::run(name, run),
         Some(("ours", name)) => ours::run(name, run),
         Some(("peer", name)) => peers::run(name, run),
+        Some(("floor", name)) => floor::run(name, run),
         _ => Err(unknown(name)),
     }
 }

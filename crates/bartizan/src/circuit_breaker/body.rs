@@ -53,7 +53,7 @@ where
     #[inline]
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
-        let blame = Blame::on_panic(this.permit);
+        let blame = Blame::of_body(this.permit);
         let polled = this.body.as_mut().poll_frame(cx);
         blame.over();
         if let (Poll::Ready(frame), Some(permit)) = (&polled, &mut *this.permit) {

@@ -9,7 +9,7 @@ use super::{
     event::{Cause, Event, Judged, Transition},
     machine::{Admission, Machine, Nanos, Phase, Probed, SECOND, nanos},
     outcome::Outcome,
-    permit::Permit,
+    permit::Pass,
     policy::BreakerPolicy,
     series::{Length, Series},
     totals::{Totals, lane},
@@ -64,7 +64,7 @@ pub(super) type Observe = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
 /// What becomes of a call.
 #[derive(Debug)]
 pub(super) enum Asked {
-    Pass(Permit),
+    Pass(Pass),
     /// It passes, and nobody wants to know how it went.
     PassUncounted,
     /// It makes sense to come back after so long.
@@ -402,24 +402,24 @@ impl Handle {
         Arc::new(Self(Arc::clone(core)))
     }
 
-    /// A permit, if the breaker is simply closed, as it mostly is.
+    /// Leave to call, if the breaker is simply closed, as it mostly is.
     #[inline]
-    pub(super) fn pass(self: &Arc<Self>) -> Option<Permit> {
+    pub(super) fn pass(&self) -> Option<Pass> {
         let core = &*self.0;
         let word = core.word.load(Acquire);
         let is_closed = gate_of(word) == CLOSED && word & SHADOW == 0;
-        is_closed.then(|| Permit::new(Arc::clone(self), epoch_of(word), false, core.start()))
+        is_closed.then(|| Pass::new(epoch_of(word), false, core.start()))
     }
 
     /// Asks for a call to pass. `gate` spares it the ramp.
-    pub(super) fn ask(self: &Arc<Self>, gate: bool) -> Asked {
-        if let Some(permit) = self.pass() {
-            return Asked::Pass(permit);
+    pub(super) fn ask(&self, gate: bool) -> Asked {
+        if let Some(pass) = self.pass() {
+            return Asked::Pass(pass);
         }
         let core = &*self.0;
         let (word, now) = (core.word.load(Acquire), core.now());
         let refuse = |after| if word & SHADOW == 0 { Asked::Refuse(after) } else { Asked::WouldRefuse(after) };
-        let pass = |epoch, probe| Asked::Pass(Permit::new(Arc::clone(self), epoch, probe, now));
+        let pass = |epoch, probe| Asked::Pass(Pass::new(epoch, probe, now));
         match gate_of(word) {
             CLOSED | FORCED_CLOSED => return pass(epoch_of(word), false),
             DISABLED => return Asked::PassUncounted,

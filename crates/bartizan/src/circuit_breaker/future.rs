@@ -4,10 +4,10 @@ use super::{
     body::WatchedBody,
     layer::Rules,
     outcome::{ClassifyError, Outcome, Told},
-    permit::{Blame, Permit},
+    permit::{Call, Permit},
 };
 use bytes::Bytes;
-use http::Response;
+use http::{Response, response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use std::{
@@ -22,8 +22,7 @@ pin_project! {
     pub struct ResponseFuture<F, C> {
         #[pin]
         state: State<F>,
-        // `None` when nobody wants to know how the call goes.
-        permit: Option<Permit>,
+        call: Call,
         // `None` when we tell what an answer says.
         rules: Option<Arc<Rules<C>>>,
     }
@@ -43,12 +42,12 @@ pin_project! {
 
 impl<F, C> ResponseFuture<F, C> {
     #[inline]
-    pub(super) fn called(future: F, permit: Option<Permit>, rules: Option<Arc<Rules<C>>>) -> Self {
-        Self { state: State::Called { future }, permit, rules }
+    pub(super) fn called(future: F, call: Call, rules: Option<Arc<Rules<C>>>) -> Self {
+        Self { state: State::Called { future }, call, rules }
     }
 
     pub(super) fn refused(response: Box<Response<Bytes>>) -> Self {
-        Self { state: State::Refused { response: Some(response) }, permit: None, rules: None }
+        Self { state: State::Refused { response: Some(response) }, call: Call::UNCOUNTED, rules: None }
     }
 }
 
@@ -60,22 +59,35 @@ where
 {
     type Output = Result<Response<WatchedBody<R>>, E>;
 
-    // A response is large. What judges it only looks at it, so that it moves from the service to the caller and nowhere else.
+    // A response is large. What judges it out of the usual way takes it apart, or it would have to lie in one place for
+    // that, and be copied there and on from there in the usual way too.
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         match this.state.project() {
             StateProj::Called { future } => {
-                let blame = Blame::on_panic(this.permit);
+                let blame = this.call.blame();
                 let polled = future.poll(cx);
                 blame.over();
-                let mut answer = ready!(polled);
-                match (&mut answer, this.permit.as_mut(), this.rules) {
-                    (Ok(response), Some(permit), None) if Told::is_well(response) => permit.answered_well(),
-                    (answer, Some(_), rules) => judge(this.permit, answer, rules.as_deref()),
-                    (_, None, _) => {}
-                }
-                Poll::Ready(answer.map(|response| response.map(|body| WatchedBody::inner(body, this.permit.take()))))
+                Poll::Ready(match ready!(polled) {
+                    Ok(response) => {
+                        if this.rules.is_none()
+                            && Told::is_well(&response)
+                            && let Some(permit) = this.call.answered_well()
+                        {
+                            Ok(response.map(|body| WatchedBody::inner(body, Some(permit))))
+                        } else {
+                            let (head, body) = response.into_parts();
+                            Ok(judge(head, body, this.call.over(), this.rules.as_deref()))
+                        }
+                    }
+                    Err(error) => {
+                        if let Some(permit) = this.call.over() {
+                            judge_error(&error, permit, this.rules.as_deref());
+                        }
+                        Err(error)
+                    }
+                })
             }
             StateProj::Refused { response } => {
                 let response = response.take().expect("polled after it was ready");
@@ -87,30 +99,33 @@ where
 
 /// What few answers need. Leaves the permit to the body if there is more to learn from that.
 #[inline(never)]
-fn judge<C, B, E>(permit: &mut Option<Permit>, answer: &mut Result<Response<B>, E>, rules: Option<&Rules<C>>)
-where
-    C: ClassifyError<E>,
-    B: Body,
-{
-    let Some(held) = permit.take() else { return };
-    match answer {
-        Ok(response) => {
-            let told = match rules.and_then(Rules::classify) {
-                None => Told::by_default(response),
-                Some(classify) => Told::by(classify, response),
-            };
-            *permit = held.answered(told, response.headers());
-            if response.body().is_end_stream()
-                && let Some(permit) = permit.take()
-            {
-                permit.end();
-            }
+fn judge<C, B: Body>(
+    head: response::Parts,
+    body: B,
+    permit: Option<Permit>,
+    rules: Option<&Rules<C>>,
+) -> Response<WatchedBody<B>> {
+    let mut response = Response::from_parts(head, body);
+    let permit = permit.and_then(|permit| {
+        let told = match rules.and_then(Rules::classify) {
+            None => Told::by_default(&response),
+            Some(classify) => Told::by(classify, &mut response),
+        };
+        permit.answered(told, response.headers())
+    });
+    match permit {
+        Some(permit) if response.body().is_end_stream() => {
+            permit.end();
+            response.map(|body| WatchedBody::inner(body, None))
         }
-        Err(error) => {
-            let outcome = rules.map_or(Outcome::Failure, |rules| rules.errors().classify_error(error));
-            held.settle(outcome, None);
-        }
+        permit => response.map(|body| WatchedBody::inner(body, permit)),
     }
+}
+
+#[inline(never)]
+fn judge_error<C: ClassifyError<E>, E>(error: &E, permit: Permit, rules: Option<&Rules<C>>) {
+    let outcome = rules.map_or(Outcome::Failure, |rules| rules.errors().classify_error(error));
+    permit.settle(outcome, None);
 }
 
 impl<F, C> fmt::Debug for ResponseFuture<F, C> {

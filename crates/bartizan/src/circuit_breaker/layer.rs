@@ -9,7 +9,7 @@ use super::{
     gate::{Waiting, opened},
     machine::Nanos,
     outcome::{AllFail, Classify, ClassifyError, Outcome},
-    permit::{Blame, Permit},
+    permit::{Call, Pass},
     refusal::{Answer, ERROR_TYPE, Refused},
 };
 use crate::shared::{Flag, Notes, OnRefusal, with_head};
@@ -171,32 +171,17 @@ where
 
     #[inline]
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        if self.rules.is_plain
-            && let Some(permit) = self.rules.breaker.handle().pass()
-        {
-            return self.watch(request, Some(permit), None);
+        if self.rules.is_plain {
+            let handle = self.rules.breaker.handle();
+            if let Some(pass) = handle.pass() {
+                return watch(&mut self.inner, request, handle, pass, None);
+            }
         }
         self.call_otherwise(request)
     }
 }
 
 impl<S, C> CircuitBreaker<S, C> {
-    #[inline]
-    fn watch<B>(
-        &mut self,
-        request: Request<B>,
-        mut permit: Option<Permit>,
-        rules: Option<Arc<Rules<C>>>,
-    ) -> ResponseFuture<S::Future, C>
-    where
-        S: Service<Request<B>>,
-    {
-        let blame = Blame::on_panic(&mut permit);
-        let future = self.inner.call(request);
-        blame.over();
-        ResponseFuture::called(future, permit, rules)
-    }
-
     /// What most calls do not come to. A request that is lent to be changed is copied once more on its way.
     #[inline]
     fn call_otherwise<B>(&mut self, mut request: Request<B>) -> ResponseFuture<S::Future, C>
@@ -206,17 +191,16 @@ impl<S, C> CircuitBreaker<S, C> {
         let rules = &self.rules;
         let of_key = rules.handle_of(&mut request);
         let handle = of_key.as_ref().unwrap_or_else(|| rules.breaker.handle());
-        let permit = match handle.ask(rules.gate) {
-            Asked::Pass(permit) => Some(permit),
-            Asked::PassUncounted => None,
-            Asked::Refuse(after) => return ResponseFuture::refused(rules.refuse(&handle.0, after, request)),
-            Asked::WouldRefuse(after) => {
-                would_refuse(&handle.0, after);
-                None
+        match handle.ask(rules.gate) {
+            Asked::Pass(pass) => {
+                let rules = rules.custom.then(|| Arc::clone(rules));
+                return watch(&mut self.inner, request, handle, pass, rules);
             }
-        };
-        let rules = rules.custom.then(|| Arc::clone(rules));
-        self.watch(request, permit, rules)
+            Asked::PassUncounted => {}
+            Asked::Refuse(after) => return ResponseFuture::refused(rules.refuse(&handle.0, after, request)),
+            Asked::WouldRefuse(after) => would_refuse(&handle.0, after),
+        }
+        ResponseFuture::called(self.inner.call(request), Call::UNCOUNTED, None)
     }
 
     /// Ready when a call would pass. Whoever waits is woken then.
@@ -279,6 +263,23 @@ impl<C> Rules<C> {
     pub(super) fn errors(&self) -> &C {
         &self.errors
     }
+}
+
+#[inline]
+fn watch<S, B, C>(
+    inner: &mut S,
+    request: Request<B>,
+    handle: &Arc<Handle>,
+    pass: Pass,
+    rules: Option<Arc<Rules<C>>>,
+) -> ResponseFuture<S::Future, C>
+where
+    S: Service<Request<B>>,
+{
+    let blame = pass.blame(handle);
+    let future = inner.call(request);
+    blame.over();
+    ResponseFuture::called(future, pass.call(handle), rules)
 }
 
 #[inline(never)]

@@ -20,8 +20,9 @@ fn core(policy: BreakerPolicy) -> Arc<Core> {
 }
 
 fn pass(core: &Arc<Core>) -> Option<Permit> {
-    match Handle::new(core).ask(false) {
-        Asked::Pass(permit) => Some(permit),
+    let handle = Handle::new(core);
+    match handle.ask(false) {
+        Asked::Pass(pass) => Some(pass.permit(&handle)),
         Asked::PassUncounted | Asked::Refuse(_) | Asked::WouldRefuse(_) => None,
     }
 }

@@ -320,37 +320,3 @@ fn what_is_counted_is_what_is_taken() {
     println!("after a flood: counted {}, taken {}", statistics.bytes, resident() - before);
     assert!(statistics.bytes <= 64 << 20);
 }
-
-/// `valgrind --tool=callgrind --toggle-collect='*a_thousand_hits*'` tells what a hit takes.
-#[test]
-#[ignore = "is to be counted, not to be run"]
-fn what_a_hit_takes() {
-    #[inline(never)]
-    fn a_thousand_hits(cache: &ResponseCache, key: &CacheKey, now: Instant) -> usize {
-        (0..1000).filter_map(|_| cache.get(key, now)).map(|resource| resource.entries.len()).sum()
-    }
-    #[inline(never)]
-    fn a_thousand_keys(uri: &http::Uri, headers: &HeaderMap, rules: &crate::cache::KeyRules) -> usize {
-        let partition = bartizan_store::Key::new("acme");
-        let key = || CacheKey::of(uri, headers, Some(&partition), rules);
-        (0..1000).filter_map(|_| key()).map(|key| std::hint::black_box(key).as_bytes().len()).sum()
-    }
-    #[inline(never)]
-    fn a_thousand_counted(cache: &ResponseCache) {
-        (0..1000).for_each(|_| cache.shared.counters.count(std::hint::black_box(Count::Hit)));
-    }
-    let cache = ResponseCache::new(64 << 20);
-    for n in 0..1000 {
-        cache.put(&key(format_args!("articles/2026/11/27/{n}")), entry("de", vec![0; 1024]), cache.ticket(), AGES);
-    }
-    assert_eq!(cache.statistics().entries, 1000);
-    assert_eq!(a_thousand_hits(&cache, &key("articles/2026/11/27/500"), now()), 1000);
-    let headers = HeaderMap::from_iter([
-        (header::HOST, HeaderValue::from_static("www.example.com")),
-        (header::ACCEPT, HeaderValue::from_static("*/*")),
-        (header::USER_AGENT, HeaderValue::from_static("curl/8")),
-    ]);
-    let uri = "/articles/2026/11/27/500?page=2".parse().unwrap();
-    assert!(a_thousand_keys(&uri, &headers, &crate::cache::KeyRules::new()) > 0);
-    a_thousand_counted(&cache);
-}

@@ -1,6 +1,9 @@
 //! The breaker beside one that remembers every call in a list and thinks it all over each time.
 
-use super::{permit::Permit, *};
+use super::{
+    permit::{self, Permit},
+    *,
+};
 use crate::circuit_breaker::{
     core::{Asked, Core, Handle},
     policy::{Rate, Span},
@@ -331,39 +334,71 @@ fn policies() -> impl Strategy<Value = BreakerPolicy> {
     })
 }
 
+/// What the breaker under test lets somebody hold.
+enum Held {
+    Called(permit::Call),
+    Answered(Permit),
+}
+
+impl Held {
+    /// A good head comes.
+    fn answer(self) -> Self {
+        let Self::Called(mut call) = self else { return self };
+        let usual = call.answered_well();
+        let permit = usual.or_else(|| call.over()?.answered(Outcome::Success.into(), &HeaderMap::new()));
+        Self::Answered(permit.expect("a good head leaves it to the body"))
+    }
+
+    fn end(self, outcome: Outcome, retry_after: Option<Duration>) {
+        let permit = match self {
+            Self::Called(mut call) => call.over().expect("its head has not come"),
+            Self::Answered(permit) => permit,
+        };
+        permit.settle(outcome, retry_after);
+    }
+}
+
+/// Asks the breaker under test.
+fn pass(core: &Arc<Core>) -> Result<Held, Asked> {
+    let handle = Handle::new(core);
+    match handle.ask(false) {
+        Asked::Pass(pass) => Ok(Held::Called(pass.call(&handle))),
+        other => Err(other),
+    }
+}
+
 /// Takes both through the same, and compares all that can be seen.
-async fn follow(policy: BreakerPolicy, steps: Vec<Step>) -> (Arc<Core>, Vec<Permit>) {
+async fn follow(policy: BreakerPolicy, steps: Vec<Step>) -> (Arc<Core>, Vec<Held>) {
     let (core, mut model) = (Arc::new(Core::new(policy, 1, None, Mode::Normal, None)), Model::new(policy));
-    let mut under_way: Vec<(Permit, Call)> = Vec::new();
+    let mut under_way: Vec<(Held, Call)> = Vec::new();
     for (index, step) in steps.into_iter().enumerate() {
         match step {
             Step::Ask => {
                 let (expected, call) = model.ask();
-                let (answer, permit) = match Handle::new(&core).ask(false) {
-                    Asked::Pass(permit) => (Answer::Pass, Some(permit)),
-                    Asked::PassUncounted | Asked::WouldRefuse(_) => (Answer::Uncounted, None),
-                    Asked::Refuse(after) => (Answer::Refuse(Duration::from_nanos(after)), None),
+                let (answer, held) = match pass(&core) {
+                    Ok(held) => (Answer::Pass, Some(held)),
+                    Err(Asked::Refuse(after)) => (Answer::Refuse(Duration::from_nanos(after)), None),
+                    Err(_) => (Answer::Uncounted, None),
                 };
                 assert_eq!(answer, expected, "step {index}");
-                under_way.extend(iter::zip(permit, call));
+                under_way.extend(iter::zip(held, call));
             }
             Step::Answer(which) if !under_way.is_empty() => {
-                let index = which % under_way.len();
-                let (permit, call) = &mut under_way[index];
+                let (held, mut call) = under_way.swap_remove(which % under_way.len());
                 if call.head.is_none() {
-                    permit.answered_well();
-                    model.answer(call);
+                    model.answer(&mut call);
                 }
+                under_way.push((held.answer(), call));
             }
             Step::End(which, outcome, retry_after) if !under_way.is_empty() => {
-                let (permit, call) = under_way.swap_remove(which % under_way.len());
+                let (held, call) = under_way.swap_remove(which % under_way.len());
                 let retry_after = retry_after.map(|tenths| Duration::from_millis(100 * tenths));
-                permit.settle(outcome, retry_after);
-                model.end(call, model.is_slow(call), outcome, retry_after);
+                held.end(outcome, retry_after);
+                model.end(call, call.head.unwrap_or(model.is_slow(call)), outcome, retry_after);
             }
             Step::Drop(which) if !under_way.is_empty() => {
-                let (permit, call) = under_way.swap_remove(which % under_way.len());
-                drop(permit);
+                let (held, call) = under_way.swap_remove(which % under_way.len());
+                drop(held);
                 let slow = call.head.unwrap_or(model.is_slow(call));
                 let outcome = match call.head {
                     Some(_) => Outcome::Success,
@@ -393,7 +428,7 @@ async fn follow(policy: BreakerPolicy, steps: Vec<Step>) -> (Arc<Core>, Vec<Perm
         assert_eq!(snapshot.consecutive as usize, model.series().len(), "step {index}");
         assert_eq!(snapshot.opened, model.opened, "step {index}");
     }
-    (core, under_way.into_iter().map(|(permit, _)| permit).collect())
+    (core, under_way.into_iter().map(|(held, _)| held).collect())
 }
 
 proptest! {
@@ -429,8 +464,8 @@ proptest! {
             let began = Instant::now();
             while core.state() != State::Closed {
                 assert!(began.elapsed() <= longest, "still {:?} after {longest:?}", core.state());
-                if let Asked::Pass(permit) = Handle::new(&core).ask(false) {
-                    permit.settle(Outcome::Success, None);
+                if let Ok(held) = pass(&core) {
+                    held.end(Outcome::Success, None);
                 }
                 advance(pause).await;
             }
@@ -445,8 +480,8 @@ proptest! {
             let policy = BreakerPolicy::consecutive_failures(1).jitter(jitter).probes(1, 1).half_open_at_most(1_000);
             let core = Arc::new(Core::new(policy, 1, None, Mode::Normal, None));
             for time in 0..failures {
-                let Asked::Pass(permit) = Handle::new(&core).ask(false) else { panic!("it is closed, or half-open") };
-                permit.settle(Outcome::Failure, None);
+                let Ok(held) = pass(&core) else { panic!("it is closed, or half-open") };
+                held.end(Outcome::Failure, None);
                 let expected = (5.0 * 2_f64.powi(i32::try_from(time).unwrap())).min(60.0);
                 let remaining = core.snapshot().remaining;
                 let spread = expected * jitter + 1e-6;
@@ -464,10 +499,7 @@ proptest! {
             core.restore(&Snapshot { state: State::Open, ..core.snapshot() });
             let mut admitted = Vec::new();
             // The first call is the probe.
-            let ask = || match Handle::new(&core).ask(false) {
-                Asked::Pass(permit) => { permit.settle(Outcome::Success, None); true }
-                _ => false,
-            };
+            let ask = || pass(&core).map(|held| held.end(Outcome::Success, None)).is_ok();
             prop_assert!(ask());
             for _ in 0..12 {
                 let mut in_this_second = 0_u64;
