@@ -57,16 +57,11 @@ where
             let socket = socket.with(Arc::clone(&course));
             let service = service_fn(move |mut request: Request<Incoming>| {
                 asks.notify_one();
-                let (app, course) = (app.clone(), Arc::clone(&course));
                 request.extensions_mut().insert(PeerAddr(peer));
                 if let Some(interim) = interim(&request, &course) {
                     request.extensions_mut().insert(interim);
                 }
-                async move {
-                    let answer = answer(app, request).await;
-                    poll_fn(|cx| course.poll_end(cx)).await;
-                    answer
-                }
+                answer(app.clone(), request, Some(Arc::clone(&course)))
             });
             // The timer gives a client thirty seconds for the head of a request.
             let http = http1::Builder::new().timer(TokioTimer::new()).serve_connection(socket, service);
@@ -76,7 +71,7 @@ where
             let service = service_fn(move |mut request: Request<Incoming>| {
                 asks.notify_one();
                 request.extensions_mut().insert(PeerAddr(peer));
-                answer(app.clone(), request)
+                answer(app.clone(), request, None)
             });
             let mut http = http2::Builder::new(TokioExecutor::new());
             http.timer(TokioTimer::new()).keep_alive_interval(PING.0).keep_alive_timeout(PING.1);
@@ -120,15 +115,25 @@ async fn drains(draining: &mut watch::Receiver<bool>) {
     let _ = draining.wait_for(|is_draining| *is_draining).await;
 }
 
-async fn answer<A, B>(app: A, request: Request<Incoming>) -> Result<Response<ResponseBody<B>>, Infallible>
+/// One future, and not one in another: each in which a request and its answer are handed on moves them once more.
+async fn answer<A, B>(
+    mut app: A,
+    request: Request<Incoming>,
+    course: Option<Arc<Course>>,
+) -> Result<Response<ResponseBody<B>>, Infallible>
 where
     A: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
 {
-    if !names_one_host(&request) {
-        return Ok(no_host(&request).map(ResponseBody::own));
+    let answer = if names_one_host(&request) {
+        poll_fn(|cx| app.poll_ready(cx)).await?;
+        app.call(request).await?.map(ResponseBody::inner)
+    } else {
+        no_host(&request).map(ResponseBody::own)
+    };
+    if let Some(course) = course {
+        poll_fn(|cx| course.poll_end(cx)).await;
     }
-    let answer = tower::ServiceExt::oneshot(app, request).await?;
-    Ok(answer.map(ResponseBody::inner))
+    Ok(answer)
 }
 
 /// What may be said before the answer, if the client understands it. RFC 9110 §15.2: one of HTTP/1.0 does not.
