@@ -391,8 +391,8 @@ fn the_origin_was_asked_for_each_key_once_at_a_time(world: &World) {
     for (key, most) in world.most_at_once.iter().enumerate() {
         for most in most {
             let most = most.load(SeqCst);
-            // One from before a purge may still be on its way.
-            let bound = if kind(key) == Kind::Purged { 2 } else { 1 };
+            // Those from before a purge may still be on their way, and two or three purges may follow each other closely.
+            let bound = if kind(key) == Kind::Purged { 4 } else { 1 };
             assert!(most <= bound, "{key} {:?}: {most} at once", kind(key));
         }
     }
