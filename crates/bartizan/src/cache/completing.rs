@@ -10,24 +10,28 @@ use super::{
     head::stored_head,
     lead::Asked,
     policy::{self, Parts},
+    rules::IDLE,
 };
 use crate::shared::wall_now;
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, Response, StatusCode, response};
 use http_body::Body;
 use std::{future::poll_fn, pin::pin, sync::Arc};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 impl Asked {
-    /// Asks only for what is missing of the whole, on condition that it is a part of the same. Says whether it could.
-    pub(super) fn ask_for_the_rest(&self, headers: &mut HeaderMap) -> bool {
+    /// Asks only for what is missing of the whole, on condition that it is a part of the same. Gives what is there, if it could.
+    pub(super) fn ask_for_the_rest(&self, headers: &mut HeaderMap) -> Option<(Arc<Entry>, Parts)> {
         let is_whole = self.ask.verb == Verb::Get && !self.ask.has(Trait::Range);
         if self.forward != Forward::Partial || !is_whole {
-            return false;
+            return None;
         }
-        self.parts().is_some_and(|(entry, parts)| {
-            parts.complete().is_some_and(|complete| complete <= self.rules.cache.largest())
-                && parts.ask_for_missing(&entry.headers, None, headers)
+        self.parts().filter(|(entry, parts)| {
+            // The client waits until it is there, so that it should be the smaller half.
+            parts.complete().is_some_and(|complete| {
+                complete <= self.rules.cache.largest()
+                    && parts.missing_of_whole().is_some_and(|missing| missing <= complete / 2)
+            }) && parts.ask_for_missing(&entry.headers, None, headers)
         })
     }
 
@@ -50,7 +54,7 @@ impl Asked {
     /// What is stored and the rest together. It is stored if it may be; in any case it is the answer to this request, as the
     /// origin has just said that what is stored is a part of the same.
     fn whole(&self, head: &response::Parts, rest: Bytes) -> Option<Entry> {
-        let (entry, parts) = self.parts()?;
+        let (entry, parts) = self.completes.as_ref()?;
         let whole = parts.and(&entry.headers, &Parts::of(&head.headers, rest)?, &head.headers)?.whole()?;
         let headers = policy::without_range(policy::combined(&entry.headers, &head.headers, &[]));
         let arrival = self.arrival(wall_now());
@@ -75,7 +79,10 @@ impl Asked {
         let now = Instant::now();
         let resource = self.rules.cache.get(&self.key, now)?;
         resource.entries.iter().find_map(|entry| match &entry.content {
-            Content::Parts(parts) if entry.matches(&self.headers, &self.rules.policy) && entry.terms.is_fresh(now) => {
+            Content::Parts(parts)
+                if entry.matches(&self.headers, &self.rules.policy)
+                    && self.rules.terms(entry).is_some_and(|terms| terms.is_fresh(now)) =>
+            {
                 Some((Arc::clone(entry), parts.clone()))
             }
             _ => None,
@@ -86,7 +93,7 @@ impl Asked {
 /// All of a body, if it comes to its end and is not longer than that.
 async fn read<R: Body>(body: R, most: u64) -> Option<Bytes> {
     let (mut body, mut all) = (pin!(body), BytesMut::new());
-    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+    while let Some(frame) = timeout(IDLE, poll_fn(|cx| body.as_mut().poll_frame(cx))).await.ok()? {
         let Ok(data) = frame.ok()?.into_data() else { continue };
         if all.len() as u64 + data.remaining() as u64 > most {
             return None;

@@ -23,9 +23,13 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 use tokio::time::{Instant, timeout};
 use tower_service::Service;
+
+/// So long may the origin take for the head of an answer that no client waits for; then somebody else asks.
+const UNWATCHED: Duration = Duration::from_secs(60);
 
 /// One request on its way past the cache.
 pub(super) struct Visit<S, B> {
@@ -237,8 +241,9 @@ impl View<'_> {
         if !matches!(found, Found::Ask(Forward::UriMiss, None)) {
             return found;
         }
+        let purges = self.rules.cache.purges();
         match self.rules.cache.recall(key, self.headers, self.rules.policy.normalise()).await {
-            Some(resource) => self.rules.select(&resource, self.ask, self.headers, Instant::now()),
+            Some(resource) => self.rules.select(&resource, purges, self.ask, self.headers, Instant::now()),
             None => found,
         }
     }
@@ -264,15 +269,16 @@ where
     visit.ask = visit.ask.for_all();
     policy::take_range(visit.request.headers_mut());
     policy::take_conditions(visit.request.headers_mut());
+    let purges = rules.cache.purges();
     let Some(resource) = rules.cache.get(&key, Instant::now()) else { return };
-    let stale = rules.stale(&resource, Some(entry), visit.ask, visit.request.headers());
+    let stale = rules.stale(&resource, Some(entry), purges, visit.ask, visit.request.headers());
     let Joined::Leader(flight) = rules.cache.flights().join(&visit.view().flight_key(&key, Some(&stale))) else {
         return;
     };
     let lead = Lead::new(visit, key, Forward::Stale, Some(stale), Some(flight));
     let spawn = Arc::clone(&rules.spawn);
     spawn(Box::pin(async move {
-        if let Ok(response) = lead.run().await {
+        if let Ok(Ok(response)) = timeout(UNWATCHED, lead.run()).await {
             rules.read_to_end(response.into_body()).await;
         }
     }));
@@ -296,7 +302,7 @@ impl<R: Send + 'static, E: Send + 'static> Drop for Carried<R, E> {
         if let Some(asking) = self.asking.take()
             && self.rules.finishes()
         {
-            (self.rules.spawn)(Box::pin(async move { drop(asking.await) }));
+            (self.rules.spawn)(Box::pin(async move { drop(timeout(UNWATCHED, asking).await) }));
         }
     }
 }

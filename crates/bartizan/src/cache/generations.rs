@@ -98,8 +98,13 @@ impl Generations {
     }
 
     pub(super) fn ticket(&self) -> Ticket {
-        let purges = self.purges.load(Acquire);
-        Ticket { purges, at: Instant::now() }
+        Ticket { purges: self.purges(), at: Instant::now() }
+    }
+
+    /// How many purges there have been.
+    #[inline]
+    pub(super) fn purges(&self) -> u64 {
+        self.purges.load(Acquire)
     }
 
     pub(super) fn slot_of(label: &Label<'_>) -> u32 {
@@ -151,9 +156,8 @@ impl Generations {
             && (asked >= self.last_prefix.load(Acquire) || self.prefixes.lock().allow(asked, key.resource()))
     }
 
-    /// Whether what was there when this ticket was taken has been deleted since, or may have been.
-    pub(super) fn deletes(&self, ticket: Ticket, key: &CacheKey, slots: &[u32]) -> bool {
-        let asked = ticket.purges;
+    /// Whether what was there when there had been so many purges has been deleted since, or may have been.
+    pub(super) fn deletes(&self, asked: u64, key: &CacheKey, slots: &[u32]) -> bool {
         let url = [Self::slot_of(&Label::Url(key.resource()))];
         asked < self.floor.load(Acquire)
             || self.look_up(slots).chain(self.look_up(&url)).any(|slot| slot.hard.load(Acquire) > asked)

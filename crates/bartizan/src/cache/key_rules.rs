@@ -113,7 +113,8 @@ impl KeyRules {
         self
     }
 
-    /// All hosts have the same resources. A request that names two hosts, or none that could be one, is still not cached.
+    /// All hosts have the same resources. `Host` reaches the service all the same: this is only for where no answer depends on
+    /// it, or something further out has checked it. A request that names two hosts, or none that could be one, is still not cached.
     #[must_use]
     pub fn any_host(self) -> Self {
         Self { any_host: true, ..self }

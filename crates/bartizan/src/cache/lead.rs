@@ -4,14 +4,14 @@ use super::{
     answer::{Told, answer, note_stale},
     ask::{Ask, Trait, Verb},
     body::CacheBody,
-    entry::{Content, Entry},
+    entry::{Content, Entry, Resource},
     event::{Event, Forward, Outcome},
     fetch::Visit,
     flight::{Flight, Landing},
     generations::Ticket,
     head::{stored_head, take_out},
     key::CacheKey,
-    policy::{self, Arrival, Failure, Kept, NotStored, Selecting, Vary, storable},
+    policy::{self, Arrival, Failure, Kept, NotStored, Parts, Selecting, Vary, storable},
     rules::{Rules, Stale},
     status::Status,
     storing::Storing,
@@ -47,8 +47,8 @@ pub(super) struct Asked {
     pub(super) ticket: Ticket,
     /// Whether the origin was asked on condition that it is not what is stored.
     validates: bool,
-    /// Whether the origin was asked for what is missing of the parts that are stored.
-    completes: bool,
+    /// The parts that are stored, if the origin was asked for what is missing of the whole.
+    pub(super) completes: Option<(Arc<Entry>, Parts)>,
     requested: Instant,
 }
 
@@ -76,8 +76,11 @@ impl<S, B> Lead<S, B> {
                 *request.uri_mut() = uri;
             }
         }
+        // What is deleted between our looking and our asking is not asked about: it would come back with the answer.
+        let ticket = rules.cache.ticket();
+        let stale = stale.map(|stale| stale.without(|entry| rules.cache.is_deleted_since(stale.purges, &key, entry)));
         let asked = Asked {
-            ticket: rules.cache.ticket(),
+            ticket,
             ask,
             forward,
             stale,
@@ -87,7 +90,7 @@ impl<S, B> Lead<S, B> {
             headers: request.headers().clone(),
             notes: Notes::of(request.extensions()).cloned(),
             validates: false,
-            completes: false,
+            completes: None,
             requested: Instant::now(),
             rules,
             key,
@@ -106,7 +109,7 @@ impl<S, B> Lead<S, B> {
             Err(error) => Err(error),
         };
         match answered {
-            Ok(response) if self.asked.completes && response.status() == StatusCode::PARTIAL_CONTENT => {
+            Ok(response) if self.asked.completes.is_some() && is_about_a_range(response.status()) => {
                 Ok(self.asked.complete(response).await)
             }
             Ok(response) => Ok(self.asked.receive(response)),
@@ -126,10 +129,12 @@ impl<S, B> Lead<S, B> {
 impl Asked {
     /// Makes of the client's request the one that the cache sends.
     fn prepare(&mut self, headers: &mut HeaderMap) {
+        if self.rules.policy.stores_answer_to(&self.method) {
+            self.rules.keys.take_out(headers);
+        }
         if self.forward == Forward::Method {
             return;
         }
-        self.rules.keys.take_out(headers);
         if self.ask.directives.no_store {
             return;
         }
@@ -306,21 +311,49 @@ impl Asked {
     fn compare_head(&self, head: &response::Parts) -> bool {
         let Some(entry) = self.stale.as_ref().and_then(|stale| stale.selected.as_ref()) else { return false };
         let Content::Whole(bytes) = &entry.content else { return false };
-        if entry.status != head.status {
+        // What says nothing of the content neither confirms nor denies it.
+        if entry.status != head.status || !policy::tells_of_content(&head.headers) {
             return false;
         }
         let arrival = self.arrival(wall_now());
         if policy::is_same_by_head(&entry.headers, Some(bytes.len() as u64), &head.headers) {
             let headers = policy::freshen(&entry.headers, &head.headers, &[]);
-            if let Ok(kept) = self.kept(entry.status, &headers, &arrival)
-                && let Some(headers) = stored_head(&headers, &kept.omit, arrival.wall)
-            {
-                let fresh = Entry { headers, terms: kept.terms, ..entry.copy_with(entry.content.clone()) };
-                return self.rules.cache.keep(&self.key, fresh, self.ticket);
+            match self.kept(entry.status, &headers, &arrival) {
+                Ok(kept) => {
+                    if let Some(fresh) = self.freshened_by_head(entry, &headers, &head.headers, kept, arrival.wall) {
+                        if fresh.selecting != entry.selecting {
+                            self.rules.cache.retain(&self.key, self.ticket, |other| !Arc::ptr_eq(other, entry));
+                        }
+                        return self.rules.cache.keep(&self.key, fresh, self.ticket);
+                    }
+                }
+                // This request says who it is from; that says nothing against what is stored for all.
+                Err(why) if why.is_of_request() => return false,
+                Err(_) => {}
             }
         }
         self.rules.cache.retain(&self.key, self.ticket, |other| !Arc::ptr_eq(other, entry));
         false
+    }
+
+    /// The entry with what the answer to a `HEAD` says anew, what it varies by and its tags among that.
+    fn freshened_by_head(
+        &self,
+        entry: &Entry,
+        headers: &HeaderMap,
+        head: &HeaderMap,
+        kept: Kept,
+        wall: SystemTime,
+    ) -> Option<Entry> {
+        let mut fresh = entry.copy_with(entry.content.clone());
+        fresh.headers = stored_head(headers, &kept.omit, wall)?;
+        fresh.selecting = Selecting::of(&kept.vary, &self.headers, self.rules.policy.normalise())?;
+        if let Some(tags) = Stamped::read(head, &self.key).filter(|tags| !tags.slots.is_empty()) {
+            fresh.tags = tags;
+        }
+        fresh.tags.asked = self.ticket.purges;
+        fresh.terms = kept.terms;
+        Some(fresh)
     }
 
     fn decline<R>(self, response: Response<R>, why: NotStored, failed: bool) -> Response<CacheBody<R>> {
@@ -346,6 +379,11 @@ impl Asked {
     }
 }
 
+/// Whether an answer is about the range that we have asked for, and not about what the client has.
+fn is_about_a_range(status: StatusCode) -> bool {
+    matches!(status, StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE)
+}
+
 /// Why a response is none that the origin meant to give.
 fn failure<R>(response: &Response<R>) -> Option<Failure> {
     let status = response.status();
@@ -353,6 +391,8 @@ fn failure<R>(response: &Response<R>) -> Option<Failure> {
         return Some(match refusal.error_type() {
             "breaker_open" => Failure::Open,
             "timeout" | "deadline" => Failure::TimedOut,
+            // It is the client who was refused.
+            _ if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => return None,
             _ => Failure::Unreachable,
         });
     }
@@ -384,6 +424,12 @@ impl Landed {
 // ===== impl Stale =====
 
 impl Stale {
+    fn without(&self, is_gone: impl Fn(&Arc<Entry>) -> bool) -> Self {
+        let selected = self.selected.clone().filter(|entry| !is_gone(entry));
+        let entries = self.resource.entries.iter().filter(|entry| !is_gone(entry)).cloned().collect();
+        Self { resource: Arc::new(Resource { entries }), selected, purges: self.purges }
+    }
+
     fn heads(&self) -> impl Iterator<Item = &HeaderMap> {
         let others = self.resource.entries.iter();
         let selected = self.selected.as_ref();

@@ -143,6 +143,12 @@ impl ResponseCache {
         self.shared.generations.ticket()
     }
 
+    /// How many purges there have been.
+    #[inline]
+    pub(super) fn purges(&self) -> u64 {
+        self.shared.generations.purges()
+    }
+
     /// What purges of tags have left of an entry.
     #[inline]
     pub(super) fn standing(&self, entry: &Entry) -> Standing {

@@ -6,7 +6,7 @@ use super::{
     entry::{Content, Entry, Resource},
     event::{Event, Forward, Outcome},
     fill::{Abandoned, Reader, Spawn},
-    generations::{Standing, Ticket},
+    generations::Standing,
     head::take_out,
     key::CacheKey,
     key_rules::KeyRules,
@@ -23,7 +23,10 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, request};
 use http_body::Body;
 use std::{borrow::Cow, future::poll_fn, pin::pin, sync::Arc, time::Duration};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+
+/// So long may nothing come of a body that nobody reads.
+pub(super) const IDLE: Duration = Duration::from_secs(30);
 
 /// One for all clones of a layer.
 #[derive(Clone)]
@@ -60,7 +63,7 @@ pub(super) struct Stale {
     /// The response among them that the request selects.
     pub(super) selected: Option<Arc<Entry>>,
     /// When they were there.
-    pub(super) ticket: Ticket,
+    pub(super) purges: u64,
 }
 
 // ===== impl Rules =====
@@ -80,19 +83,28 @@ impl Rules {
     /// What is stored for a request of this kind.
     #[inline]
     pub(super) fn find(&self, key: &CacheKey, ask: Ask, headers: &HeaderMap, now: Instant) -> Found {
+        // Counted before we look: what is deleted from here on is not used.
+        let purges = self.cache.purges();
         match self.cache.get(key, now) {
-            Some(resource) => self.select(&resource, ask, headers, now),
+            Some(resource) => self.select(&resource, purges, ask, headers, now),
             None => Found::Ask(Forward::UriMiss, None),
         }
     }
 
-    pub(super) fn select(&self, resource: &Arc<Resource>, ask: Ask, headers: &HeaderMap, now: Instant) -> Found {
+    pub(super) fn select(
+        &self,
+        resource: &Arc<Resource>,
+        purges: u64,
+        ask: Ask,
+        headers: &HeaderMap,
+        now: Instant,
+    ) -> Found {
         let Some(entry) = self.choose(resource, ask, headers) else {
             let forward = match resource.entries.iter().any(|entry| entry.matches(headers, &self.policy)) {
                 true => Forward::Partial,
                 false => Forward::VaryMiss,
             };
-            return Found::Ask(forward, Some(self.stale(resource, None, ask, headers)));
+            return Found::Ask(forward, Some(self.stale(resource, None, purges, ask, headers)));
         };
         let Some(terms) = self.terms(entry) else { return Found::Ask(Forward::UriMiss, None) };
         let outcome = match reuse(&self.policy, &ask.directives, &terms, now) {
@@ -101,7 +113,7 @@ impl Rules {
             Reuse::WhileRevalidate => Outcome::StaleWhileRevalidate,
             Reuse::Validate => {
                 let forward = if terms.is_fresh(now) { Forward::Request } else { Forward::Stale };
-                return Found::Ask(forward, Some(self.stale(resource, Some(entry), ask, headers)));
+                return Found::Ask(forward, Some(self.stale(resource, Some(entry), purges, ask, headers)));
             }
         };
         Found::Usable(Arc::clone(entry), outcome)
@@ -112,6 +124,7 @@ impl Rules {
         &self,
         resource: &Arc<Resource>,
         selected: Option<&Arc<Entry>>,
+        purges: u64,
         ask: Ask,
         headers: &HeaderMap,
     ) -> Stale {
@@ -121,7 +134,7 @@ impl Rules {
         } else {
             Arc::new(Resource { entries: resource.entries.iter().filter(is_able).cloned().collect() })
         };
-        Stale { resource, selected: selected.cloned(), ticket: self.cache.ticket() }
+        Stale { resource, selected: selected.cloned(), purges }
     }
 
     /// The terms of an entry after all purges; none if it is gone. Taken back softly, it is as if it had gone stale then.
@@ -143,7 +156,7 @@ impl Rules {
         why: Failure,
     ) -> Option<&'a Arc<Entry>> {
         let entry = stale.selected.as_ref()?;
-        if self.cache.is_deleted_since(stale.ticket, key, entry) {
+        if self.cache.is_deleted_since(stale.purges, key, entry) {
             return None;
         }
         let terms = self.terms(entry)?;
@@ -214,7 +227,7 @@ impl Rules {
     /// Reads a body as long as it may become one that is stored.
     pub(super) async fn read_to_end(&self, body: impl Body<Data = Bytes>) {
         let (mut body, mut length) = (pin!(body), 0);
-        while let Some(Ok(frame)) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+        while let Ok(Some(Ok(frame))) = timeout(IDLE, poll_fn(|cx| body.as_mut().poll_frame(cx))).await {
             length += frame.data_ref().map_or(0, |data| data.len() as u64);
             if length > self.cache.largest() {
                 return;

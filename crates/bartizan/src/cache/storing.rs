@@ -151,8 +151,10 @@ impl Storing {
 
     fn keep_parts(&self, head: &HeaderMap, part: &Parts) -> bool {
         let stored = self.rules.cache.get(&self.key, Instant::now());
-        let before =
-            stored.iter().flat_map(|resource| &resource.entries).find(|entry| entry.selecting == self.entry.selecting);
+        let before = stored
+            .iter()
+            .flat_map(|resource| &resource.entries)
+            .find(|entry| entry.selecting == self.entry.selecting && self.rules.terms(entry).is_some());
         let (parts, headers) = match before.map(|entry| (&entry.content, &entry.headers)) {
             // The whole is worth more than a part of it.
             Some((Content::Whole(_), headers))

@@ -42,8 +42,8 @@ impl ResponseCache {
     }
 
     /// Whether an entry that was there then has been deleted since.
-    pub(super) fn is_deleted_since(&self, ticket: Ticket, key: &CacheKey, entry: &Entry) -> bool {
-        self.shared.generations.deletes(ticket, key, &entry.tags.slots)
+    pub(super) fn is_deleted_since(&self, purges: u64, key: &CacheKey, entry: &Entry) -> bool {
+        self.shared.generations.deletes(purges, key, &entry.tags.slots)
     }
 
     /// Whether something that is on its way has been purged since the origin was asked for it.

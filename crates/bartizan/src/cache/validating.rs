@@ -67,6 +67,9 @@ impl Asked {
         }
         if entry.terms.is_fresh(arrival.received) {
             self.rules.cache.marks().clear(self.key.as_bytes());
+        } else {
+            // Who waits for this has to ask all the same.
+            self.rules.cache.marks().set(self.key.as_bytes(), arrival.received);
         }
         // Those who wait have it though it may have been purged since they came; who comes now looks into the memory.
         let closer = self.flight.closer();
@@ -82,14 +85,17 @@ impl Asked {
         }
     }
 
-    /// The origin says that something still holds, and nobody knows what: nothing is freshened by that (RFC 9111 §4.3.4), and
-    /// it is not asked about again. Of what was asked about it still says that it has not changed.
+    /// The origin says that something still holds, and nobody knows what: nothing is freshened by that (RFC 9111 §4.3.4). Of
+    /// what was asked about it still says that it has not changed; where that was nothing in particular, it is not asked about
+    /// again.
     fn says_nothing<R>(mut self, selected: Option<&Entry>) -> Response<CacheBody<R>> {
-        self.rules.cache.retain(&self.key, self.ticket, |_| false);
         self.flight.land(Landing::Unstorable);
         let told = Told { fwd_status: Some(StatusCode::NOT_MODIFIED), ..Told::default() };
         let answer = selected.and_then(|entry| self.answer(entry, Outcome::Revalidated(self.forward), told));
-        answer.unwrap_or_else(|| self.no_answer("the origin says that something has not changed which is not stored"))
+        answer.unwrap_or_else(|| {
+            self.rules.cache.retain(&self.key, self.ticket, |_| false);
+            self.no_answer("the origin says that something has not changed which is not stored")
+        })
     }
 
     /// 502: the origin's answer is none that could be made one for the client.

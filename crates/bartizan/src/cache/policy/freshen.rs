@@ -68,6 +68,11 @@ pub(in crate::cache) fn is_same_by_head(stored: &HeaderMap, length: Option<u64>,
     same(&header::ETAG) && same(&header::LAST_MODIFIED) && said.is_none_or(|said: Option<u64>| said == length)
 }
 
+/// Whether the answer to a `HEAD` says anything by which one content is told from another.
+pub(in crate::cache) fn tells_of_content(from_head: &HeaderMap) -> bool {
+    [header::ETAG, header::LAST_MODIFIED, header::CONTENT_LENGTH].iter().any(|name| from_head.contains_key(name))
+}
+
 fn update(stored: &HeaderMap, new: &HeaderMap, omit: &[HeaderName], stays: impl Fn(&HeaderName) -> bool) -> HeaderMap {
     // A name for all recipients is never a connection option (RFC 9110 §7.6.1); here it is not believed.
     let named: Vec<_> = fields::named_by_connection(new).filter(|name| !fields::is_for_all(name)).collect();

@@ -40,7 +40,7 @@ pub(super) use self::{
     directives::{Reach, RequestDirectives, ResponseDirectives},
     etag::EntityTag,
     fields::{date_if_missing, kept, kept_trailers},
-    freshen::{combined, freshen, is_same_by_head, validated},
+    freshen::{combined, freshen, is_same_by_head, tells_of_content, validated},
     freshness::Terms,
     invalidate::{Target, invalidated, is_safe},
     not_stored::NotStored,

@@ -138,6 +138,12 @@ impl Parts {
     }
 
     /// Everything, if it is here: it is a 200 then.
+    /// How much of the whole is not there, if that is known.
+    pub(in crate::cache) fn missing_of_whole(&self) -> Option<u64> {
+        let missing = self.missing(&(0..self.complete?));
+        Some(missing.iter().map(|range| range.end - range.start).sum())
+    }
+
     pub(in crate::cache) fn whole(&self) -> Option<Bytes> {
         let complete = self.complete?;
         if !self.missing(&(0..complete)).is_empty() {
