@@ -74,3 +74,29 @@ async fn a_head_under_a_condition_is_answered_from_what_is_stored() {
     let told = send(&cache, request("HEAD", "/").with("if-none-match", "\"e\"")).await;
     assert_eq!(told.status, StatusCode::NOT_MODIFIED);
 }
+
+/// RFC 9111 §4.1: what a response varies by may be said for the first time by the answer to a `HEAD`.
+#[tokio::test(start_paused = true)]
+async fn a_head_may_say_anew_what_a_response_varies_by() {
+    let origin = Origin::new(|head, _| {
+        let tongue = head.headers.get("x-lang").map_or("none", |tongue| tongue.to_str().unwrap());
+        let page = fresh(10).with("etag", "\"e\"");
+        if head.method == "HEAD" { page.with("vary", "x-lang") } else { page.body(tongue) }
+    });
+    let cache = cache(&origin);
+    send(&cache, get("/").with("x-lang", "en")).await;
+    pass(11).await;
+    send(&cache, request("HEAD", "/").with("x-lang", "en")).await;
+    assert_eq!(send(&cache, get("/").with("x-lang", "de")).await.text(), "de");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_says_nothing_of_the_content_neither_confirms_nor_denies_it() {
+    let origin =
+        Origin::new(|head, nth| if head.method == "HEAD" { fresh(10) } else { fresh(10).body(&nth.to_string()) });
+    let cache = cache(&origin);
+    send(&cache, get("/")).await;
+    pass(11).await;
+    send(&cache, request("HEAD", "/")).await;
+    assert_eq!(send(&cache, get("/")).await.text(), "2");
+}

@@ -165,3 +165,15 @@ async fn all_hosts_are_one_where_the_rules_say_so() {
     let other = Request::get("/").header("host", "b.example").body(Full::<Bytes>::default()).unwrap();
     assert!(send(&cache, other).await.is_hit());
 }
+
+/// The answer to such a `POST` answers a later `GET`.
+#[tokio::test(start_paused = true)]
+async fn unkeyed_fields_of_a_post_whose_answer_is_stored_reach_nobody() {
+    let origin = Origin::new(|head, _| {
+        let host = head.headers.get("x-forwarded-host").map_or("mine", |host| host.to_str().unwrap());
+        fresh(60).with("content-location", "/").body(host)
+    });
+    let cache = rfc(&origin);
+    send(&cache, request("POST", "/").with("x-forwarded-host", "evil")).await;
+    assert_eq!(send(&cache, get("/")).await.text(), "mine");
+}

@@ -196,3 +196,29 @@ async fn the_tags_of_a_304_take_the_place_of_the_old() {
     cache_of(&layer).purge(&Purge::tag("new"));
     assert_eq!(send(&cache, get("/")).await.text(), "two");
 }
+
+/// A follower has looked it up, and asks for itself after its wait: what was purged meanwhile is not asked about.
+#[tokio::test(start_paused = true)]
+async fn what_is_purged_between_looking_and_asking_is_not_brought_back_by_a_304() {
+    for purge in purges() {
+        let layer = layer();
+        let origin = Origin::new(|head, nth| match (nth, head.headers.contains_key("if-none-match")) {
+            (0, _) => tagged("max-age=1").body("old"),
+            (1, _) => tagged("max-age=1").body("slow").after(8),
+            (_, true) => tagged("max-age=60").with("x-validated", "1"),
+            (_, false) => ok().body("new"),
+        });
+        let cache = layer.layer(origin.clone());
+        send(&cache, get("/")).await;
+        pass(2).await;
+        let (leader, follower) = (cache.clone(), cache.clone());
+        let leader = tokio::spawn(async move { send(&leader, get("/")).await });
+        settle().await;
+        let follower = tokio::spawn(async move { send(&follower, get("/")).await });
+        settle().await;
+        pass(2).await;
+        cache_of(&layer).purge(&purge);
+        assert_eq!(follower.await.unwrap().text(), "new", "{purge:?}");
+        leader.await.unwrap();
+    }
+}
