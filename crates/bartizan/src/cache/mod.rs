@@ -102,6 +102,9 @@
 //! is larger passes by. Beside that it takes 64 KiB for the URLs of which nothing can be stored, and 512 KiB for purges once
 //! there has been one: a purge of a tag counts, whatever the number of responses that have the tag.
 //!
+//! A body that is on its way is held as far as it has come, until it has ended, though not more of it than may be stored; that
+//! counts beside what the [`ResponseCache`] was made for, and grows with the number of requests that are under way.
+//!
 //! Of a request it keeps the fields that `Vary` names, `Cookie` and `Authorization` among them only as digests.
 //!
 //! # What it never does
@@ -123,12 +126,14 @@
 //! - It answers no `POST` ([`post_for_get`](CachePolicy::post_for_get), RFC 9110 §9.3.3), and no precondition that only the
 //!   service can judge (`If-Match`, `If-Unmodified-Since`; §4.3.2).
 //! - It changes no content, waits for the end of none before it passes it on, and keeps none that is longer than it may store.
+//!   Only where at least half of a response is stored in parts already ([`parts`](CachePolicy::parts)) it waits for the rest.
 //!
 //! # When the origin fails
 //!
 //! What is stored and stale is the answer, if the service answers 500, 502, 503 or 504, gives no answer, takes longer than a
-//! layer further in allows, or is left alone by its breaker. It says so: `fwd-status`, or one of the details `no-answer`,
-//! `timeout` and `breaker-open`; and in the access log, with the flag `SI`. That holds for as long as the response says
+//! layer further in allows, is left alone by its breaker, or is spared by a rate limit further in.
+//! It says so: `fwd-status`, or one of the details `no-answer`, `timeout` and `breaker-open`; and in the access log, with the
+//! flag `SI`. That holds for as long as the response says
 //! (`stale-if-error`, RFC 5861 §4), else for [a day](CachePolicy::stale_if_error). Where the response has
 //! `stale-while-revalidate` (§3), it is used for so long without waiting for the service at all, which is asked behind.
 //!
