@@ -7,7 +7,11 @@ use bartizan_gateway::{Cause, Client, client};
 use http::Request;
 use http_body_util::BodyExt;
 use std::net::SocketAddr;
-use support::{upstream::Seen, *};
+use support::{
+    upstream::Seen,
+    wire::{Origin, Said, Then, ok},
+    *,
+};
 use tokio::{
     io::AsyncWriteExt,
     sync::watch,
@@ -159,4 +163,79 @@ async fn an_error_says_whether_anything_was_done() {
         let error = failed(uri.clone()).await;
         assert_eq!((error.cause(), error.is_not_processed()), (cause, is_not_processed), "{uri}: {error}");
     }
+}
+
+/// What becomes of a request on a connection that has carried one before, and that the service does this to.
+async fn sent_on_a_kept_connection(request: Request<Body>, does: Said) -> (Result<String, Cause>, usize) {
+    let origin = Origin::new(move |number, _| if number == 1 { does.clone() } else { ok("", "ok") }).await;
+    let client = client();
+    let to = |mut request: Request<Body>| {
+        *request.uri_mut() = format!("http://{}/", origin.addr).parse().expect("a URL");
+        client.request(request)
+    };
+    to(Request::new(Body::empty())).await.expect("an answer").into_body().collect().await.expect("a body");
+    sleep(ms(5)).await; // real time: until it waits in the pool
+    let answer = match timeout(PATIENCE, to(request)).await.expect("in time") {
+        Ok(answer) => {
+            Ok(String::from_utf8(answer.into_body().collect().await.expect("a body").to_bytes().to_vec())
+                .expect("UTF-8"))
+        }
+        Err(error) => {
+            assert!(!error.is_not_processed(), "{error}");
+            Err(error.cause())
+        }
+    };
+    (answer, origin.count() - 1)
+}
+
+fn empty(method: &str) -> Request<Body> {
+    Request::builder().method(method).body(Body::empty()).expect("a request")
+}
+
+#[tokio::test]
+async fn a_connection_that_closes_as_a_request_is_sent_costs_nobody_an_answer_if_it_may_be_sent_again() {
+    for method in ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"] {
+        for then in [Then::Close, Then::Reset] {
+            let (answer, sent) = sent_on_a_kept_connection(empty(method), Said::from("").then(then)).await;
+            let body = if method == "HEAD" { "" } else { "ok" };
+            assert_eq!((answer.as_deref(), sent), (Ok(body), 2), "{method}, {then:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_may_have_been_done_is_not_sent_again() {
+    let body = |method: &str| Request::builder().method(method).body(Body::from("x")).expect("a request");
+    for (request, bytes) in [
+        (empty("POST"), ""),
+        (empty("PATCH"), ""),
+        (empty("FROBNICATE"), ""),
+        (body("POST"), ""),
+        (body("PUT"), ""),   // what was sent of it is gone
+        (empty("GET"), "H"), // somebody has begun to answer
+        (empty("GET"), "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"),
+    ] {
+        let what = format!("{} {bytes:?}", request.method());
+        let (answer, sent) = sent_on_a_kept_connection(request, Said::from(bytes).then(Then::Close)).await;
+        assert!(answer.is_err(), "{what}");
+        assert_eq!(sent, 1, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_meets_two_closing_connections_is_not_sent_a_third_time() {
+    let origin = Origin::new(|number, _| match number {
+        0 => ok("", "ok"),
+        _ => Said::from("").then(Then::Close),
+    })
+    .await;
+    let client = client();
+    let get = || client.request(Request::get(format!("http://{}/", origin.addr)).body(Body::empty()).unwrap());
+    get().await.unwrap().into_body().collect().await.unwrap();
+    sleep(ms(5)).await; // real time: until it waits in the pool
+    let error = timeout(PATIENCE, get()).await.expect("in time").expect_err("no answer");
+    assert_eq!((error.cause(), origin.count()), (Cause::ConnectionReset, 3));
+    // And on a connection that is new, it is sent once.
+    timeout(PATIENCE, get()).await.expect("in time").expect_err("no answer");
+    assert_eq!(origin.count(), 4);
 }

@@ -22,7 +22,10 @@ use std::{
     },
     time::Duration,
 };
-use support::*;
+use support::{
+    wire::{Origin, Peer, Said, Then, ok},
+    *,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::{Mutex, mpsc},
@@ -392,6 +395,20 @@ async fn a_service_that_fails_before_its_head_is_a_502_or_504() {
         assert_eq!(answer.headers["content-type"], "application/problem+json");
         assert_eq!(answer.json()["code"], code);
         assert!(!answer.body.contains("127.0.0.1"), "nothing internal: {}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_closes_as_it_is_used_is_a_502_only_for_what_may_have_been_done() {
+    for (method, expected) in [("GET", 200), ("POST", 502)] {
+        let origin =
+            Origin::new(|number, _| if number == 1 { Said::from("").then(Then::Close) } else { ok("", "ok") }).await;
+        let mut client = Peer::connect(through(origin.addr).await).await;
+        let empty = |method| format!("{method} / HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\n\r\n");
+        assert_eq!(client.ask(&empty("GET")).await.status, 200);
+        sleep(ms(5)).await; // real time: until the connection waits in the pool
+        assert_eq!(client.ask(&empty(method)).await.status, expected, "{method}");
+        assert_eq!(origin.count(), if expected == 200 { 3 } else { 2 }, "{method}");
     }
 }
 

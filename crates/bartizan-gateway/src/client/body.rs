@@ -1,6 +1,6 @@
 //! The body of an answer, which gives its connection back.
 
-use super::pool::{Connection, Pool};
+use super::{connection::Connection, pool::Pool};
 use bytes::Bytes;
 use http::uri::Authority;
 use http_body::{Body, Frame, SizeHint};

@@ -1,6 +1,7 @@
 //! Who is asked: any Tower service that takes a request, and the plain client.
 
 mod body;
+mod connection;
 mod error;
 mod plain;
 mod pool;

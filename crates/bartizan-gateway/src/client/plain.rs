@@ -1,12 +1,13 @@
 //! The plain client.
 
-use super::{body::ClientBody, error::ClientError, pool::Pool};
+use super::{body::ClientBody, connection::Unanswered, error::ClientError, pool::Pool};
 use axum::body::Body;
 use futures_util::future::BoxFuture;
 use http::{
     HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header,
     uri::{Authority, PathAndQuery, Scheme},
 };
+use http_body::Body as _;
 use std::{
     fmt,
     sync::Arc,
@@ -23,9 +24,10 @@ pub struct Client {
 /// A plain client, with its own pool; its clones share the pool.
 ///
 /// It gives up connecting after one second. An idle connection is kept for less than four seconds, less than servers
-/// commonly keep theirs, so that a request seldom meets a connection that the other side has just closed. If it does, and
-/// nothing of the request has been written yet, it goes over a new one, once. At most 256 connections wait idle for
-/// each of at most 64 hosts.
+/// commonly keep theirs, so that a request seldom meets a connection that the other side has just closed. If it does, it
+/// goes over a new one, once, if nothing of it has been written yet, or if nothing was heard of an answer and it may be
+/// sent again: its method is idempotent, and it has no body. At most 256 connections wait idle for each of at most 64
+/// hosts.
 #[must_use]
 pub fn client() -> Client {
     Client { pool: Arc::default() }
@@ -55,19 +57,37 @@ async fn send(pool: Arc<Pool>, mut request: Request<Body>) -> Result<Response<Cl
             Some(connection) => connection,
             None => pool.connect(&to).await?,
         };
-        match connection.try_send_request(request).await {
+        let again = if is_new { None } else { again(&request) };
+        match connection.send(request).await {
             Ok(response) => {
                 let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
                 let lent = (!is_switch).then_some((pool, to, connection));
                 return Ok(response.map(|body| ClientBody::new(body, lent)));
             }
             // RFC 9110 §9.2.2: what nobody has received may be sent again, whatever its method.
-            Err(mut error) => match error.take_message() {
-                Some(unsent) if !is_new => request = unsent,
-                _ => return Err(ClientError::sending(error.into_error())),
-            },
+            Err(Unanswered { error, unsent, heard }) => {
+                let again = unsent.filter(|_| !is_new).or(again.filter(|_| !heard));
+                request = again.ok_or_else(|| ClientError::sending(error))?;
+            }
         }
     }
+}
+
+/// A request to send in the place of this one, should a connection that was kept close before a byte of an answer.
+///
+/// RFC 9110 §9.2.2, RFC 9112 §9.3.1: what is idempotent may be sent again, and not a third time. There is no body in
+/// it, since what has been sent of one is gone.
+fn again(request: &Request<Body>) -> Option<Request<Body>> {
+    if !request.method().is_idempotent() || !request.body().is_end_stream() {
+        return None;
+    }
+    let mut again = Request::new(Body::empty());
+    *again.method_mut() = request.method().clone();
+    *again.uri_mut() = request.uri().clone();
+    *again.version_mut() = request.version();
+    *again.headers_mut() = request.headers().clone();
+    *again.extensions_mut() = request.extensions().clone();
+    Some(again)
 }
 
 /// Where a request goes, which from then on stands in its header (RFC 9112 §3.2.1) and no longer in its target.

@@ -1,13 +1,11 @@
 //! Connections that wait for another request.
 
-use super::error::ClientError;
+use super::{connection::Connection, error::ClientError};
 use crate::upstream::{IDLE, tcp};
-use axum::body::Body;
 use http::{
     Uri,
     uri::{Authority, PathAndQuery, Scheme},
 };
-use hyper::client::conn::http1;
 use hyper_util::client::legacy::connect::HttpConnector;
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
@@ -15,8 +13,6 @@ use std::{
 };
 use tokio::{runtime::Handle, time::sleep};
 use tower_service::Service;
-
-pub(super) type Connection = http1::SendRequest<Body>;
 
 /// Idle connections, those used last at the end: they are taken first, so that the others may go.
 pub(super) struct Pool {
@@ -92,13 +88,7 @@ impl Pool {
             Uri::builder().scheme(Scheme::HTTP).authority(to.clone()).path_and_query(PathAndQuery::from_static("/"));
         let uri = uri.build().map_err(|_| ClientError::target("the URI names no host"))?;
         let stream = self.connector.clone().call(uri).await.map_err(|error| ClientError::connecting(error.into()))?;
-        let (connection, driven) = http1::handshake(stream).await.map_err(ClientError::sending)?;
-        tokio::spawn(async move {
-            if let Err(error) = driven.with_upgrades().await {
-                tracing::debug!(%error, "a connection to a service broke");
-            }
-        });
-        Ok(connection)
+        Connection::over(stream.into_inner()).await
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
