@@ -4,18 +4,33 @@
 #
 #     apt-get install nginx-light varnish haproxy wrk       # whoever is missing is left out; wrk is needed
 #     benches/sockets.sh [ROUNDS] [SECONDS] [CONNECTIONS]   # 5 rounds of 3 s with 48 connections, if nothing is said
+#     benches/sockets.sh --with-pingora ...                 # builds benches/pingora first, for which it takes cmake
 #
+# pingora takes part where it has been built, for requests that pass.
 # Every server has one thread (Varnish has one for each connection that is busy) and, where there are several processors,
 # the first of them, in front of the same origin, which has the second together with wrk. In each round they take turns.
 # Processor time is user and system of all processes of a server, by /proc, over the requests that wrk counts. Nothing is
 # started as a service, all of it listens on 127.0.0.1 only, and ends with the script.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-rounds=${1:-5} seconds=${2:-3} connections=${3:-48} port=${PORT:-18400}
+die() { echo "$*" >&2; exit 1; }
+has() { command -v "$1" > /dev/null; }
 
-command -v wrk > /dev/null || { echo "wrk is needed" >&2; exit 1; }
+with_pingora=
+[ "${1:-}" != --with-pingora ] || { with_pingora=yes; shift; }
+rounds=${1:-5} seconds=${2:-3} connections=${3:-48} port=${PORT:-18400}
+for number in "$rounds" "$seconds" "$connections" "$port"; do
+    [[ $number =~ ^[1-9][0-9]{0,4}$ ]] || die "$number is no number: sockets.sh [--with-pingora] [ROUNDS] [SECONDS] [CONNECTIONS]"
+done
+for tool in wrk wget taskset pgrep; do has $tool || die "$tool is needed"; done
+
 cargo build --quiet --release -p bartizan-gateway --bin bartizan --example origin
 target=${CARGO_TARGET_DIR:-target}/release
+pingora=${CARGO_TARGET_DIR:-benches}/pingora
+[ -n "${CARGO_TARGET_DIR:-}" ] || pingora+=/target
+[ -z $with_pingora ] || cargo build --quiet --release --manifest-path benches/pingora/Cargo.toml --target-dir "$pingora"
+pingora+=/release/bartizan-bench-pingora
+[ -x "$pingora" ] || echo "pingora is left out: benches/sockets.sh --with-pingora builds it, in some minutes" >&2
 dir=$(mktemp -d)
 chmod 755 "$dir" # nginx and Varnish may step down from root
 pids=()
@@ -23,7 +38,6 @@ trap 'kill "${pids[@]}" 2> /dev/null || true; sleep 1; rm -rf "$dir"' EXIT
 
 # PROCESSOR COMMAND...: becomes that command, so it is for a process of its own.
 on() { if [ "$(nproc)" -gt 1 ]; then exec taskset -c "$@"; else shift; exec "$@"; fi; }
-has() { command -v "$1" > /dev/null; }
 
 declare -A at=() pid=()
 # NAME COMMAND...: starts it on the next port, which stands for @PORT@ in the command.
@@ -97,16 +111,25 @@ END
         start haproxy-$kind haproxy -db -f "$dir/haproxy-$kind.cfg"
     done
 fi
+[ ! -x "$pingora" ] || start pingora-pass "$pingora" 127.0.0.1:@PORT@ "127.0.0.1:$origin"
 if has varnishd; then
     start varnish-cache varnishd -F -n "$dir/varnish" -a 127.0.0.1:@PORT@ -b "127.0.0.1:$origin" -s malloc,64m \
         -p thread_pools=1 -p thread_pool_min=$((connections + 20))
 fi
 
-for name in "${!at[@]}"; do
+# NAME: waits until it answers, and that it does, and nobody else who had the port before.
+ready() {
     for _ in $(seq 100); do
-        wget -qO /dev/null --tries=1 --timeout=5 "http://127.0.0.1:${at[$name]}/1k" 2> /dev/null && break
+        if ! kill -0 "${pid[$1]}" 2> /dev/null; then break; fi
+        ! wget -qO /dev/null --tries=1 --timeout=5 "http://127.0.0.1:${at[$1]}/1k" 2> /dev/null || return 0
         sleep 0.1
     done
+    cat "$dir/$1.log" >&2
+    die "$1 does not answer on port ${at[$1]}: is somebody else there? PORT=20400 takes those from 20400 on"
+}
+
+for name in "${!at[@]}"; do
+    ready "$name"
     # What is stored is stored by now.
     for _ in 1 2 3; do wget -qO /dev/null --tries=1 --timeout=5 "http://127.0.0.1:${at[$name]}/1k"; done
 done
@@ -122,10 +145,10 @@ spent() {
 }
 resident() {
     local one
-    for one in "$1" $(pgrep -P "$1"); do awk '/^VmRSS/ { print $2 }' "/proc/$one/status"; done | paste -sd+ | bc
+    for one in "$1" $(pgrep -P "$1"); do awk '/^VmRSS/ { print $2 }' "/proc/$one/status"; done | awk '{ sum += $1 } END { print sum }'
 }
 
-order=(axum bartizan-cache nginx-cache haproxy-cache varnish-cache bartizan-pass nginx-pass haproxy-pass)
+order=(axum bartizan-cache nginx-cache haproxy-cache varnish-cache bartizan-pass nginx-pass haproxy-pass pingora-pass)
 load_before=$(cut -d' ' -f1-3 /proc/loadavg)
 for round in $(seq "$rounds"); do
     for name in "${order[@]}"; do
@@ -137,6 +160,7 @@ for round in $(seq "$rounds"); do
             echo "$name:" >&2; cat "$dir/wrk" >&2
         fi
         count=$(awk '/requests in/ { print $1 }' "$dir/wrk")
+        [ "${count:-0}" -gt 0 ] || { cat "$dir/$name.log" >&2; die "$name answered nothing"; }
         rate=$(awk '/Requests\/sec/ { print $2 }' "$dir/wrk")
         echo "$round $name $rate $(awk "BEGIN { print ($after - $before) / $count }")"
     done
@@ -152,7 +176,8 @@ column() { awk -v name="$1" -v col="$2" '$2 == name { print $col }' "$dir/measur
 # BASE NAME...
 table() {
     local base=$1 name; shift
-    echo "| | requests a second | beside $base's | CPU for a request | beside $base's |"
+    local whose=${base%-*}
+    echo "| | requests a second | beside $whose's | CPU for a request | beside $whose's |"
     echo "|---|--:|--:|--:|--:|"
     for name in "$@"; do
         [ -n "${at[$name]:-}" ] || continue
@@ -164,15 +189,17 @@ table() {
 echo "$(nproc) processors ($(awk -F': ' '/model name/ { print $2; exit }' /proc/cpuinfo)), Linux $(uname -r);" \
     "$rounds rounds of $seconds s, $connections connections"
 has nginx && nginx -v 2>&1
-has haproxy && haproxy -v | head -1
-has varnishd && varnishd -V 2>&1 | head -1
+# Not by `head`, which would end them in the middle of a word, and with them this.
+has haproxy && haproxy -v | sed -n 1p
+has varnishd && varnishd -V 2>&1 | sed -n 1p
+[ ! -x "$pingora" ] || sed -n 's/^pingora = .*version = "\([^"]*\)".*/pingora: \1/p' benches/pingora/Cargo.toml
 rustc --version
 echo "load: $load_before before, $(cut -d' ' -f1-3 /proc/loadavg) after"
 printf '\nA cache hit:\n\n'
 table axum axum bartizan-cache haproxy-cache nginx-cache varnish-cache
 if has nginx; then
     printf '\nA request that passes:\n\n'
-    table nginx-pass nginx-pass haproxy-pass bartizan-pass
+    table nginx-pass nginx-pass haproxy-pass bartizan-pass pingora-pass
 fi
 
 # Each request for something else, so that all of them are stored.
@@ -181,12 +208,13 @@ local n = 0
 request = function() n = n + 1; return wrk.format("GET", "/o/" .. n) end
 END
 start bartizan-store "$target/bartizan" proxy --listen 127.0.0.1:@PORT@ "${to[@]}" --cache 1GiB
-sleep 0.5
+ready bartizan-store
 store=${at[bartizan-store]}
 (on 1 wrk -t1 -c"$connections" -d1 "http://127.0.0.1:$store/1k") > /dev/null
 before=$(resident "${pid[bartizan-store]}")
 (on 1 wrk -t1 -c"$connections" -d"$seconds" -s "$dir/each.lua" "http://127.0.0.1:$store/") > "$dir/wrk"
 stored=$(awk '/requests in/ { print $1 }' "$dir/wrk")
+[ "${stored:-0}" -gt 0 ] || die "nothing was stored"
 after=$(resident "${pid[bartizan-store]}")
 printf '\nStored: %d objects of 1 KiB, in %d KiB more: %d bytes each\n' "$stored" $((after - before)) \
     $(((after - before) * 1024 / stored))
