@@ -10,34 +10,49 @@ use std::{
 };
 use support::*;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines},
-    process::{Child, ChildStdout, Command},
+    io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader, Lines},
+    process::{Child, ChildStderr, ChildStdout, Command},
     time::timeout,
 };
 
 struct Program {
     child: Child,
     said: Lines<BufReader<ChildStdout>>,
+    noted: Lines<BufReader<ChildStderr>>,
     addr: SocketAddr,
     banner: String,
 }
 
 fn command(flags: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bartizan"));
+    command.env_remove("RUST_LOG");
     command.args(flags).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
 
 /// Starts a proxy on a free port, and waits until it says that it runs.
 async fn start(to: SocketAddr, flags: &[&str]) -> Program {
+    start_with(to, flags, "").await
+}
+
+/// The same, with so much of what it notes.
+async fn start_with(to: SocketAddr, flags: &[&str], rust_log: &str) -> Program {
     let to = format!("http://{to}");
-    let mut child =
-        command(&[&["proxy", "--listen", "127.0.0.1:0", "--to", &to], flags].concat()).spawn().expect("it starts");
+    let mut command = command(&[&["proxy", "--listen", "127.0.0.1:0", "--to", &to], flags].concat());
+    let mut child = command.env("RUST_LOG", rust_log).spawn().expect("it starts");
     let mut said = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-    let banner = timeout(PATIENCE, said.next_line()).await.expect("in time").expect("UTF-8").expect("what runs");
+    let mut noted = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+    let banner = match flags.contains(&"--access-log") {
+        true => next(&mut noted).await,
+        false => next(&mut said).await,
+    };
     let addr =
         banner.split(' ').find_map(|word| word.strip_prefix("http://")).expect("a URL").parse().expect("an address");
-    Program { child, said, addr, banner }
+    Program { child, said, noted, addr, banner }
+}
+
+async fn next(lines: &mut Lines<impl AsyncBufRead + Unpin>) -> String {
+    timeout(PATIENCE, lines.next_line()).await.expect("in time").expect("UTF-8").expect("a line")
 }
 
 impl Program {
@@ -49,7 +64,7 @@ impl Program {
     async fn ends(mut self) -> (ExitStatus, String) {
         let status = timeout(PATIENCE, self.child.wait()).await.expect("in time").expect("an end");
         let mut notes = String::new();
-        self.child.stderr.take().expect("it is piped").read_to_string(&mut notes).await.expect("UTF-8");
+        self.noted.get_mut().read_to_string(&mut notes).await.expect("UTF-8");
         (status, notes)
     }
 }
@@ -125,6 +140,60 @@ async fn a_mistake_is_one_line_and_the_status_says_so() {
         assert_eq!(output.status.code(), Some(status), "{notes}");
         assert!(notes.contains(says) && notes.lines().count() == 1, "{notes}");
     }
+    let output = command(&["proxy", "--listen", "127.0.0.1:0", "--to", "http://h"]).env("RUST_LOG", "loud").output();
+    let output = timeout(PATIENCE, output).await.unwrap().unwrap();
+    let notes = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{notes}");
+    assert!(notes.starts_with("bartizan: RUST_LOG takes levels such as info") && notes.lines().count() == 1, "{notes}");
     let output = command(&["proxy", "--help"]).output().await.unwrap();
     assert!(output.status.success() && String::from_utf8(output.stdout).unwrap().contains("--head-within TIME"));
+}
+
+#[tokio::test]
+async fn each_request_is_a_line_on_standard_output_if_that_is_asked_for() {
+    for (form, cache, says) in [
+        ("json", None, &["{\"ts\":\"", "\"path\":\"/a\"", "\"status\":200", "\"bytes_out\":5"][..]),
+        ("combined", Some("--cache=1MiB"), &["127.0.0.1 - - [", "] \"GET /a HTTP/1.1\" 200 5 "]),
+        ("text", Some("--trust=127.0.0.0/8"), &["path=/a", "status=200", "client.address=203.0.113.7"]),
+    ] {
+        let behind = service(Router::new().fallback(|| async { "hello" })).await;
+        let mut program = start(behind, &[&["--access-log", form], cache.as_slice()].concat()).await;
+        assert_eq!(next(&mut program.noted).await.trim(), format!("curl -i http://{}/", program.addr));
+        let request = "GET /a HTTP/1.1\r\nhost: h\r\nx-forwarded-for: 203.0.113.7\r\nconnection: close\r\n\r\n";
+        rest(&mut connect_and_send(program.addr, request).await).await;
+        let line = next(&mut program.said).await;
+        assert!(says.iter().all(|says| line.contains(says)), "{form}: {line}");
+    }
+}
+
+#[tokio::test]
+async fn warnings_are_seen_on_standard_error() {
+    let behind = service(Router::new()).await;
+    let mut program = start(behind, &["--access-log", "json"]).await;
+    next(&mut program.noted).await; // how to try it
+    let forwarded = "GET / HTTP/1.1\r\nhost: h\r\nx-forwarded-for: 203.0.113.7\r\nconnection: close\r\n\r\n";
+    rest(&mut connect_and_send(program.addr, forwarded).await).await;
+    let warning = next(&mut program.noted).await;
+    assert!(warning.contains(" WARN bartizan::") && warning.contains("no proxy is trusted"), "{warning}");
+    // Nobody reads what is written there any more: it is told once, and requests go on.
+    let Program { said, mut noted, addr, child: _child, .. } = program;
+    drop(said);
+    for _ in 0..2 {
+        assert_eq!(get(addr, "/").await.status, 404);
+    }
+    let warning = next(&mut noted).await;
+    assert!(warning.contains(" WARN bartizan::") && warning.contains("could not be written"), "{warning}");
+}
+
+#[tokio::test]
+async fn why_a_service_does_not_answer_is_told_to_who_asks_for_it() {
+    let mut program = start_with(dead().await, &[], "warn,bartizan_gateway=info").await;
+    assert_eq!(get(program.addr, "/").await.status, 502);
+    let told = next(&mut program.noted).await;
+    assert!(told.contains(" INFO bartizan_gateway::") && told.contains("Connection refused"), "{told}");
+    let program = start(dead().await, &[]).await;
+    assert_eq!(get(program.addr, "/").await.status, 502);
+    program.signal("-TERM").await;
+    let (_, notes) = program.ends().await;
+    assert!(notes.starts_with("stopping: "), "nothing was told before: {notes}");
 }

@@ -24,6 +24,7 @@ use http::{
 use hyper::upgrade::OnUpgrade;
 use std::{
     convert::Infallible,
+    error::Error,
     fmt, mem,
     pin::pin,
     sync::Arc,
@@ -290,7 +291,12 @@ impl<C: HttpService> Proxy<C> {
                     return self.how.incoming(response, &head, upload);
                 }
             },
-            Either::Left((Err(error), _)) => (Cause::of_send(error.into().as_ref()), None),
+            Either::Left((Err(error), _)) => {
+                let error: BoxError = error.into();
+                let why: &(dyn Error + 'static) = error.as_ref();
+                tracing::info!(error = why, "the service brought no answer");
+                (Cause::of_send(why), None)
+            }
             Either::Right((cause, _)) => (cause, None),
         };
         if upload.failed() && cause != Cause::TooLarge {

@@ -4,7 +4,7 @@ use crate::{
     proxy::{Host, Plan},
     words::Words,
 };
-use bartizan::{TrustedProxies, cache::CachePolicy};
+use bartizan::{TrustedProxies, access_log::Format, cache::CachePolicy};
 use bartizan_gateway::{Forwarding, Proxy, client};
 use std::{net::SocketAddr, time::Duration};
 
@@ -49,10 +49,14 @@ Usage: bartizan proxy --listen ADDRESS --to URL [FLAGS]
   --drain TIME         how long requests may take to finish after a signal (30s)
   --cache SIZE         store responses by the rules of HTTP, in so much memory: 64MiB; nothing is stored otherwise
   --cache-policy WHICH with --cache: safe (if nothing is said), or rfc for everything that RFC 9111 allows
-  --threads N          how many threads serve (as many as the machine has cores)";
+  --access-log FORM    a line for each request, on standard output: json, combined (as Apache and nginx write it) or text;
+                       none otherwise
+  --threads N          how many threads serve (as many as the machine has cores)
 
-const FLAGS: &str = "--listen, --to, --host, --forwarded, --trust, --head-within, --drain, --cache, --cache-policy, --threads and \
-     --help";
+Warnings go to standard error. RUST_LOG says what else: info tells why a service did not answer.";
+
+const FLAGS: &str = "--listen, --to, --host, --forwarded, --trust, --head-within, --drain, --cache, --cache-policy, --access-log, \
+     --threads and --help";
 
 /// What `arguments` ask for, or what is wrong with them.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, String> {
@@ -75,7 +79,7 @@ fn proxy(words: &mut Words) -> Result<Command, String> {
     let mut trusted: Vec<String> = Vec::new();
     let (mut head_within, mut drain) = (Duration::from_secs(30), Duration::from_secs(30));
     let (mut cache, mut policy) = (None, None);
-    let mut threads = None;
+    let (mut access_log, mut threads) = (None, None);
     while let Some(word) = words.next()? {
         match &*word {
             "--listen" => listen = Some(words.read::<SocketAddr>(ADDRESS, |value| value.parse().ok())?),
@@ -108,6 +112,14 @@ fn proxy(words: &mut Words) -> Result<Command, String> {
                     _ => None,
                 })?);
             }
+            "--access-log" => {
+                access_log = Some(words.read("json, combined or text", |value| match value {
+                    "json" => Some(Format::Json),
+                    "combined" => Some(Format::Combined),
+                    "text" => Some(Format::Text),
+                    _ => None,
+                })?);
+            }
             "--threads" => threads = Some(words.number(1..=MOST_THREADS)?),
             "--help" | "-h" => return Ok(Command::Help(PROXY_HELP)),
             flag if flag.starts_with('-') => return Err(format!("there is no flag {flag:?} here: there are {FLAGS}")),
@@ -121,7 +133,7 @@ fn proxy(words: &mut Words) -> Result<Command, String> {
         return Err("--cache-policy is for a cache: how large may it be? --cache 64MiB, for instance".to_owned());
     }
     let cache = cache.map(|bytes| (bytes, policy.unwrap_or_default()));
-    let plan = Plan { listen, to, host, forwarding, trusted, head_within, drain, cache, threads };
+    let plan = Plan { listen, to, host, forwarding, trusted, head_within, drain, cache, access_log, threads };
     Ok(Command::Proxy(Box::new(plan)))
 }
 
@@ -185,6 +197,14 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_logged_of_requests_unless_it_is_said_how() {
+        assert_eq!(plan("").access_log, None);
+        for (said, format) in [("json", Format::Json), ("combined", Format::Combined), ("text", Format::Text)] {
+            assert_eq!(plan(&format!("--access-log {said}")).access_log, Some(format));
+        }
+    }
+
+    #[test]
     fn nonsense_is_named_with_what_would_do() {
         let both = "proxy --listen 127.0.0.1:8410 --to http://127.0.0.1:8400";
         for (line, says) in [
@@ -224,6 +244,8 @@ mod tests {
                 &format!("{both} --cache-policy rfc"),
                 "--cache-policy is for a cache: how large may it be? --cache 64MiB",
             ),
+            (&format!("{both} --access-log"), "--access-log needs a value"),
+            (&format!("{both} --access-log xml"), "--access-log takes json, combined or text, not \"xml\""),
             (&format!("{both} --drain 0s"), "--drain takes a time"),
             (&format!("{both} --threads 0"), "--threads takes a number from 1 to 1024, not \"0\""),
             (&format!("{both} --fast"), "there is no flag \"--fast\" here: there are --listen, --to"),

@@ -1,9 +1,10 @@
 //! Bartizan as a program. Its first command is a streaming reverse proxy.
 //!
 //! `bartizan proxy --listen 127.0.0.1:8410 --to http://127.0.0.1:8400`: [`cli`] is how it is told what to do, [`proxy`]
-//! is what it does then.
+//! is what it does then, [`log`] what it tells meanwhile.
 
 mod cli;
+mod log;
 mod proxy;
 mod words;
 
@@ -11,7 +12,8 @@ use self::cli::Command;
 use std::{io::Write, process::ExitCode};
 
 fn main() -> ExitCode {
-    let done = match cli::parse(std::env::args().skip(1)) {
+    let asked = cli::parse(std::env::args().skip(1)).and_then(|command| log::start().map(|()| command));
+    let done = match asked {
         Ok(Command::Proxy(plan)) => proxy::run(&plan),
         Ok(Command::Help(text)) => {
             say(text);

@@ -1,14 +1,22 @@
 //! `bartizan proxy`: one service behind, and nothing but HTTP in between.
 
 use crate::{note, say};
+use axum::BoxError;
 use bartizan::{
     TrustedProxies,
+    access_log::{AccessLogLayer, Format},
     cache::{CacheLayer, CachePolicy, ResponseCache},
 };
 use bartizan_gateway::{Client, Drained, Forwarding, Proxy, ProxyError, bind, client, serve, shutdown_signal};
-use std::{error::Error, io, net::SocketAddr, time::Duration};
-use tokio::runtime::{Builder, Runtime};
-use tower::Layer;
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use std::{convert::Infallible, error::Error, io, net::SocketAddr, time::Duration};
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, Runtime},
+};
+use tower::{Layer, Service};
 
 /// What the proxy is to do.
 #[derive(Debug)]
@@ -22,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) drain: Duration,
     /// What is stored, and by which rules.
     pub(crate) cache: Option<(u64, CachePolicy)>,
+    /// A line for each request, on standard output.
+    pub(crate) access_log: Option<Format>,
     /// As many as there are cores, if nothing is said.
     pub(crate) threads: Option<usize>,
 }
@@ -39,28 +49,47 @@ pub(crate) fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
     runtime.block_on(async {
         let listener = bind(plan.listen).await?;
         let app = app(plan)?;
-        say(&banner(listener.local_addr()?, &plan.to));
-        let limit = plan.drain;
-        let stopped = async move {
-            shutdown_signal().await;
-            note(&format!(
-                "stopping: up to {limit:?} for the requests that are being answered; Ctrl-C again stops at once"
-            ));
-            tokio::spawn(async {
-                shutdown_signal().await;
-                std::process::exit(130)
-            });
-        };
-        let drained: Drained = match &plan.cache {
-            None => serve(listener, app).until(stopped).drain(limit).run().await,
+        let banner = banner(listener.local_addr()?, &plan.to);
+        match plan.access_log {
+            None => say(&banner),
+            // Whoever reads lines there expects no others.
+            Some(_) => note(&banner),
+        }
+        let drained = match &plan.cache {
+            None => logged(listener, app, plan).await,
             Some((bytes, policy)) => {
                 let cache = CacheLayer::new(ResponseCache::new(*bytes)).policy(policy.clone());
-                serve(listener, cache.layer(app)).until(stopped).drain(limit).run().await
+                logged(listener, cache.layer(app), plan).await
             }
         };
         note(&drained.to_string());
         Ok(())
     })
+}
+
+/// Serves, with an access log if there is to be one.
+async fn logged<S, B>(listener: TcpListener, app: S, plan: &Plan) -> Drained
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send> + Clone + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    let limit = plan.drain;
+    match plan.access_log {
+        None => serve(listener, app).until(stopped(limit)).drain(limit).run().await,
+        Some(format) => {
+            let log = AccessLogLayer::new().client_by(plan.trusted.clone()).write_to(io::stdout(), format);
+            serve(listener, log.layer(app)).until(stopped(limit)).drain(limit).run().await
+        }
+    }
+}
+
+async fn stopped(limit: Duration) {
+    shutdown_signal().await;
+    note(&format!("stopping: up to {limit:?} for the requests that are being answered; Ctrl-C again stops at once"));
+    tokio::spawn(async {
+        shutdown_signal().await;
+        std::process::exit(130)
+    });
 }
 
 /// What a request goes through. Layers go round the proxy here.
