@@ -6,6 +6,7 @@ mod support;
 use axum::{Router, extract::Request};
 use std::{
     net::SocketAddr,
+    os::unix::ffi::OsStrExt,
     process::{ExitStatus, Stdio},
 };
 use support::*;
@@ -145,6 +146,11 @@ async fn a_mistake_is_one_line_and_the_status_says_so() {
     let notes = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{notes}");
     assert!(notes.starts_with("bartizan: RUST_LOG takes levels such as info") && notes.lines().count() == 1, "{notes}");
+    let no_text = std::ffi::OsStr::from_bytes(b"http://\xff");
+    let output = timeout(PATIENCE, command(&["proxy", "--to"]).arg(no_text).output()).await.unwrap().unwrap();
+    let notes = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{notes}");
+    assert!(notes.contains("--to takes a URL such as") && notes.lines().count() == 1, "{notes}");
     let output = command(&["proxy", "--help"]).output().await.unwrap();
     assert!(output.status.success() && String::from_utf8(output.stdout).unwrap().contains("--head-within TIME"));
 }

@@ -32,7 +32,9 @@ const CACHE: u64 = 16 * 1024 * 1024;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let done = match cli::parse(std::env::args().skip(1)) {
+    // What is not UTF-8 is no reason to panic: it is read with marks in the place of what is not.
+    let arguments = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    let done = match cli::parse(arguments) {
         Ok(Command::Run(ports)) => run(ports).await,
         Ok(Command::Load(plan)) => load::run(plan).await,
         Ok(Command::Chaos(action, ports)) => chaos::run(action, &ports).await,

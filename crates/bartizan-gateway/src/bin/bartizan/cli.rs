@@ -20,6 +20,8 @@ const LONGEST: Duration = Duration::from_secs(3600);
 const MOST_THREADS: usize = 1024;
 /// Less than this holds nothing.
 const SMALLEST_CACHE: u64 = 64 * 1024;
+const SIZE: &str = "a size such as 512KiB, 64MiB or 2GiB, of 64KiB at least";
+const ADDRESS: &str = "an address with a port, such as 127.0.0.1:8410 or [::1]:8410";
 
 const HELP: &str = "\
 Bartizan in front of a service.
@@ -104,7 +106,7 @@ fn proxy(words: &mut Words) -> Result<Command, String> {
             })?),
             "--head-within" => head_within = words.time(LONGEST)?,
             "--drain" => drain = words.time(LONGEST)?,
-            "--cache" => cache = Some(words.size(SMALLEST_CACHE)?),
+            "--cache" => cache = Some(words.read(SIZE, size)?),
             "--cache-policy" => {
                 policy = Some(words.read("safe or rfc", |value| match value {
                     "safe" => Some(CachePolicy::new()),
@@ -137,7 +139,17 @@ fn proxy(words: &mut Words) -> Result<Command, String> {
     Ok(Command::Proxy(Box::new(plan)))
 }
 
-const ADDRESS: &str = "an address with a port, such as 127.0.0.1:8410 or [::1]:8410";
+/// So many bytes: a number, and KiB, MiB or GiB.
+fn size(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at(text.find(|char: char| !char.is_ascii_digit())?);
+    let bytes = match unit.to_ascii_lowercase().as_str() {
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(bytes).filter(|bytes| *bytes >= SMALLEST_CACHE)
+}
 
 /// The URL of a service that can be asked.
 fn service(url: String) -> Result<String, String> {

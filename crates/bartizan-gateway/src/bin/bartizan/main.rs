@@ -12,7 +12,9 @@ use self::cli::Command;
 use std::{io::Write, process::ExitCode};
 
 fn main() -> ExitCode {
-    let asked = cli::parse(std::env::args().skip(1)).and_then(|command| log::start().map(|()| command));
+    // What is not UTF-8 is no reason to panic: it is read with marks in the place of what is not.
+    let arguments = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    let asked = cli::parse(arguments).and_then(|command| log::start().map(|()| command));
     let done = match asked {
         Ok(Command::Proxy(plan)) => proxy::run(&plan),
         Ok(Command::Help(text)) => {

@@ -1,4 +1,4 @@
-//! The words of a command line, and what they mean as values.
+//! The words of a command line, and what they mean as values. The demo reads its own by this, too.
 
 use std::{fmt::Display, iter::Peekable, ops::RangeInclusive, str::FromStr, time::Duration, vec::IntoIter};
 
@@ -52,22 +52,6 @@ impl Words {
         self.read(&takes, |value| value.parse().ok().filter(|number| range.contains(number)))
     }
 
-    /// So many bytes: a number, and KiB, MiB or GiB.
-    pub(crate) fn size(&mut self, min: u64) -> Result<u64, String> {
-        let takes = format!("a size such as 512KiB, 64MiB or 2GiB, of {}KiB at least", min / 1024);
-        self.read(&takes, |value| {
-            let unit = value.find(|char: char| !char.is_ascii_digit())?;
-            let (number, unit) = value.split_at(unit);
-            let bytes = match unit.to_ascii_lowercase().as_str() {
-                "kib" => 1 << 10,
-                "mib" => 1 << 20,
-                "gib" => 1 << 30,
-                _ => return None,
-            };
-            number.parse::<u64>().ok()?.checked_mul(bytes).filter(|bytes| *bytes >= min)
-        })
-    }
-
     pub(crate) fn time(&mut self, max: Duration) -> Result<Duration, String> {
         let takes = format!("a time such as 800ms, 15s or 2m, of {max:?} at most");
         self.read(&takes, |value| time(value).filter(|time| !time.is_zero() && *time <= max))
@@ -75,7 +59,7 @@ impl Words {
 }
 
 /// `800ms`, `1.5s` or `2m`.
-fn time(text: &str) -> Option<Duration> {
+pub(crate) fn time(text: &str) -> Option<Duration> {
     let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic())?);
     let seconds = match unit {
         "ms" => 0.001,
