@@ -1,10 +1,11 @@
 //! One service behind another's name: the request goes on, the answer streams back.
 
 mod fields;
+mod how;
+mod instead;
 mod service;
+mod target;
 mod tunnel;
+mod watch;
 
-pub use self::{
-    fields::Forwarding,
-    service::{Proxy, ProxyError, UpstreamWatch},
-};
+pub use self::{fields::Forwarding, service::Proxy, target::ProxyError, watch::UpstreamWatch};

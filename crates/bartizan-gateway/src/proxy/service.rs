@@ -1,27 +1,19 @@
 //! The proxy as a service.
 
 use super::{
-    fields::{
-        Forwarding, Via, add_forwarded, add_upgrade, add_via, ends_here, has_unknown_coding, host, join_cookies,
-        strip_hop_by_hop, strip_request, taken_upgrade, wanted_upgrade,
-    },
-    tunnel::tunnel,
+    fields::{Forwarding, Via, add_upgrade, has_unknown_coding, wanted_upgrade},
+    how::{How, pass_interim},
+    instead::{failed, is_problem_of_ours, stack_says},
+    target::{ProxyError, Target},
+    tunnel::Switch,
+    watch::UpstreamWatch,
 };
-use crate::{
-    Attempts, Cause, HttpService, Interim, cached::Cached, carry::Carry, path::has_dot_segment, problem::problem,
-    request_id::send_request_id, upload::Upload,
-};
+use crate::{Attempts, Cause, HttpService, Interim, carry::Carry, problem::problem, upload::Upload};
 use axum::{BoxError, body::Body};
-use bartizan::{
-    Deadline, End, Flag, NoAnswer, Notes, Refusal, ResponseBody, TrustedProxies, Watch, fallback::Fallback,
-};
+use bartizan::{Deadline, Flag, Notes, ResponseBody, TrustedProxies};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either, select};
-use http::{
-    Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header,
-    request, uri,
-};
-use hyper::upgrade::OnUpgrade;
+use http::{Extensions, HeaderName, Request, Response, StatusCode, header, request, uri};
 use std::{
     convert::Infallible,
     error::Error,
@@ -85,44 +77,6 @@ pub struct Proxy<C> {
     how: Arc<How>,
 }
 
-#[derive(Clone)]
-struct How {
-    to: Arc<Target>,
-    head_within: Duration,
-    keep_host: bool,
-    upgrades: bool,
-    keep: Arc<[HeaderName]>,
-    carry: Carry,
-    forwarding: Forwarding,
-    scheme: uri::Scheme,
-    trusted: TrustedProxies,
-    via: Arc<Via>,
-}
-
-struct Target {
-    scheme: uri::Scheme,
-    authority: uri::Authority,
-    /// Without a slash at its end.
-    path: String,
-}
-
-/// A client that would speak another protocol.
-struct Switch {
-    protocols: HeaderValue,
-    client: OnUpgrade,
-}
-
-/// The URL of a service can't be used.
-#[derive(Debug)]
-pub struct ProxyError {
-    url: String,
-    why: &'static str,
-}
-
-/// Tells the access log when the service breaks off in the middle of its answer.
-#[derive(Debug)]
-pub struct UpstreamWatch(Option<Notes>, Upload);
-
 // ===== impl Proxy =====
 
 impl<C: HttpService> Proxy<C> {
@@ -134,21 +88,8 @@ impl<C: HttpService> Proxy<C> {
     /// # Errors
     /// If `url` is not the `http` or `https` URL of a host, with or without a path.
     pub fn new(client: C, url: &str) -> Result<Self, ProxyError> {
-        let error = |why| ProxyError { url: url.to_owned(), why };
-        let parsed: Uri = url.parse().map_err(|_| error("it is not a valid URL"))?;
-        if parsed.query().is_some() || url.contains('#') {
-            return Err(error("it ends in a query or a fragment, where the path of the request would follow"));
-        }
-        let parts = parsed.into_parts();
-        let scheme = parts.scheme.filter(|scheme| *scheme == uri::Scheme::HTTP || *scheme == uri::Scheme::HTTPS);
-        let scheme = scheme.ok_or_else(|| error("it does not begin with http:// or https://"))?;
-        let authority = parts.authority.ok_or_else(|| error("it names no host"))?;
-        if authority.as_str().contains('@') {
-            return Err(error("it holds a user name or password"));
-        }
-        let path = parts.path_and_query.map_or_else(String::new, |path| path.path().trim_end_matches('/').to_owned());
         let how = How {
-            to: Arc::new(Target { scheme, authority, path }),
+            to: Arc::new(Target::parse(url)?),
             head_within: Duration::from_secs(30),
             keep_host: false,
             upgrades: false,
@@ -321,78 +262,6 @@ impl<C: HttpService> Proxy<C> {
     }
 }
 
-// ===== impl How =====
-
-impl How {
-    /// The head as the service behind gets it, without the extensions that it came with. Of the header, `head` keeps what a problem asks for.
-    fn outgoing(&self, head: &mut request::Parts) -> Result<Request<Body>, StatusCode> {
-        // `*` asks the server itself (RFC 9112 §3.2.4), which is nobody behind us.
-        if head.method == Method::CONNECT
-            || head.uri.path() == "*"
-            || ends_here(head)
-            || has_unknown_coding(&head.headers)
-        {
-            return Err(StatusCode::NOT_IMPLEMENTED);
-        }
-        // RFC 9112 §3.2: with two hosts, nobody can tell which site is meant.
-        if has_dot_segment(head.uri.path()) || head.headers.get_all(header::HOST).iter().count() > 1 {
-            return Err(StatusCode::BAD_REQUEST);
-        }
-        let uri = self.to.uri(&head.uri).ok_or(StatusCode::BAD_REQUEST)?;
-
-        let mut accept = HeaderMap::new();
-        for value in head.headers.get_all(header::ACCEPT) {
-            accept.append(header::ACCEPT, value.clone());
-        }
-        strip_request(&mut head.headers, &self.keep);
-        if head.version == Version::HTTP_2 {
-            join_cookies(&mut head.headers);
-        }
-        send_request_id(&mut head.headers, &head.extensions);
-        add_forwarded(head, self.forwarding, &self.scheme, &self.trusted, &self.keep);
-        add_via(&mut head.headers, head.version, &self.via);
-        match self.keep_host.then(|| host(head)).flatten() {
-            Some(host) => _ = head.headers.insert(header::HOST, host),
-            None => _ = head.headers.remove(header::HOST), // the client writes that of the URI
-        }
-        let mut outgoing = Request::new(Body::empty());
-        *outgoing.method_mut() = head.method.clone();
-        *outgoing.uri_mut() = uri;
-        *outgoing.headers_mut() = mem::replace(&mut head.headers, accept);
-        Ok(outgoing)
-    }
-
-    /// The answer as the client gets it.
-    fn incoming<B: http_body::Body>(
-        &self,
-        response: Response<B>,
-        head: &request::Parts,
-        upload: Upload,
-    ) -> Response<ResponseBody<B, UpstreamWatch>> {
-        let (mut theirs, body) = response.into_parts();
-        if Notes::of(&head.extensions).is_some()
-            && let Some(cached) = Cached::of(&theirs.headers)
-        {
-            cached.note(&head.extensions);
-        }
-        strip_hop_by_hop(&mut theirs.headers, &[]);
-        add_via(&mut theirs.headers, theirs.version, &self.via);
-        theirs.version = Version::HTTP_11;
-        let watch = UpstreamWatch(Notes::of(&head.extensions).cloned(), upload);
-        Response::from_parts(theirs, ResponseBody::inner(body).watched_by(watch))
-    }
-}
-
-/// RFC 9110 §15.2: a proxy passes interim responses on, without what was meant for the connection to it.
-fn pass_interim(outgoing: &mut Request<Body>, to: Interim, via: Arc<Via>) {
-    hyper::ext::on_informational(outgoing, move |told| {
-        let mut fields = told.headers().clone();
-        strip_hop_by_hop(&mut fields, &[]);
-        add_via(&mut fields, told.version(), &via);
-        to.send(told.status(), &fields);
-    });
-}
-
 /// What the layers in front of the service may know of the request.
 fn tell_stack(extensions: &mut Extensions, attempts: &Attempts, deadline: Option<Deadline>, upload: Option<&Upload>) {
     extensions.insert(attempts.clone());
@@ -402,50 +271,6 @@ fn tell_stack(extensions: &mut Extensions, attempts: &Attempts, deadline: Option
     if let Some(upload) = upload {
         extensions.insert(upload.clone());
     }
-}
-
-/// Why it was not the service that answered, but a layer in front of it.
-fn stack_says<B>(response: &Response<B>, attempts: &Attempts, deadline: Option<Deadline>) -> Option<Cause> {
-    let extensions = response.extensions();
-    if let Some(refusal) = extensions.get::<Refusal>() {
-        return Some(Cause::of_refusal(*refusal, deadline));
-    }
-    Fallback::of(extensions).map(|fallback| Cause::of_fallback(fallback, attempts, deadline))
-}
-
-/// Whether it is the problem of a layer that refuses, and not words of somebody's own or of gRPC.
-fn is_problem_of_ours<B>(response: &Response<B>) -> bool {
-    let is_problem = |value: &HeaderValue| value == "application/problem+json";
-    response.extensions().get::<Refusal>().is_some()
-        && response.headers().get(header::CONTENT_TYPE).is_some_and(is_problem)
-}
-
-fn failed(
-    cause: Cause,
-    attempts: &Attempts,
-    retry_after: Option<HeaderValue>,
-    head: &request::Parts,
-) -> Response<Bytes> {
-    let (status, detail) = match cause {
-        // Before the head of an answer only the request can have been too large.
-        Cause::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the request is larger than is accepted"),
-        Cause::Timeout | Cause::Deadline => (cause.gateway_status(), "the service behind did not answer in time"),
-        Cause::Connect | Cause::Tls => (cause.gateway_status(), "the service behind could not be reached"),
-        Cause::Refused(_) => (cause.gateway_status(), "the service behind is not asked at the moment"),
-        _ => (cause.gateway_status(), "the service behind did not answer properly"),
-    };
-    let mut problem = problem(status, head).detail(detail).member("code", cause.as_str());
-    if attempts.count() > 1 {
-        problem = problem.member("attempts", &u64::from(attempts.count()));
-    }
-    let mut response = problem.to_response(&head.headers);
-    if status != StatusCode::PAYLOAD_TOO_LARGE {
-        response.extensions_mut().insert(NoAnswer);
-    }
-    if let Some(retry_after) = retry_after {
-        response.headers_mut().insert(header::RETRY_AFTER, retry_after);
-    }
-    response
 }
 
 fn own<B>(response: Response<Bytes>) -> Response<ResponseBody<B, UpstreamWatch>> {
@@ -477,58 +302,3 @@ impl<C> fmt::Debug for Proxy<C> {
         f.debug_struct("Proxy").field("to", &format_args!("{scheme}://{authority}{path}")).finish_non_exhaustive()
     }
 }
-
-impl Watch for UpstreamWatch {
-    fn end(self, end: End) {
-        let (Self(Some(notes), upload), End::Failed) = (self, end) else { return };
-        if upload.failed() {
-            return notes.flag(Flag::ClientGone);
-        }
-        notes.flag(Flag::UpstreamReset);
-        notes.error_type(Cause::Body.as_str());
-    }
-}
-
-// ===== impl Target =====
-
-impl Target {
-    /// The URI of a request here: the path and query that it was for, after our own path.
-    fn uri(&self, of: &Uri) -> Option<Uri> {
-        let theirs = of.path_and_query();
-        let path = match theirs {
-            Some(path) if self.path.is_empty() && path.as_str().starts_with('/') => path.clone(),
-            _ => {
-                let theirs = theirs.map_or("/", uri::PathAndQuery::as_str);
-                let slash = if theirs.starts_with('/') { "" } else { "/" };
-                format!("{}{slash}{theirs}", self.path).parse().ok()?
-            }
-        };
-        let mut parts = uri::Parts::default();
-        parts.scheme = Some(self.scheme.clone());
-        parts.authority = Some(self.authority.clone());
-        parts.path_and_query = Some(path);
-        Uri::from_parts(parts).ok()
-    }
-}
-
-// ===== impl Switch =====
-
-impl Switch {
-    /// Hands both connections over to each other, if the service switches to what it was asked for.
-    fn over<B>(self, response: &Response<B>) -> Option<HeaderValue> {
-        let taken = taken_upgrade(response.headers(), &self.protocols)?;
-        let service = response.extensions().get::<OnUpgrade>()?.clone();
-        tokio::spawn(tunnel(self.client, service));
-        Some(taken)
-    }
-}
-
-// ===== impl ProxyError =====
-
-impl fmt::Display for ProxyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the URL {:?} can't be used: {}", self.url, self.why)
-    }
-}
-
-impl std::error::Error for ProxyError {}
