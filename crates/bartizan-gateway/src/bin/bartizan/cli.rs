@@ -30,7 +30,8 @@ Usage: bartizan COMMAND [FLAGS]
 
   proxy     sends each request on to a service and streams the answer back
 
-  --help    this text; after a command, what it takes";
+  --help    this text; after a command, what it takes
+  --version which version this is";
 
 const PROXY_HELP: &str = "\
 Sends each request on to a service and streams the answer back. Clients speak HTTP/1.1, or HTTP/2 with prior knowledge
@@ -66,6 +67,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
     match arguments.next().as_deref() {
         Some("proxy") => proxy(&mut Words::new(arguments)),
         Some("help" | "--help" | "-h") => Ok(Command::Help(HELP)),
+        Some("--version" | "-V") => Ok(Command::Help(concat!("bartizan ", env!("CARGO_PKG_VERSION")))),
         Some(other) => Err(format!("there is no command {other:?}: there is proxy")),
         None => {
             Err("what shall it do? bartizan proxy --listen 127.0.0.1:8410 --to http://127.0.0.1:8400, for instance"
@@ -276,6 +278,7 @@ mod tests {
             ("--help", "proxy"),
             ("proxy --help", "--head-within TIME"),
             ("proxy -h", "--trust CIDR"),
+            ("--version", env!("CARGO_PKG_VERSION")),
         ] {
             let Ok(Command::Help(help)) = parse(line) else { panic!("{line}") };
             assert!(help.contains(flag), "{help}");
