@@ -1,12 +1,17 @@
 //! The least that a promise of ours can cost where requests come in: a rate limit, told and not, and a tenant. Layers by
 //! hand, as in [`floor`](super::floor).
 
-use super::{Terms, ours::TENANT, unknown};
+use super::{
+    Terms,
+    ours::{AMPLE, TENANT},
+    unknown,
+};
 use crate::{
     fixture::{Origin, tenant_names},
     run::Run,
 };
 use bartizan::PeerAddr;
+use bartizan_store::{Charge, Key, Memory, PolicyName, Throttle};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
@@ -37,9 +42,11 @@ pub(super) fn run(name: &str, run: impl Run) -> Result<String, String> {
     match name {
         "limit-client" => run.run(Terms::OURS, limited(Find::Client, false)),
         "limit-header" => run.run(Terms::OURS, limited(Find::Field, false)),
-        "limit-fields" => {
-            run.run(Terms::OURS.with(&["ratelimit", "ratelimit-policy"]), limited(Find::Client, true))
+        "limit-client-memory" => {
+            let (memory, policy) = (Memory::new(), PolicyName::new("default"));
+            run.run(Terms::OURS, Remembered { inner: Origin, memory, policy: Arc::new(policy) })
         }
+        "limit-fields" => run.run(Terms::OURS.with(&["ratelimit", "ratelimit-policy"]), limited(Find::Client, true)),
         "tenant" => run.run(Terms::OURS, Named { inner: Origin, known: Arc::new(known()) }),
         _ => Err(unknown(name)),
     }
@@ -57,6 +64,14 @@ enum LimitedFuture<F> {
     Called(F),
     Telling(F, Standing),
     Refused(StatusCode),
+}
+
+/// Paces clients in the memory that our limit has.
+#[derive(Clone, Debug)]
+struct Remembered<S> {
+    inner: S,
+    memory: Memory,
+    policy: Arc<PolicyName>,
 }
 
 /// Lets in whom it knows, and says who it is.
@@ -241,6 +256,33 @@ impl Standing {
         if let Ok(told) = HeaderValue::try_from(told) {
             response.headers_mut().append(LIMIT, told);
             response.headers_mut().append(LIMIT_POLICY, POLICY);
+        }
+    }
+}
+
+// ===== impl Remembered =====
+
+impl<S, B, R> Service<Request<B>> for Remembered<S>
+where
+    S: Service<Request<B>, Response = Response<R>, Future: Unpin>,
+{
+    type Response = Response<Passed<R>>;
+    type Error = S::Error;
+    type Future = LimitedFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let Some(PeerAddr(peer)) = request.extensions().get() else {
+            return LimitedFuture::Refused(StatusCode::BAD_REQUEST);
+        };
+        let charge = Charge { policy: &self.policy, key: &Key::ip(peer.ip()), quota: AMPLE, cost: 1 };
+        match self.memory.take(&charge) {
+            Some(Ok(())) => LimitedFuture::Called(self.inner.call(request)),
+            Some(Err(_)) | None => LimitedFuture::Refused(StatusCode::TOO_MANY_REQUESTS),
         }
     }
 }

@@ -25,7 +25,7 @@ use tower::{BoxError, Layer, ServiceBuilder, util::MapErr};
 
 pub(super) const TENANT: HeaderName = HeaderName::from_static("x-tenant-id");
 /// So much that nobody is ever refused.
-const AMPLE: Quota = Quota::per_second(1_000_000_000).burst(1_000_000);
+pub(super) const AMPLE: Quota = Quota::per_second(1_000_000_000).burst(1_000_000);
 /// So little that everybody is refused, but for the first time.
 const SCANT: Quota = Quota::per_day(1);
 
