@@ -33,17 +33,27 @@ pub(crate) const ROWS: &[Row] = &[
     Row { job: "nothing: a layer that only calls", entries: &[peer("(ten lines)", "peer/nothing")] },
     Row {
         job: "rate limit, per client address",
-        entries: &[ours("ours/limit-client", at_most(550, 0)), peer("tower_governor", "peer/limit-client")],
+        entries: &[
+            ours("ours/limit-client", at_most(550, 0)),
+            peer("tower_governor", "peer/limit-client"),
+            floor("floor/limit-client"),
+            Entry { who: "(the floor, with our memory)", ..floor("floor/limit-client-memory") },
+        ],
     },
     Row {
         job: "rate limit, by a tenant's field",
-        entries: &[ours("ours/limit-header", at_most(820, 0)), peer("tower_governor", "peer/limit-header")],
+        entries: &[
+            ours("ours/limit-header", at_most(820, 0)),
+            peer("tower_governor", "peer/limit-header"),
+            floor("floor/limit-header"),
+        ],
     },
     Row {
         job: "rate limit, told in fields of each response",
         entries: &[
             ours("ours/limit-fields", at_most(1900, 2)),
             peer("tower_governor, `use_headers`", "peer/limit-fields"),
+            floor("floor/limit-fields"),
         ],
     },
     Row {
@@ -81,7 +91,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         job: "tenant, one of a fixed set",
-        entries: &[ours("ours/tenant", at_most(880, 1)), peer("axum, `from_fn`", "peer/tenant")],
+        entries: &[ours("ours/tenant", at_most(860, 1)), peer("axum, `from_fn`", "peer/tenant"), floor("floor/tenant")],
     },
     Row {
         job: "breaker, closed, the status looked at",

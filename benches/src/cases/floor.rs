@@ -1,7 +1,7 @@
 //! The least that a promise of ours can cost: layers by hand that keep it, and have no options, no events, and nothing to
 //! say for themselves.
 
-use super::{Terms, unknown};
+use super::{Terms, inbound_floor};
 use crate::{
     fixture::Origin,
     run::{Pause, Post, Run},
@@ -37,7 +37,7 @@ pub(super) fn run(name: &str, run: impl Run) -> Result<String, String> {
         "timeout-pending" => run.run(Terms::OURS, Timed { inner: Pause(Origin), limit: Arc::new(WHILE) }),
         "timeout-ready" => run.run(Terms::OURS, Timed { inner: Origin, limit: Arc::new(WHILE) }),
         "retry-post" => run.run(Terms::OURS, Post(Passed { inner: Origin, deposits: Arc::new(Slices::new()) })),
-        _ => Err(unknown(name)),
+        _ => inbound_floor::run(name, run),
     }
 }
 

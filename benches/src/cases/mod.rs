@@ -2,6 +2,7 @@
 
 mod cache;
 mod floor;
+mod inbound_floor;
 mod ours;
 mod peers;
 

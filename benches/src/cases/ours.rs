@@ -23,9 +23,9 @@ use http::{HeaderName, Response};
 use std::{convert::Infallible, time::Duration};
 use tower::{BoxError, Layer, ServiceBuilder, util::MapErr};
 
-const TENANT: HeaderName = HeaderName::from_static("x-tenant-id");
+pub(super) const TENANT: HeaderName = HeaderName::from_static("x-tenant-id");
 /// So much that nobody is ever refused.
-const AMPLE: Quota = Quota::per_second(1_000_000_000).burst(1_000_000);
+pub(super) const AMPLE: Quota = Quota::per_second(1_000_000_000).burst(1_000_000);
 /// So little that everybody is refused, but for the first time.
 const SCANT: Quota = Quota::per_day(1);
 

@@ -73,7 +73,7 @@ impl Buckets {
     }
 
     /// Takes one charge. How it stands is worked out only if it has to wait.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take(&self, charge: &Charge<'_>, now: u64) -> Result<(), Decision> {
         if is_usual(charge) {
             return self.step_one(charge, now, |set, hash, place| {
@@ -96,7 +96,7 @@ impl Buckets {
     }
 
     /// The usual step: one charge, which is paced. `admit` is told where its bucket is, if it may pass.
-    #[inline]
+    #[inline(always)]
     fn step_one<A>(
         &self,
         charge: &Charge<'_>,

@@ -103,6 +103,7 @@ where
     W: Watch,
 {
     // A function of its own, so that the frame, which is large, lies where it is to be handed over.
+    #[inline(never)]
     fn poll_watched(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let polled = match self.kind.as_mut().project() {
             KindProj::Inner { body } => body.poll_frame(cx),
@@ -154,6 +155,7 @@ where
     type Data = B::Data;
     type Error = B::Error;
 
+    #[inline]
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
         if this.watched.0.is_none()
@@ -164,6 +166,7 @@ where
         this.poll_watched(cx)
     }
 
+    #[inline]
     fn is_end_stream(&self) -> bool {
         self.kind.is_over()
     }

@@ -207,15 +207,28 @@ where
         self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, mut request: Request<B>) -> ResponseFuture<S, B> {
         // Most are one of a fixed set: they are let in before anything else is asked.
-        if let Some(tenant) = self.gate.find(request.headers()).cloned() {
-            self.gate.admit(&mut request, tenant, Assurance::Known, None);
+        if let Some(tenant) = self.gate.find(request.headers()) {
+            self.gate.admit(&mut request, tenant.clone(), Assurance::Known);
             return ResponseFuture { state: State::Called { future: self.inner.call(request) } };
         }
+        self.call_other(request)
+    }
+}
+
+impl<S> WithTenant<S> {
+    /// What few requests come to, apart from what most do, which so is short enough to be inlined.
+    #[inline(never)]
+    fn call_other<B>(&mut self, mut request: Request<B>) -> ResponseFuture<S, B>
+    where
+        S: Service<Request<B>> + Clone,
+    {
         match self.gate.decide_on(&mut request) {
             Decision::Admit { tenant, assurance, stripped } => {
-                self.gate.admit(&mut request, tenant, assurance, stripped);
+                redirect(&mut request, stripped);
+                self.gate.admit(&mut request, tenant, assurance);
             }
             Decision::Waive => self.gate.waive(&mut request),
             Decision::Refuse(refused) => {
@@ -274,26 +287,38 @@ where
 {
     type Output = Result<Response<ResponseBody<B2>>, S::Error>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
-        loop {
-            let next = match state.as_mut().project() {
-                StateProj::Called { future } => {
-                    return future.poll(cx).map_ok(|response| response.map(ResponseBody::inner));
-                }
-                StateProj::Refused { response } => {
-                    let response = response.take().expect("polled after it was ready");
-                    return Poll::Ready(Ok(response.map(ResponseBody::own)));
-                }
-                StateProj::Asking { asking } => {
-                    let waiting = asking.as_mut().expect("taken only when the state changes");
-                    let verdict = ready!(waiting.verdict.as_mut().poll(cx));
-                    let asked = asking.take().expect("it was there a line ago");
-                    asked.answered(verdict)
-                }
-            };
-            state.set(next);
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.as_mut().project().state.project() {
+            StateProj::Called { future } => future.poll(cx).map_ok(|response| response.map(ResponseBody::inner)),
+            _ => self.poll_other(cx),
         }
+    }
+}
+
+impl<S, B, B2> ResponseFuture<S, B>
+where
+    S: Service<Request<B>, Response = Response<B2>>,
+{
+    /// What few requests come to, apart from what most do, which so is short enough to be inlined.
+    #[inline(never)]
+    fn poll_other(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
+        let mut state = self.as_mut().project().state;
+        let next = match state.as_mut().project() {
+            StateProj::Called { .. } => return self.poll(cx),
+            StateProj::Refused { response } => {
+                let response = response.take().expect("polled after it was ready");
+                return Poll::Ready(Ok(response.map(ResponseBody::own)));
+            }
+            StateProj::Asking { asking } => {
+                let waiting = asking.as_mut().expect("taken only when the state changes");
+                let verdict = ready!(waiting.verdict.as_mut().poll(cx));
+                let asked = asking.take().expect("it was there a line ago");
+                asked.answered(verdict)
+            }
+        };
+        state.set(next);
+        self.poll(cx)
     }
 }
 
@@ -302,7 +327,8 @@ impl<S: Service<Request<B>>, B> Asking<S, B> {
         let Self { stripped, gate, mut request, mut inner, .. } = self;
         match gate.judge(verdict) {
             Ok((tenant, assurance)) => {
-                gate.admit(&mut request, tenant, assurance, stripped);
+                redirect(&mut request, stripped);
+                gate.admit(&mut request, tenant, assurance);
                 State::Called { future: inner.call(request) }
             }
             Err(refused) => State::Refused { response: Some(Box::new(gate.refuse(refused, request))) },
@@ -377,10 +403,7 @@ impl Gate {
     }
 
     #[inline]
-    fn admit<B>(&self, request: &mut Request<B>, tenant: Tenant, assurance: Assurance, stripped: Option<Box<Uri>>) {
-        if let Some(uri) = stripped {
-            *request.uri_mut() = *uri;
-        }
+    fn admit<B>(&self, request: &mut Request<B>, tenant: Tenant, assurance: Assurance) {
         if let Some(notes) = Notes::of(request.extensions()) {
             notes.tenant(tenant.tenant_id().shared());
         }
@@ -420,6 +443,13 @@ impl Gate {
         if let Some(observer) = &self.observer {
             observer(event);
         }
+    }
+}
+
+/// Takes the prefix that named the tenant from the path, where it is not kept.
+fn redirect<B>(request: &mut Request<B>, stripped: Option<Box<Uri>>) {
+    if let Some(uri) = stripped {
+        *request.uri_mut() = *uri;
     }
 }
 
