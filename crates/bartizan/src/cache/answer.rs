@@ -5,7 +5,7 @@ use super::{
     body::CacheBody,
     entry::{Content, Entry},
     event::{Event, Outcome},
-    policy::{self, RangeAsk, Resolved},
+    policy::{self, Failure, RangeAsk, Resolved},
     rules::Rules,
     status::Status,
 };
@@ -24,7 +24,23 @@ use tokio::time::Instant;
 pub(super) struct Told {
     pub(super) fwd_status: Option<StatusCode>,
     pub(super) stored: bool,
+    pub(super) collapsed: bool,
     pub(super) detail: Option<&'static str>,
+}
+
+// ===== impl Told =====
+
+impl Told {
+    /// Why the origin gave no answer. What it has not sent is no status of its.
+    pub(super) fn of(why: Failure) -> Self {
+        let detail = match why {
+            Failure::Status(status) => return Self { fwd_status: Some(status), ..Self::default() },
+            Failure::Unreachable => "no-answer",
+            Failure::Open => "breaker-open",
+            Failure::TimedOut => "timeout",
+        };
+        Self { detail: Some(detail), ..Self::default() }
+    }
 }
 
 /// A stored response as the answer to a request.
@@ -49,6 +65,7 @@ pub(super) fn answer<R>(
         outcome,
         ttl: Some(ttl(lifetime, age)),
         stored: told.stored,
+        collapsed: told.collapsed,
         fwd_status: told.fwd_status.map(|status| status.as_u16()),
         detail: told.detail,
     };

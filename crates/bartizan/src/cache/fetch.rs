@@ -11,7 +11,7 @@ use super::{
     generations::Standing,
     key::CacheKey,
     lead::Lead,
-    policy::{self, Failure, Reuse, reuse},
+    policy::{self, Reuse, reuse},
     rules::{Found, Rules, Stale},
 };
 use crate::shared::{Deadline, Notes, Problem};
@@ -81,7 +81,7 @@ where
         let view = self.view();
         let (forward, stale) = match view.look_further(&key, found).await {
             Found::Ask(forward, stale) => (forward, stale),
-            Found::Usable(entry, outcome) => match view.answer(&entry, outcome) {
+            Found::Usable(entry, outcome) => match view.answer(&entry, outcome, Told::default()) {
                 Some(answer) => {
                     if outcome == Outcome::StaleWhileRevalidate {
                         behind(self, key, &entry);
@@ -102,7 +102,7 @@ where
                 // What has been stored since we looked was there before the flight began.
                 if let Found::Usable(entry, outcome) = view.find(&key)
                     && outcome == Outcome::Hit
-                    && let Some(answer) = view.answer(&entry, outcome)
+                    && let Some(answer) = view.answer(&entry, outcome, Told::default())
                 {
                     flight.land(Landing::Stored);
                     return Ok(answer);
@@ -182,6 +182,7 @@ impl View<'_> {
         stale: Option<&Stale>,
     ) -> Option<Response<CacheBody<R>>> {
         let (policy, directives, now) = (&self.rules.policy, &self.ask.directives, Instant::now());
+        let mut told = Told::default();
         let (entry, outcome) = match landing {
             Landing::Filling(entry)
                 if entry.matches(self.headers, policy)
@@ -194,24 +195,25 @@ impl View<'_> {
                 Found::Usable(entry, _) => (entry, Outcome::Collapsed(forward)),
                 Found::Ask(..) => return None,
             },
-            Landing::Failed => {
-                let entry = self.rules.stand_in(key, stale?, directives, Failure::Unreachable)?;
+            Landing::Failed(why) => {
+                let entry = self.rules.stand_in(key, stale?, directives, why)?;
+                told = Told { collapsed: true, ..Told::of(why) };
                 (Arc::clone(entry), Outcome::StaleIfError(forward))
             }
             Landing::Filling(_) | Landing::Unstorable => return None,
         };
-        self.answer(&entry, outcome)
+        self.answer(&entry, outcome, told)
     }
 
     fn find(&self, key: &CacheKey) -> Found {
         self.rules.find(key, self.ask, self.headers, Instant::now())
     }
 
-    fn answer<R>(&self, entry: &Entry, outcome: Outcome) -> Option<Response<CacheBody<R>>> {
+    fn answer<R>(&self, entry: &Entry, outcome: Outcome, told: Told) -> Option<Response<CacheBody<R>>> {
         if outcome.is_stale() {
             note_stale(self.notes);
         }
-        answer(self.rules, entry, self.ask, self.headers, Instant::now(), outcome, Told::default())
+        answer(self.rules, entry, self.ask, self.headers, Instant::now(), outcome, told)
     }
 
     /// 504, as RFC 9111 §5.2.1.7 has it.

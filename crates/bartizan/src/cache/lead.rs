@@ -12,6 +12,7 @@ use super::{
     head::{stored_head, take_out},
     key::CacheKey,
     policy::{self, Arrival, Failure, Kept, NotStored, Parts, Selecting, Vary, storable},
+    refused::Refused,
     rules::{Rules, Stale},
     status::Status,
     storing::Storing,
@@ -116,7 +117,7 @@ impl<S, B> Lead<S, B> {
             Err(error) => match self.asked.stand_in(Failure::Unreachable) {
                 Some(stale) => Ok(stale),
                 None => {
-                    self.asked.flight.land(Landing::Failed);
+                    self.asked.flight.land(Landing::Failed(Failure::Unreachable));
                     Err(error)
                 }
             },
@@ -217,7 +218,7 @@ impl Asked {
     pub(super) fn entry(&self, head: &response::Parts, kept: Kept, arrival: &Arrival) -> Result<Entry, NotStored> {
         let normalise = self.rules.policy.normalise();
         let mut tags = Stamped::read(&head.headers, &self.key).ok_or(NotStored::Tags)?;
-        tags.asked = self.ticket.purges;
+        (tags.asked, tags.at) = (self.ticket.purges, Some(self.ticket.at));
         Ok(Entry {
             status: head.status,
             headers: stored_head(&head.headers, &kept.omit, arrival.wall).ok_or(NotStored::Connection)?,
@@ -232,19 +233,12 @@ impl Asked {
     /// What is stale, in the place of an origin that fails.
     fn stand_in<R>(&mut self, why: Failure) -> Option<Response<CacheBody<R>>> {
         let entry = self.rules.stand_in(&self.key, self.stale.as_ref()?, &self.ask.directives, why)?;
-        // What the origin has not sent is no status of its.
-        let told = match why {
-            Failure::Status(status) => Told { fwd_status: Some(status), ..Told::default() },
-            Failure::Unreachable => Told { detail: Some("no-answer"), ..Told::default() },
-            Failure::Open => Told { detail: Some("breaker-open"), ..Told::default() },
-            Failure::TimedOut => Told { detail: Some("timeout"), ..Told::default() },
-        };
         // If the client wanted more than a fresh one, it may be fresh.
         if self.rules.terms(entry).is_none_or(|terms| !terms.is_fresh(Instant::now())) {
             note_stale(self.notes.as_ref());
         }
-        let stale = self.answer(entry, Outcome::StaleIfError(self.forward), told);
-        self.flight.land(Landing::Failed);
+        let stale = self.answer(entry, Outcome::StaleIfError(self.forward), Told::of(why));
+        self.flight.land(Landing::Failed(why));
         stale
     }
 
@@ -276,6 +270,8 @@ impl Asked {
         }
         let ttl = i64::try_from(entry.terms.remaining(now).as_secs()).unwrap_or(i64::MAX);
         let storing = Storing::new(&self, &head.headers, entry, omit, self.flight.closer());
+        let refused = storing.foreseen();
+        let (stored, detail) = (refused.is_none(), refused.map(Refused::as_str));
         let (entry, reader) = storing.start(body, expected);
         self.flight.land(if shares { Landing::Filling(Arc::clone(&entry)) } else { Landing::Unstorable });
         let outcome = Outcome::Forwarded(self.forward);
@@ -285,14 +281,14 @@ impl Asked {
             && self.ask.has(Trait::Condition)
             && policy::is_not_modified(self.ask.method(), &self.headers, entry.status, &entry.headers, wall_now)
             && let Some(answer) =
-                self.answer(&entry, outcome, Told { fwd_status: Some(entry.status), stored: true, ..Told::default() })
+                self.answer(&entry, outcome, Told { fwd_status: Some(entry.status), stored, detail, ..Told::default() })
         {
             self.rules.finish(reader);
             return answer;
         }
         take_out(&mut head.headers);
         if let Some(name) = &self.rules.name {
-            Status { stored: true, ttl: Some(ttl), ..Status::new(outcome) }.add(&mut head.headers, name);
+            Status { stored, ttl: Some(ttl), detail, ..Status::new(outcome) }.add(&mut head.headers, name);
         }
         self.rules.count(outcome);
         self.rules.tell(Event::Answered(outcome, head.status));
@@ -302,7 +298,7 @@ impl Asked {
     /// RFC 9111 §4.3.5: a `HEAD` says of what is stored whether it still holds; where nothing is, its head is.
     fn store_head<R>(self, head: response::Parts, body: R, entry: Entry) -> Response<CacheBody<R>> {
         if !self.compare_head(&head) {
-            self.rules.cache.keep(&self.key, entry, self.ticket);
+            let _ = self.rules.cache.keep(&self.key, entry, self.ticket);
         }
         self.pass(Response::from_parts(head, body), None)
     }
@@ -324,7 +320,7 @@ impl Asked {
                         if fresh.selecting != entry.selecting {
                             self.rules.cache.retain(&self.key, self.ticket, |other| !Arc::ptr_eq(other, entry));
                         }
-                        return self.rules.cache.keep(&self.key, fresh, self.ticket);
+                        return self.rules.cache.keep(&self.key, fresh, self.ticket).is_ok();
                     }
                 }
                 // This request says who it is from; that says nothing against what is stored for all.

@@ -178,6 +178,7 @@ mod marks;
 mod memory;
 mod policy;
 mod purge;
+mod refused;
 mod rules;
 mod statistics;
 mod status;

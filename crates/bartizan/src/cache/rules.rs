@@ -100,9 +100,14 @@ impl Rules {
         now: Instant,
     ) -> Found {
         let Some(entry) = self.choose(resource, ask, headers) else {
-            let forward = match resource.entries.iter().any(|entry| entry.matches(headers, &self.policy)) {
-                true => Forward::Partial,
-                false => Forward::VaryMiss,
+            let selected = || resource.entries.iter().filter(|entry| entry.matches(headers, &self.policy));
+            let forward = if selected().any(|entry| !matches!(entry.content, Content::Head)) {
+                Forward::Partial
+            } else if selected().next().is_some() {
+                // RFC 9211 §2.2: a head alone is no part, and still is nothing that could be used.
+                Forward::Miss
+            } else {
+                Forward::VaryMiss
             };
             return Found::Ask(forward, Some(self.stale(resource, None, purges, ask, headers)));
         };
@@ -249,7 +254,8 @@ impl Rules {
 impl Entry {
     /// What has to be known of it to choose between it and another.
     pub(super) fn as_stored(&self) -> Stored<'_> {
-        Stored { selecting: &self.selecting, headers: &self.headers, received: self.terms.received }
+        let asked = self.tags.at.unwrap_or(self.terms.received);
+        Stored { selecting: &self.selecting, headers: &self.headers, asked }
     }
 
     pub(super) fn matches(&self, headers: &HeaderMap, policy: &CachePolicy) -> bool {

@@ -25,7 +25,7 @@ pub struct Statistics {
     pub bypassed: u64,
     /// Responses that were stored.
     pub stored: u64,
-    /// Responses that were to be stored and were not: too large, or purged while they came.
+    /// Responses that were to be stored and were not: too large, purged while they came, or overtaken by a later one.
     pub refused: u64,
     /// Keys that expired or made room for others.
     pub evicted: u64,

@@ -8,6 +8,7 @@ use super::{
     marks::Marks,
     memory::ResponseCache,
     policy::{Normalise, Selecting, Vary},
+    refused::Refused,
     statistics::Count,
 };
 use http::{HeaderMap, HeaderName};
@@ -36,7 +37,7 @@ impl ResponseCache {
     }
 
     /// Stores a response for as long as its own terms make it of use.
-    pub(super) fn keep(&self, key: &CacheKey, entry: Entry, ticket: Ticket) -> bool {
+    pub(super) fn keep(&self, key: &CacheKey, entry: Entry, ticket: Ticket) -> Result<(), Refused> {
         let keep_for = entry.terms.horizon().saturating_duration_since(Instant::now());
         self.put(key, entry, ticket, keep_for)
     }

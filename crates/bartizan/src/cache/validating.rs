@@ -49,9 +49,9 @@ impl Asked {
                 if !was.matches(&self.headers, &self.rules.policy) && was.selecting.names().eq(now.selecting.names()) {
                     let selecting = was.selecting.clone();
                     let theirs = Entry { selecting, ..now.copy_with(now.content.clone()) };
-                    self.rules.cache.keep(&self.key, theirs, self.ticket);
+                    let _ = self.rules.cache.keep(&self.key, theirs, self.ticket);
                 }
-                self.rules.cache.keep(&self.key, now.copy_with(now.content.clone()), self.ticket);
+                let _ = self.rules.cache.keep(&self.key, now.copy_with(now.content.clone()), self.ticket);
             }
         }
         // What other requests select now than did before takes no place by itself.

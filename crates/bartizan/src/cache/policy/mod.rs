@@ -34,7 +34,7 @@ mod vary;
 pub use self::options::CachePolicy;
 pub(super) use self::{
     arrival::Arrival,
-    choose::{Stored, choose},
+    choose::{Stored, by_date, choose},
     condition::{is_not_modified, not_modified_head},
     content_range::ContentRange,
     directives::{Reach, RequestDirectives, ResponseDirectives},
