@@ -182,6 +182,7 @@ mod refused;
 mod rules;
 mod statistics;
 mod status;
+mod status_key;
 mod storing;
 mod tags;
 mod tier;

@@ -37,6 +37,8 @@ pub(super) struct Rules {
     pub(super) partition: Option<Arc<PartitionBy>>,
     /// What this cache is called in `Cache-Status`.
     pub(super) name: Option<Arc<str>>,
+    /// Whether it says there, too, what a response is stored under.
+    pub(super) tells_key: bool,
     /// How long a request waits for the answer to another.
     pub(super) patience: Duration,
     pub(super) abandoned: Abandoned,

@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::{
-    proxy::{Host, Plan},
+    proxy::{Caching, Host, Plan},
     words::Words,
 };
 use bartizan::{TrustedProxies, cache::CachePolicy};
@@ -49,10 +49,11 @@ Usage: bartizan proxy --listen ADDRESS --to URL [FLAGS]
   --drain TIME         how long requests may take to finish after a signal (30s)
   --cache SIZE         store responses by the rules of HTTP, in so much memory: 64MiB; nothing is stored otherwise
   --cache-policy WHICH with --cache: safe (if nothing is said), or rfc for everything that RFC 9111 allows
+  --cache-key          with --cache: Cache-Status says under what a response is stored, to every client
   --threads N          how many threads serve (as many as the machine has cores)";
 
-const FLAGS: &str = "--listen, --to, --host, --forwarded, --trust, --head-within, --drain, --cache, --cache-policy, --threads and \
-     --help";
+const FLAGS: &str = "--listen, --to, --host, --forwarded, --trust, --head-within, --drain, --cache, --cache-policy, --cache-key, \
+     --threads and --help";
 
 /// What `arguments` ask for, or what is wrong with them.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, String> {
@@ -74,7 +75,7 @@ fn proxy(words: &mut Words) -> Result<Command, String> {
     let mut forwarding = Forwarding::XForwarded;
     let mut trusted: Vec<String> = Vec::new();
     let (mut head_within, mut drain) = (Duration::from_secs(30), Duration::from_secs(30));
-    let (mut cache, mut policy) = (None, None);
+    let (mut cache, mut policy, mut tells_key) = (None, None, false);
     let mut threads = None;
     while let Some(word) = words.next()? {
         match &*word {
@@ -108,6 +109,7 @@ fn proxy(words: &mut Words) -> Result<Command, String> {
                     _ => None,
                 })?);
             }
+            "--cache-key" => tells_key = true,
             "--threads" => threads = Some(words.number(1..=MOST_THREADS)?),
             "--help" | "-h" => return Ok(Command::Help(PROXY_HELP)),
             flag if flag.starts_with('-') => return Err(format!("there is no flag {flag:?} here: there are {FLAGS}")),
@@ -120,7 +122,10 @@ fn proxy(words: &mut Words) -> Result<Command, String> {
     if cache.is_none() && policy.is_some() {
         return Err("--cache-policy is for a cache: how large may it be? --cache 64MiB, for instance".to_owned());
     }
-    let cache = cache.map(|bytes| (bytes, policy.unwrap_or_default()));
+    if cache.is_none() && tells_key {
+        return Err("--cache-key is for a cache: how large may it be? --cache 64MiB, for instance".to_owned());
+    }
+    let cache = cache.map(|bytes| Caching { bytes, policy: policy.unwrap_or_default(), tells_key });
     let plan = Plan { listen, to, host, forwarding, trusted, head_within, drain, cache, threads };
     Ok(Command::Proxy(Box::new(plan)))
 }
@@ -178,10 +183,12 @@ mod tests {
     #[test]
     fn what_is_stored_is_said_in_bytes_and_by_which_rules_in_a_word() {
         assert!(plan("").cache.is_none());
-        let bytes = |flags: &str| plan(flags).cache.map(|(bytes, _)| bytes);
+        let bytes = |flags: &str| plan(flags).cache.map(|cache| cache.bytes);
         assert_eq!(bytes("--cache 64MiB"), Some(64 << 20));
         assert_eq!(bytes("--cache=2gib --cache-policy rfc"), Some(2 << 30));
         assert_eq!(bytes("--cache-policy safe --cache 64KiB"), Some(64 << 10));
+        let tells_key = |flags: &str| plan(flags).cache.is_some_and(|cache| cache.tells_key);
+        assert!(tells_key("--cache 1MiB --cache-key") && !tells_key("--cache 1MiB"));
     }
 
     #[test]
@@ -224,6 +231,8 @@ mod tests {
                 &format!("{both} --cache-policy rfc"),
                 "--cache-policy is for a cache: how large may it be? --cache 64MiB",
             ),
+            (&format!("{both} --cache-key"), "--cache-key is for a cache: how large may it be? --cache 64MiB"),
+            (&format!("{both} --cache 1MiB --cache-key=no"), "--cache-key takes no value, so \"no\" is one too many"),
             (&format!("{both} --drain 0s"), "--drain takes a time"),
             (&format!("{both} --threads 0"), "--threads takes a number from 1 to 1024, not \"0\""),
             (&format!("{both} --fast"), "there is no flag \"--fast\" here: there are --listen, --to"),

@@ -20,10 +20,18 @@ pub(crate) struct Plan {
     pub(crate) trusted: TrustedProxies,
     pub(crate) head_within: Duration,
     pub(crate) drain: Duration,
-    /// What is stored, and by which rules.
-    pub(crate) cache: Option<(u64, CachePolicy)>,
+    pub(crate) cache: Option<Caching>,
     /// As many as there are cores, if nothing is said.
     pub(crate) threads: Option<usize>,
+}
+
+/// What is stored, and by which rules.
+#[derive(Debug)]
+pub(crate) struct Caching {
+    pub(crate) bytes: u64,
+    pub(crate) policy: CachePolicy,
+    /// Whether `Cache-Status` says under what.
+    pub(crate) tells_key: bool,
 }
 
 /// Whose name stands in `Host`.
@@ -53,8 +61,11 @@ pub(crate) fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
         };
         let drained: Drained = match &plan.cache {
             None => serve(listener, app).until(stopped).drain(limit).run().await,
-            Some((bytes, policy)) => {
-                let cache = CacheLayer::new(ResponseCache::new(*bytes)).policy(policy.clone());
+            Some(Caching { bytes, policy, tells_key }) => {
+                let mut cache = CacheLayer::new(ResponseCache::new(*bytes)).policy(policy.clone());
+                if *tells_key {
+                    cache = cache.cache_status_with_key();
+                }
                 serve(listener, cache.layer(app)).until(stopped).drain(limit).run().await
             }
         };

@@ -1,7 +1,8 @@
 //! What `Cache-Status` says (RFC 9211), and whether it is so.
 
 use super::support::*;
-use crate::cache::{CachePolicy, Event, Purge};
+use crate::cache::{CachePolicy, Event, KeyRules, Purge};
+use bartizan_store::Key;
 use std::sync::{Arc, Mutex};
 use tower_layer::Layer;
 
@@ -109,5 +110,53 @@ async fn who_waited_for_an_origin_that_fails_says_why_it_gets_what_is_stale() {
         let (leads, follows) = (format!("fwd=stale{why}"), format!("fwd=stale; collapsed{why}"));
         assert_eq!(said, [leads, follows.clone(), follows]);
         assert_eq!(origin.asked(), 2);
+    }
+}
+
+// ===== `key` =====
+
+#[tokio::test(start_paused = true)]
+async fn the_key_is_told_only_to_who_was_promised_it() {
+    let origin = Origin::new(|_, _| fresh(60).with("cache-status", "other; hit").body("one"));
+    let cache = layer().cache_status_with_key().layer(origin.clone());
+    for said in ["fwd=uri-miss; stored; ttl=60", "hit; ttl=60"] {
+        let answer = send(&cache, get("/a?q=1")).await;
+        assert_eq!(answer.said(), format!("{said}; key=\"http://a.example/a?q=1\""));
+        assert_eq!(answer.all("cache-status")[0], "other; hit");
+    }
+    // Nothing of what changes something is looked for under a key.
+    assert_eq!(send(&cache, request("POST", "/a")).await.said(), "fwd=method");
+    let cache = layer().layer(origin);
+    for _ in 0..2 {
+        assert!(!send(&cache, get("/a")).await.said().contains("key"));
+    }
+}
+
+/// A client chooses much of a key, and must not say more in its name than that.
+#[tokio::test(start_paused = true)]
+async fn whatever_is_in_a_key_it_is_one_string() {
+    let rules = KeyRules::new().with_field(http::HeaderName::from_static("x-kind"));
+    let layer = layer().keys(rules).partition_by(|_| Some(Key::new("a\"b"))).cache_status_with_key();
+    let cache = layer.layer(Origin::new(|_, _| fresh(60)));
+    let evil = || {
+        let mut request = get("/{\"q\":1};hit");
+        let bytes = http::HeaderValue::from_bytes(b"\", x; hit\xff\\").unwrap();
+        request.headers_mut().insert("x-kind", bytes);
+        request
+    };
+    for begin in ["fwd=uri-miss; stored; ttl=60; key=", "hit; ttl=60; key="] {
+        let said = send(&cache, evil()).await.said();
+        assert!(said.starts_with(begin) && said.contains("%FF"), "{said}");
+    }
+    let long = send(&cache, get(&format!("/{}", "a".repeat(2000)))).await;
+    assert_eq!(long.said(), "fwd=uri-miss; stored; ttl=60", "it is too long for a string");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cache_that_says_nothing_says_no_key() {
+    let cache = layer().cache_status_with_key().no_cache_status();
+    let cache = cache.layer(Origin::new(|_, _| fresh(60).with("cache-status", "bartizan-2; hit")));
+    for _ in 0..2 {
+        assert_eq!(send(&cache, get("/")).await.one("cache-status"), "bartizan-2; hit");
     }
 }
