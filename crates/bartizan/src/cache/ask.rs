@@ -90,7 +90,8 @@ impl Ask {
 
     /// The same without what concerns only the one who asks.
     pub(super) fn for_all(self) -> Self {
-        Self { has: self.has & !(Trait::Range as u16 | Trait::Condition as u16), ..self }
+        let has = self.has & !(Trait::Range as u16 | Trait::Condition as u16);
+        Self { has, directives: RequestDirectives::default(), ..self }
     }
 
     /// Whether the answer to another request can be one to this.

@@ -269,8 +269,7 @@ where
     visit.rules = Arc::clone(&rules);
     // What the one who came wanted of it, he has got. This is for all.
     visit.ask = visit.ask.for_all();
-    policy::take_range(visit.request.headers_mut());
-    policy::take_conditions(visit.request.headers_mut());
+    policy::take_wishes(visit.request.headers_mut());
     let purges = rules.cache.purges();
     let Some(resource) = rules.cache.get(&key, Instant::now()) else { return };
     let stale = rules.stale(&resource, Some(entry), purges, visit.ask, visit.request.headers());

@@ -295,63 +295,6 @@ impl Asked {
         Response::from_parts(head, CacheBody::reader(reader))
     }
 
-    /// RFC 9111 §4.3.5: a `HEAD` says of what is stored whether it still holds; where nothing is, its head is.
-    fn store_head<R>(self, head: response::Parts, body: R, entry: Entry) -> Response<CacheBody<R>> {
-        if !self.compare_head(&head) {
-            let _ = self.rules.cache.keep(&self.key, entry, self.ticket);
-        }
-        self.pass(Response::from_parts(head, body), None)
-    }
-
-    /// Whether the body that is stored belongs to a head that has just come, so that it has been freshened by it.
-    fn compare_head(&self, head: &response::Parts) -> bool {
-        let Some(entry) = self.stale.as_ref().and_then(|stale| stale.selected.as_ref()) else { return false };
-        let Content::Whole(bytes) = &entry.content else { return false };
-        // What says nothing of the content neither confirms nor denies it.
-        if entry.status != head.status || !policy::tells_of_content(&head.headers) {
-            return false;
-        }
-        let arrival = self.arrival(wall_now());
-        if policy::is_same_by_head(&entry.headers, Some(bytes.len() as u64), &head.headers) {
-            let headers = policy::freshen(&entry.headers, &head.headers, &[]);
-            match self.kept(entry.status, &headers, &arrival) {
-                Ok(kept) => {
-                    if let Some(fresh) = self.freshened_by_head(entry, &headers, &head.headers, kept, arrival.wall) {
-                        if fresh.selecting != entry.selecting {
-                            self.rules.cache.retain(&self.key, self.ticket, |other| !Arc::ptr_eq(other, entry));
-                        }
-                        return self.rules.cache.keep(&self.key, fresh, self.ticket).is_ok();
-                    }
-                }
-                // This request says who it is from; that says nothing against what is stored for all.
-                Err(why) if why.is_of_request() => return false,
-                Err(_) => {}
-            }
-        }
-        self.rules.cache.retain(&self.key, self.ticket, |other| !Arc::ptr_eq(other, entry));
-        false
-    }
-
-    /// The entry with what the answer to a `HEAD` says anew, what it varies by and its tags among that.
-    fn freshened_by_head(
-        &self,
-        entry: &Entry,
-        headers: &HeaderMap,
-        head: &HeaderMap,
-        kept: Kept,
-        wall: SystemTime,
-    ) -> Option<Entry> {
-        let mut fresh = entry.copy_with(entry.content.clone());
-        fresh.headers = stored_head(headers, &kept.omit, wall)?;
-        fresh.selecting = Selecting::of(&kept.vary, &self.headers, self.rules.policy.normalise())?;
-        if let Some(tags) = Stamped::read(head, &self.key).filter(|tags| !tags.slots.is_empty()) {
-            fresh.tags = tags;
-        }
-        fresh.tags.asked = self.ticket.purges;
-        fresh.terms = kept.terms;
-        Some(fresh)
-    }
-
     fn decline<R>(self, response: Response<R>, why: NotStored, failed: bool) -> Response<CacheBody<R>> {
         if self.forward == Forward::Method {
             return self.pass(response, None);

@@ -156,6 +156,7 @@ mod answer;
 mod ask;
 mod body;
 mod buffer;
+mod by_head;
 mod completing;
 mod entry;
 mod event;

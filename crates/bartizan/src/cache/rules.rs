@@ -193,7 +193,8 @@ impl Rules {
             Outcome::Revalidated(_) => Count::Revalidated,
             Outcome::Collapsed(_) => Count::Collapsed,
             Outcome::Forwarded(Forward::Bypass | Forward::Method) => Count::Bypassed,
-            Outcome::Forwarded(_) | Outcome::Refused => Count::Miss,
+            Outcome::Forwarded(_) => Count::Miss,
+            Outcome::Refused => Count::OnlyIfCached,
         });
     }
 

@@ -57,6 +57,9 @@ impl ResponseCache {
     pub(super) fn retain(&self, key: &CacheKey, ticket: Ticket, stays: impl Fn(&Arc<Entry>) -> bool) {
         let now = Instant::now();
         let Some(resource) = self.get(key, now) else { return };
+        if resource.entries.iter().all(&stays) {
+            return;
+        }
         let last = resource.entries.iter().filter(|entry| stays(entry)).map(|entry| entry.terms.horizon()).max();
         let keep_for = last.map_or_else(Default::default, |last| last.saturating_duration_since(now));
         self.change(key, ticket, keep_for, |resource| {

@@ -50,6 +50,6 @@ pub(super) use self::{
     range::{RangeAsk, Resolved, has_ranges, if_range_holds},
     reuse::{Failure, Reuse, may_stand_in, reuse},
     storing::{Asked, Kept, storable},
-    validate::{add_validators, take_conditions, take_range},
+    validate::{add_validators, take_conditions, take_wishes},
     vary::{Selecting, Vary},
 };
