@@ -65,7 +65,7 @@ where
 {
     /// From what was found, if anything could be, to the answer.
     pub(super) async fn run(mut self, found: Option<Found>) -> Result<Response<CacheBody<R>>, S::Error> {
-        let is_read = matches!(self.ask.verb, Verb::Get | Verb::Head);
+        let is_read = matches!(self.ask.verb, Verb::Get | Verb::Head | Verb::Query);
         // RFC 9111 §5.2.1.7: not even where nothing that is stored could answer.
         if self.ask.directives.only_if_cached && is_read && (self.key.is_none() || found.is_none()) {
             return Ok(self.view().refuse());
@@ -75,7 +75,7 @@ where
             return match self.ask.verb {
                 // What it changes has to be told of.
                 Verb::Post | Verb::Unsafe => self.lead(key, Forward::Method, None, None).await,
-                Verb::Get | Verb::Head | Verb::Safe => self.pass(None).await,
+                Verb::Get | Verb::Head | Verb::Query | Verb::Safe => self.pass(None).await,
             };
         };
         let view = self.view();

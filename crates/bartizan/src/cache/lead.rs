@@ -145,7 +145,7 @@ impl Asked {
         // for him alone would be sent in vain.
         let shows_who_asks = self.ask.has(Trait::Authorization)
             || (self.ask.has(Trait::Cookie) && !self.rules.policy.shares_answers_to_cookies());
-        let may_be_stored = || self.ask.verb == Verb::Get && !shows_who_asks && !is_marked();
+        let may_be_stored = || self.ask.verb.gets() && !shows_who_asks && !is_marked();
         if self.ask.has(Trait::Condition) && (validates || may_be_stored()) {
             policy::take_conditions(headers);
         }
@@ -277,7 +277,7 @@ impl Asked {
         let outcome = Outcome::Forwarded(self.forward);
         // What the client asked under a condition is answered by what has come. That of a request which may change
         // something was the origin's to judge.
-        if self.ask.verb == Verb::Get
+        if self.ask.verb.gets()
             && self.ask.has(Trait::Condition)
             && policy::is_not_modified(self.ask.method(), &self.headers, entry.status, &entry.headers, wall_now)
             && let Some(answer) =
@@ -300,7 +300,7 @@ impl Asked {
             return self.pass(response, None);
         }
         // What stands in for an origin that fails says nothing of what it answers when it is well.
-        if !failed && why.is_lasting() && self.ask.verb == Verb::Get {
+        if !failed && why.is_lasting() && self.ask.verb.gets() {
             self.rules.cache.marks().set(self.key.as_bytes(), Instant::now());
         }
         self.rules.tell(Event::Declined(why.as_str()));

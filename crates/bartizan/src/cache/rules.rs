@@ -14,6 +14,7 @@ use super::{
     policy::{
         self, CachePolicy, Failure, RangeAsk, RequestDirectives, Reuse, Stored, Terms, choose, may_stand_in, reuse,
     },
+    query,
     statistics::Count,
     status::Status,
 };
@@ -79,7 +80,11 @@ impl Rules {
             Some(partition) => Some(with_head(request, |head| partition(head))?),
         };
         let is_forwarded = ask.has(Trait::ForwardedProto);
-        CacheKey::of_read(request.uri(), request.headers(), is_forwarded, partition.as_ref(), &self.keys)
+        let key = CacheKey::of_read(request.uri(), request.headers(), is_forwarded, partition.as_ref(), &self.keys);
+        if ask.verb == Verb::Query {
+            return query::extend(key?, request.extensions());
+        }
+        key
     }
 
     /// What is stored for a request of this kind.

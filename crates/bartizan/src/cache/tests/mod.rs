@@ -12,6 +12,7 @@ mod keys;
 mod model;
 mod order;
 mod purging;
+mod query;
 mod ranges;
 mod stale;
 mod status;
