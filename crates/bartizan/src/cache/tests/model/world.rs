@@ -1,11 +1,11 @@
 //! An origin that answers as it is drawn, and everything that it has ever said.
 
-use super::drawn::{Condition, Mood, Visit};
-use crate::cache::tests::support::*;
+use super::drawn::{Condition, Mood, Visit, What};
+use crate::{cache::tests::support::*, shared::wall_now};
 use http::{HeaderMap, Method, request::Parts};
 use std::{
     sync::{Arc, Mutex},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 use tokio::time::Instant;
 
@@ -23,6 +23,14 @@ pub(super) struct Made {
     pub(super) behind: u64,
 }
 
+/// Something that was purged.
+#[derive(Clone, Debug)]
+pub(super) struct Taken {
+    pub(super) at: Instant,
+    pub(super) what: What,
+    pub(super) is_soft: bool,
+}
+
 #[derive(Clone, Default)]
 pub(super) struct World(pub(super) Arc<Mutex<Vec<Made>>>);
 
@@ -35,6 +43,14 @@ pub(super) fn text(head: &Parts, at: Duration) -> String {
     let (tenant, kind) = (field(&head.headers, "x-tenant"), field(&head.headers, "x-kind"));
     let (name, cookie) = (field(&head.headers, "authorization"), field(&head.headers, "cookie"));
     format!("{} {tenant} {kind} [{name}] [{cookie}] {}", head.uri.path(), at.as_secs() / 40)
+}
+
+impl Taken {
+    /// Whether an answer is of that which was purged.
+    pub(super) fn hits(&self, made: &Made) -> bool {
+        let What { path, tenant, .. } = self.what;
+        made.request.uri.path() == path && (tenant.is_empty() || field(&made.request.headers, "x-tenant") == tenant)
+    }
 }
 
 impl World {
@@ -60,11 +76,10 @@ pub(super) fn reply(head: &Parts, mood: &Mood, at: Duration) -> Reply {
     let text = text(head, at);
     let plain = format!("\"{}\"", text.replace(' ', "_"));
     let tag = if mood.tag == "weak" { format!("W/{plain}") } else { plain.clone() };
-    #[allow(clippy::disallowed_methods, reason = "the origin has a clock of its own")]
-    let now = SystemTime::now() - Duration::from_secs(mood.behind);
+    let now = wall_now() - Duration::from_secs(mood.behind);
     let common = |mut reply: Reply| {
         reply = reply.with("date", &httpdate::fmt_http_date(now));
-        for (name, value) in [("cache-control", mood.control), ("vary", mood.vary)] {
+        for (name, value) in [("cache-control", mood.control), ("vary", mood.vary), ("cache-tag", head.uri.path())] {
             if !value.is_empty() {
                 reply = reply.with(name, value);
             }
@@ -125,6 +140,7 @@ pub(super) fn ask(visit: &Visit, number: usize, at: Duration) -> Ask {
         ("cookie", visit.cookie),
         ("range", visit.range),
         ("cache-control", visit.control),
+        ("x-leaves", if visit.leaves.is_some() { "1" } else { "" }),
     ] {
         if !value.is_empty() {
             request = request.with(name, value);
