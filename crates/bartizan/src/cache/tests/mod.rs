@@ -17,5 +17,6 @@ mod ranges;
 mod stale;
 mod status;
 mod support;
+mod tier;
 mod validating;
 mod whose;

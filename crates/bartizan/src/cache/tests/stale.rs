@@ -164,6 +164,25 @@ async fn what_another_process_has_stored_is_answered_stale_and_refreshed() {
     assert_eq!((send(&cache, get("/")).await.text(), origin.asked()), ("1", 2));
 }
 
+/// Nobody waits for it, and so nobody would ever know.
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_is_never_answered_is_given_up_for_another() {
+    for slow in [(|| fresh(60).after(100_000)) as fn() -> Reply, || {
+        fresh(60).with("content-length", "9").body("never").pause(100_000).body("more")
+    }] {
+        let control = "max-age=10, stale-while-revalidate=100000";
+        let origin = Origin::new(move |_, nth| if nth == 1 { slow() } else { says(control).body(&nth.to_string()) });
+        let cache = cache(&origin);
+        send(&cache, get("/")).await;
+        pass(15).await;
+        assert_eq!(send(&cache, get("/")).await.text(), "0");
+        pass(100).await;
+        assert_eq!(send(&cache, get("/")).await.text(), "0");
+        settle().await;
+        assert_eq!((send(&cache, get("/")).await.text(), origin.asked()), ("2", 3));
+    }
+}
+
 // ===== while the origin fails =====
 
 /// All the ways in which an origin fails to give an answer.

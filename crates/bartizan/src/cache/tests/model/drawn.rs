@@ -132,8 +132,8 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let what = (select(vec!["/a", "/b"]), tenant);
     let what = what.prop_map(|(path, (tenant, by_tag))| What { path, tenant, by_tag });
     let deed = prop_oneof![
-        6 => Just(Deed::Nothing),
-        3 => (what, any::<bool>()).prop_map(|(what, is_soft)| Deed::Purge { what, is_soft }),
+        4 => Just(Deed::Nothing),
+        4 => (what, any::<bool>()).prop_map(|(what, is_soft)| Deed::Purge { what, is_soft }),
         1 => Just(Deed::Restart),
     ];
     let wait = select(vec![0, 0, 1, 5, 12, 25, 60]);

@@ -20,7 +20,10 @@ use crate::{
 use bartizan_store::{Key, Memory};
 use http::request::Parts;
 use proptest::{prelude::*, sample::select};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::Duration,
+};
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, timeout},
@@ -56,7 +59,7 @@ impl Scene {
     }
 
     fn comes(&mut self, visit: &Visit, number: usize, at: Duration) {
-        let request = ask(visit, number, at);
+        let request = ask(visit, number, at, self.taken.len());
         let (cache, begun) = (self.layer.layer(self.origin.clone()), Instant::now());
         let (is_rfc, taken) = (self.run.is_rfc, self.taken.clone());
         let leaves = visit.leaves.map_or(Duration::MAX, Duration::from_secs);
@@ -78,6 +81,8 @@ impl Scene {
                 Purge::url(url).partition(Key::new(tenant))
             }
         };
+        // What is new is there before what is old is taken back.
+        self.world.purges.fetch_add(1, SeqCst);
         cache_of(&self.layer).purge(&if is_soft { purge.softly() } else { purge });
         self.taken.push(Taken { at: Instant::now(), what, is_soft });
         sleep(Duration::from_millis(1)).await;
@@ -88,7 +93,7 @@ impl Scene {
         for one in self.all.drain(..) {
             let (asked, answer) = one.await.unwrap();
             let Some(answer) = answer else { continue };
-            let made = self.world.0.lock().unwrap().clone();
+            let made = self.world.made.lock().unwrap().clone();
             if let Some(why) = wrong(&made, &asked, &answer) {
                 let same: Vec<_> = made.iter().filter(|made| made.request.uri == asked.head.uri).collect();
                 let (head, taken) = (&asked.head, &asked.taken);
