@@ -85,7 +85,7 @@ pub(super) fn note_stale(notes: Option<&Notes>) {
 
 /// What is left of a lifetime, in whole seconds, rounded down: what has been stale for half a second is at -1, as with 0 it
 /// would look fresh.
-fn ttl(lifetime: Duration, age: Duration) -> i64 {
+pub(super) fn ttl(lifetime: Duration, age: Duration) -> i64 {
     let seconds = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
     match lifetime.checked_sub(age) {
         Some(left) => seconds(left.as_secs()),

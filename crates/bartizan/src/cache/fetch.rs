@@ -187,8 +187,11 @@ impl View<'_> {
             Landing::Filling(entry)
                 if entry.matches(self.headers, policy)
                     && self.rules.cache.standing(&entry) == Standing::Current
-                    && reuse(policy, directives, &entry.terms, now) == Reuse::Fresh =>
+                    && reuse(policy, directives, &entry.terms, now) != Reuse::Validate =>
             {
+                if !entry.terms.is_fresh(now) {
+                    note_stale(self.notes);
+                }
                 (entry, Outcome::Collapsed(forward))
             }
             Landing::Stored => match self.find(key) {

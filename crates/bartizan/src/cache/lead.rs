@@ -1,7 +1,7 @@
 //! Asking the origin, and what follows from its answer.
 
 use super::{
-    answer::{Told, answer, note_stale},
+    answer::{Told, answer, note_stale, ttl},
     ask::{Ask, Trait, Verb},
     body::CacheBody,
     entry::{Content, Entry, Resource},
@@ -262,13 +262,13 @@ impl Asked {
         }
         let is_part = entry.status == StatusCode::PARTIAL_CONTENT;
         // Others can read along only what they could have found stored.
-        let shares = !is_part && entry.terms.is_fresh(now);
+        let shares = !is_part && entry.terms.is_for_many(now);
         if shares {
             marks.clear(self.key.as_bytes());
         } else if !is_part {
             marks.set(self.key.as_bytes(), now);
         }
-        let ttl = i64::try_from(entry.terms.remaining(now).as_secs()).unwrap_or(i64::MAX);
+        let ttl = ttl(entry.terms.lifetime, entry.terms.age(now));
         let storing = Storing::new(&self, &head.headers, entry, omit, self.flight.closer());
         let refused = storing.foreseen();
         let (stored, detail) = (refused.is_none(), refused.map(Refused::as_str));

@@ -65,7 +65,7 @@ impl Asked {
                 !fresh.iter().any(|fresh| goes(fresh) && Arc::ptr_eq(&fresh.was, entry))
             });
         }
-        if entry.terms.is_fresh(arrival.received) {
+        if entry.terms.is_for_many(arrival.received) {
             self.rules.cache.marks().clear(self.key.as_bytes());
         } else {
             // Who waits for this has to ask all the same.
