@@ -27,7 +27,10 @@ use tower_service::Service;
 ///
 /// Content of up to so many bytes is held until the service has read it. Where there is more, or it breaks off, or trailers
 /// follow, the service gets what was read and then the rest, and the cache has no part in it. Requests with other methods
-/// are not touched.
+/// are not touched. How long a client may take with what it asks for is for whatever limits requests further out.
+///
+/// It is a layer of its own, since who reads has to hand on another body: so the service of a cache gets the body that it
+/// always got, and nobody pays for this who does not want it.
 ///
 /// ```
 /// use bartizan::cache::{CacheLayer, QueryLayer, ResponseCache};

@@ -205,6 +205,7 @@ async fn a_part_that_is_stored_answers_if_range_only_for_the_very_same() {
         send(&cache, get("/").with("range", "bytes=2-5")).await;
         let answer = send(&cache, ask(tag)).await;
         assert_eq!((answer.status, answer.text(), origin.asked() - before), (status, text, asked), "{tag}");
+        assert!(answer.said().starts_with(if asked == 1 { "hit" } else { "fwd=partial" }), "{}", answer.said());
     }
 }
 
