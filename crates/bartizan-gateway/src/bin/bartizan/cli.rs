@@ -20,6 +20,7 @@ const LONGEST: Duration = Duration::from_secs(3600);
 const MOST_THREADS: usize = 1024;
 /// Less than this holds nothing.
 const SMALLEST_CACHE: u64 = 64 * 1024;
+const SMALLEST_QUERY: u64 = 1024;
 
 const HELP: &str = "\
 Bartizan in front of a service.
@@ -49,11 +50,12 @@ Usage: bartizan proxy --listen ADDRESS --to URL [FLAGS]
   --drain TIME         how long requests may take to finish after a signal (30s)
   --cache SIZE         store responses by the rules of HTTP, in so much memory: 64MiB; nothing is stored otherwise
   --cache-policy WHICH with --cache: safe (if nothing is said), or rfc for everything that RFC 9111 allows
+  --cache-query SIZE   with --cache: store what a QUERY asks for, too, if that is no longer: 16KiB
   --cache-key          with --cache: Cache-Status says under what a response is stored, to every client
   --threads N          how many threads serve (as many as the machine has cores)";
 
-const FLAGS: &str = "--listen, --to, --host, --forwarded, --trust, --head-within, --drain, --cache, --cache-policy, --cache-key, \
-     --threads and --help";
+const FLAGS: &str = "--listen, --to, --host, --forwarded, --trust, --head-within, --drain, --cache, --cache-policy, --cache-query, \
+     --cache-key, --threads and --help";
 
 /// What `arguments` ask for, or what is wrong with them.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, String> {
@@ -75,7 +77,7 @@ fn proxy(words: &mut Words) -> Result<Command, String> {
     let mut forwarding = Forwarding::XForwarded;
     let mut trusted: Vec<String> = Vec::new();
     let (mut head_within, mut drain) = (Duration::from_secs(30), Duration::from_secs(30));
-    let (mut cache, mut policy, mut tells_key) = (None, None, false);
+    let (mut cache, mut policy, mut query, mut tells_key) = (None, None, None, false);
     let mut threads = None;
     while let Some(word) = words.next()? {
         match &*word {
@@ -109,6 +111,7 @@ fn proxy(words: &mut Words) -> Result<Command, String> {
                     _ => None,
                 })?);
             }
+            "--cache-query" => query = usize::try_from(words.size(SMALLEST_QUERY)?).ok(),
             "--cache-key" => tells_key = true,
             "--threads" => threads = Some(words.number(1..=MOST_THREADS)?),
             "--help" | "-h" => return Ok(Command::Help(PROXY_HELP)),
@@ -119,13 +122,12 @@ fn proxy(words: &mut Words) -> Result<Command, String> {
     let listen = listen.ok_or("where shall it listen? --listen 127.0.0.1:8410, for instance")?;
     let to = to.ok_or("where shall requests go? --to http://127.0.0.1:8400, for instance")?;
     let trusted = TrustedProxies::new(trusted).map_err(|error| format!("--trust: {error}"))?;
-    if cache.is_none() && policy.is_some() {
-        return Err("--cache-policy is for a cache: how large may it be? --cache 64MiB, for instance".to_owned());
+    let of_a_cache =
+        [("--cache-policy", policy.is_some()), ("--cache-query", query.is_some()), ("--cache-key", tells_key)];
+    if let Some((flag, _)) = of_a_cache.into_iter().find(|(_, is_said)| cache.is_none() && *is_said) {
+        return Err(format!("{flag} is for a cache: how large may it be? --cache 64MiB, for instance"));
     }
-    if cache.is_none() && tells_key {
-        return Err("--cache-key is for a cache: how large may it be? --cache 64MiB, for instance".to_owned());
-    }
-    let cache = cache.map(|bytes| Caching { bytes, policy: policy.unwrap_or_default(), tells_key });
+    let cache = cache.map(|bytes| Caching { bytes, policy: policy.unwrap_or_default(), tells_key, query });
     let plan = Plan { listen, to, host, forwarding, trusted, head_within, drain, cache, threads };
     Ok(Command::Proxy(Box::new(plan)))
 }
@@ -187,6 +189,8 @@ mod tests {
         assert_eq!(bytes("--cache 64MiB"), Some(64 << 20));
         assert_eq!(bytes("--cache=2gib --cache-policy rfc"), Some(2 << 30));
         assert_eq!(bytes("--cache-policy safe --cache 64KiB"), Some(64 << 10));
+        let query = |flags: &str| plan(flags).cache.and_then(|cache| cache.query);
+        assert_eq!((query("--cache 1MiB --cache-query 16KiB"), query("--cache 1MiB")), (Some(16 << 10), None));
         let tells_key = |flags: &str| plan(flags).cache.is_some_and(|cache| cache.tells_key);
         assert!(tells_key("--cache 1MiB --cache-key") && !tells_key("--cache 1MiB"));
     }
@@ -231,6 +235,8 @@ mod tests {
                 &format!("{both} --cache-policy rfc"),
                 "--cache-policy is for a cache: how large may it be? --cache 64MiB",
             ),
+            (&format!("{both} --cache-query 16KiB"), "--cache-query is for a cache: how large may it be? --cache"),
+            (&format!("{both} --cache 1MiB --cache-query 9"), "--cache-query takes a size"),
             (&format!("{both} --cache-key"), "--cache-key is for a cache: how large may it be? --cache 64MiB"),
             (&format!("{both} --cache 1MiB --cache-key=no"), "--cache-key takes no value, so \"no\" is one too many"),
             (&format!("{both} --drain 0s"), "--drain takes a time"),

@@ -3,7 +3,7 @@
 use crate::{note, say};
 use bartizan::{
     TrustedProxies,
-    cache::{CacheLayer, CachePolicy, ResponseCache},
+    cache::{CacheLayer, CachePolicy, QueryLayer, ResponseCache},
 };
 use bartizan_gateway::{Client, Drained, Forwarding, Proxy, ProxyError, bind, client, serve, shutdown_signal};
 use std::{error::Error, io, net::SocketAddr, time::Duration};
@@ -32,6 +32,8 @@ pub(crate) struct Caching {
     pub(crate) policy: CachePolicy,
     /// Whether `Cache-Status` says under what.
     pub(crate) tells_key: bool,
+    /// How much of what a `QUERY` asks for is read.
+    pub(crate) query: Option<usize>,
 }
 
 /// Whose name stands in `Host`.
@@ -61,12 +63,18 @@ pub(crate) fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
         };
         let drained: Drained = match &plan.cache {
             None => serve(listener, app).until(stopped).drain(limit).run().await,
-            Some(Caching { bytes, policy, tells_key }) => {
+            Some(Caching { bytes, policy, tells_key, query }) => {
                 let mut cache = CacheLayer::new(ResponseCache::new(*bytes)).policy(policy.clone());
                 if *tells_key {
                     cache = cache.cache_status_with_key();
                 }
-                serve(listener, cache.layer(app)).until(stopped).drain(limit).run().await
+                let cached = cache.layer(app);
+                match *query {
+                    None => serve(listener, cached).until(stopped).drain(limit).run().await,
+                    Some(most) => {
+                        serve(listener, QueryLayer::new(most).layer(cached)).until(stopped).drain(limit).run().await
+                    }
+                }
             }
         };
         note(&drained.to_string());
