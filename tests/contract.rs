@@ -7,7 +7,7 @@ mod lines;
 use bartizan::{
     Deadline,
     access_log::{AccessLogLayer, Format},
-    cache::{CacheLayer, CachePolicy, ResponseCache},
+    cache::{CacheLayer, CachePolicy, QueryLayer, ResponseCache},
     circuit_breaker::{Breaker, CircuitBreakerLayer, Key},
     concurrency_limit::{ConcurrencyLimit, ConcurrencyLimitLayer},
     deadline::{DeadlineLayer, PropagateDeadlineLayer},
@@ -50,6 +50,7 @@ laws! {
     };
     cache => caching(CachePolicy::new());
     cache_by_all_the_rules => caching(CachePolicy::rfc());
+    query => Subject::new(QueryLayer::new(64));
     circuit_breaker => counting(CircuitBreakerLayer::new);
     circuit_breaker_by_key => Subject::new(CircuitBreakerLayer::new(Breaker::default()).key_by(|_| Some(Key::GLOBAL)));
     circuit_breaker_as_a_gate => counting(|breaker| CircuitBreakerLayer::new(breaker).gate());

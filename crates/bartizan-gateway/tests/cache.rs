@@ -7,10 +7,11 @@ use http::Request;
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::net::SocketAddr;
 use support::{wire::*, *};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
-    process::Command,
+    process::{Child, Command},
 };
 
 const FRESH: &str = "cache-control: max-age=60\r\netag: \"1\"\r\n";
@@ -273,6 +274,18 @@ async fn the_rules_of_the_client_count_where_the_policy_says_so() {
     }
 }
 
+/// The program in front of an origin, as long as it is held, and where it listens.
+async fn start(origin: SocketAddr, flags: &[&str]) -> (Child, SocketAddr) {
+    let to = format!("http://{origin}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bartizan"));
+    command.args(["proxy", "--listen", "127.0.0.1:0", "--threads", "1", "--to", &to]).args(flags);
+    let mut program = command.stdout(std::process::Stdio::piped()).kill_on_drop(true).spawn().expect("it starts");
+    let mut said = BufReader::new(program.stdout.take().expect("it is piped")).lines();
+    let banner = said.next_line().await.expect("UTF-8").expect("what runs");
+    let addr = banner.split(' ').find_map(|word| word.strip_prefix("http://")).expect("a URL");
+    (program, addr.parse().expect("an address"))
+}
+
 #[tokio::test]
 async fn the_program_stores_when_it_is_told_to() {
     for (flags, how) in [
@@ -281,17 +294,32 @@ async fn the_program_stores_when_it_is_told_to() {
         (&["--cache", "1MiB", "--cache-policy", "rfc"], "bartizan; hit; ttl="),
     ] {
         let origin = Origin::saying(ok(FRESH, "hello")).await;
-        let to = format!("http://{}", origin.addr);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bartizan"));
-        command.args(["proxy", "--listen", "127.0.0.1:0", "--threads", "1", "--to", &to]).args(flags);
-        let mut program = command.stdout(std::process::Stdio::piped()).kill_on_drop(true).spawn().expect("it starts");
-        let mut said = BufReader::new(program.stdout.take().expect("it is piped")).lines();
-        let banner = said.next_line().await.expect("UTF-8").expect("what runs");
-        let addr = banner.split(' ').find_map(|word| word.strip_prefix("http://")).expect("a URL").parse().unwrap();
+        let (_program, addr) = start(origin.addr, flags).await;
         let mut client = Peer::connect(addr).await;
         client.ask(&ask("/", "")).await;
         let second = client.ask(&ask("/", "")).await;
         assert_eq!(second.text(), "hello");
         assert!(second.how().starts_with(how) && second.how().is_empty() == how.is_empty(), "{second:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_program_stores_what_a_query_asks_for_when_it_is_told_to() {
+    let ask = |content: &str| {
+        format!("QUERY / HTTP/1.1\r\nhost: shop.example\r\ncontent-length: {}\r\n\r\n{content}", content.len())
+    };
+    for (flags, is_stored) in [(&["--cache", "1MiB"][..], false), (&["--cache", "1MiB", "--cache-query", "1KiB"], true)]
+    {
+        let origin = Origin::new(|number, _| ok(FRESH, &format!("number {number}"))).await;
+        let (_program, addr) = start(origin.addr, flags).await;
+        let mut client = Peer::connect(addr).await;
+        let first = client.ask(&ask("shoes")).await.text().to_owned();
+        let again = client.ask(&ask("shoes")).await;
+        assert_eq!((again.is_hit(), again.text() == first), (is_stored, is_stored), "{again:?}");
+        assert!(!client.ask(&ask("hats")).await.is_hit());
+        let long = "x".repeat(1025);
+        for _ in 0..2 {
+            assert!(!client.ask(&ask(&long)).await.is_hit());
+        }
     }
 }

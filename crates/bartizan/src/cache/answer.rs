@@ -5,7 +5,7 @@ use super::{
     body::CacheBody,
     entry::{Content, Entry},
     event::{Event, Outcome},
-    policy::{self, RangeAsk, Resolved},
+    policy::{self, Failure, RangeAsk, Resolved},
     rules::Rules,
     status::Status,
 };
@@ -24,7 +24,23 @@ use tokio::time::Instant;
 pub(super) struct Told {
     pub(super) fwd_status: Option<StatusCode>,
     pub(super) stored: bool,
+    pub(super) collapsed: bool,
     pub(super) detail: Option<&'static str>,
+}
+
+// ===== impl Told =====
+
+impl Told {
+    /// Why the origin gave no answer. What it has not sent is no status of its.
+    pub(super) fn of(why: Failure) -> Self {
+        let detail = match why {
+            Failure::Status(status) => return Self { fwd_status: Some(status), ..Self::default() },
+            Failure::Unreachable => "no-answer",
+            Failure::Open => "breaker-open",
+            Failure::TimedOut => "timeout",
+        };
+        Self { detail: Some(detail), ..Self::default() }
+    }
 }
 
 /// A stored response as the answer to a request.
@@ -49,6 +65,7 @@ pub(super) fn answer<R>(
         outcome,
         ttl: Some(ttl(lifetime, age)),
         stored: told.stored,
+        collapsed: told.collapsed,
         fwd_status: told.fwd_status.map(|status| status.as_u16()),
         detail: told.detail,
     };
@@ -68,7 +85,7 @@ pub(super) fn note_stale(notes: Option<&Notes>) {
 
 /// What is left of a lifetime, in whole seconds, rounded down: what has been stale for half a second is at -1, as with 0 it
 /// would look fresh.
-fn ttl(lifetime: Duration, age: Duration) -> i64 {
+pub(super) fn ttl(lifetime: Duration, age: Duration) -> i64 {
     let seconds = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
     match lifetime.checked_sub(age) {
         Some(left) => seconds(left.as_secs()),

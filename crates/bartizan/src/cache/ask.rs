@@ -1,6 +1,6 @@
 //! A request as the cache sees it: read once, in one pass over its fields.
 
-use super::policy::RequestDirectives;
+use super::{policy::RequestDirectives, query};
 use http::{Method, Request};
 use http_body::Body;
 
@@ -17,6 +17,8 @@ pub(super) struct Ask {
 pub(super) enum Verb {
     Get,
     Head,
+    /// `QUERY`, whose content is in the key.
+    Query,
     Post,
     /// Changes nothing, and is not answered from here.
     Safe,
@@ -70,7 +72,11 @@ impl Ask {
         }
         let directives =
             if directives { RequestDirectives::read(request.headers()) } else { RequestDirectives::default() };
-        Self { verb: Verb::of(request.method()), has, directives }
+        let verb = match Verb::of(request.method()) {
+            Verb::Safe if query::is_read(request) => Verb::Query,
+            verb => verb,
+        };
+        Self { verb, has, directives }
     }
 
     pub(super) fn has(self, what: Trait) -> bool {
@@ -84,18 +90,25 @@ impl Ask {
 
     /// Whether a stored response could be the answer.
     pub(super) fn may_be_answered(self) -> bool {
-        const NEVER: u16 = Trait::Precondition as u16 | Trait::Content as u16 | Trait::Upgrade as u16;
-        matches!(self.verb, Verb::Get | Verb::Head) && self.has & NEVER == 0
+        const NEVER: u16 = Trait::Precondition as u16 | Trait::Upgrade as u16;
+        let never = match self.verb {
+            Verb::Get | Verb::Head => NEVER | Trait::Content as u16,
+            // Nobody has said what a range of it is.
+            Verb::Query => NEVER | Trait::Range as u16,
+            Verb::Post | Verb::Safe | Verb::Unsafe => return false,
+        };
+        self.has & never == 0
     }
 
     /// The same without what concerns only the one who asks.
     pub(super) fn for_all(self) -> Self {
-        Self { has: self.has & !(Trait::Range as u16 | Trait::Condition as u16), ..self }
+        let has = self.has & !(Trait::Range as u16 | Trait::Condition as u16);
+        Self { has, directives: RequestDirectives::default(), ..self }
     }
 
     /// Whether the answer to another request can be one to this.
     pub(super) fn may_follow(self) -> bool {
-        self.verb == Verb::Get && !self.has(Trait::Authorization) && !self.directives.no_store
+        self.verb.gets() && !self.has(Trait::Authorization) && !self.directives.no_store
     }
 
     /// Whether others can wait for the answer to this request, and it for that to theirs.
@@ -107,6 +120,11 @@ impl Ask {
 // ===== impl Verb =====
 
 impl Verb {
+    /// Whether it asks for content, and for nothing to be done.
+    pub(super) fn gets(self) -> bool {
+        matches!(self, Self::Get | Self::Query)
+    }
+
     fn of(method: &Method) -> Self {
         match *method {
             Method::GET => Self::Get,

@@ -5,11 +5,12 @@ use super::{
     ask::{Trait, Verb},
     body::CacheBody,
     entry::{Content, Entry},
-    event::{Forward, Outcome},
+    event::{Event, Forward, Outcome},
     flight::Landing,
     head::stored_head,
     lead::Asked,
     policy::{self, Parts},
+    refused::Refused,
     rules::IDLE,
 };
 use crate::shared::wall_now;
@@ -40,20 +41,29 @@ impl Asked {
         let (head, body) = response.into_parts();
         let rest = read(body, self.rules.cache.largest()).await;
         let whole = rest.and_then(|rest| self.whole(&head, rest));
+        let (whole, stored) = whole.map_or((None, Ok(())), |(whole, stored)| (Some(whole), stored));
         if whole.is_none() {
             // Whoever asks next asks for all of it.
             let is_part = |entry: &Arc<Entry>| matches!(entry.content, Content::Parts(_));
             self.rules.cache.retain(&self.key, self.ticket, |entry| !is_part(entry));
         }
         self.flight.land(if whole.is_some() { Landing::Stored } else { Landing::Unstorable });
-        let told = Told { fwd_status: Some(StatusCode::PARTIAL_CONTENT), stored: true, ..Told::default() };
+        let told = Told {
+            fwd_status: Some(StatusCode::PARTIAL_CONTENT),
+            stored: stored.is_ok(),
+            detail: stored.err(),
+            ..Told::default()
+        };
+        if let (Some(_), Err(why)) = (&whole, stored) {
+            self.rules.tell(Event::Declined(why));
+        }
         let answer = whole.and_then(|whole| self.answer(&whole, Outcome::Forwarded(self.forward), told));
         answer.unwrap_or_else(|| self.no_answer("the service behind sent a part that does not fit to the others"))
     }
 
     /// What is stored and the rest together. It is stored if it may be; in any case it is the answer to this request, as the
     /// origin has just said that what is stored is a part of the same.
-    fn whole(&self, head: &response::Parts, rest: Bytes) -> Option<Entry> {
+    fn whole(&self, head: &response::Parts, rest: Bytes) -> Option<(Entry, Result<(), &'static str>)> {
         let (entry, parts) = self.completes.as_ref()?;
         let whole = parts.and(&entry.headers, &Parts::of(&head.headers, rest)?, &head.headers)?.whole()?;
         let headers = policy::without_range(policy::combined(&entry.headers, &head.headers, &[]));
@@ -64,14 +74,18 @@ impl Asked {
         now.status = StatusCode::OK;
         now.headers = stored_head(&headers, &omit, arrival.wall)?;
         now.tags.asked = self.ticket.purges;
-        match kept {
+        let stored = match kept {
             Ok(kept) => {
                 now.terms = kept.terms;
-                self.rules.cache.keep(&self.key, now.copy_with(now.content.clone()), self.ticket);
+                let stored = self.rules.cache.keep(&self.key, now.copy_with(now.content.clone()), self.ticket);
+                stored.map_err(Refused::as_str)
             }
-            Err(_) => now.terms = policy::Terms::read(&self.rules.policy, now.status, &headers, &arrival),
-        }
-        Some(now)
+            Err(why) => {
+                now.terms = policy::Terms::read(&self.rules.policy, now.status, &headers, &arrival);
+                Err(why.as_str())
+            }
+        };
+        Some((now, stored))
     }
 
     /// The parts that are stored for this request, and fresh.

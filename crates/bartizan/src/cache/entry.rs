@@ -2,12 +2,12 @@
 
 use super::{
     fill::Fill,
-    policy::{Parts, Selecting, Terms},
+    policy::{self, Parts, Selecting, Terms},
     tags::Stamped,
 };
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use std::sync::Arc;
+use std::{cmp::Ordering, sync::Arc};
 
 /// Everything that is stored under one key: the responses among which a request selects.
 #[derive(Clone, Debug)]
@@ -53,6 +53,42 @@ impl Entry {
             terms: self.terms.clone(),
             selecting: self.selecting.clone(),
             tags: self.tags.clone(),
+        }
+    }
+
+    /// RFC 9111 §4: which of two is more recent. That is the one that was asked for later, whichever came first; of two that
+    /// were asked for at once, `Date` tells.
+    pub(super) fn is_older(&self, other: &Self) -> bool {
+        self.tags.at.cmp(&other.tags.at).then_with(|| policy::by_date(&self.headers, &other.headers)) == Ordering::Less
+    }
+
+    /// Whether it is not stored in the place of another that the same requests select.
+    pub(super) fn gives_way(&self, other: &Self) -> bool {
+        match (&self.content, &other.content) {
+            (Content::Head, Content::Head) => self.is_older(other),
+            // Who asks with `GET` would have nothing.
+            (Content::Head, _) => true,
+            (_, Content::Head) => self.is_older(other) && !self.has_head(&other.headers),
+            _ => self.is_older(other),
+        }
+    }
+
+    /// Whether an answer to `HEAD` can be about this (RFC 9111 §4.3.5).
+    pub(super) fn has_head(&self, from_head: &HeaderMap) -> bool {
+        policy::is_same_by_head(&self.headers, self.content.length(), from_head)
+    }
+}
+
+// ===== impl Content =====
+
+impl Content {
+    /// How long the whole is, if that is known.
+    fn length(&self) -> Option<u64> {
+        match self {
+            Self::Whole(bytes) => Some(bytes.len() as u64),
+            Self::Parts(parts) => parts.complete(),
+            Self::Filling(fill) => fill.expected(),
+            Self::Head => None,
         }
     }
 }

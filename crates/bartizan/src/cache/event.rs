@@ -36,6 +36,8 @@ pub enum Forward {
     UriMiss,
     /// Something was stored, but for other requests.
     VaryMiss,
+    /// Something was stored for this request, but not what could answer it: the head alone, from a `HEAD`.
+    Miss,
     /// What was stored was fresh, but the request asked for more.
     Request,
     /// What was stored was stale.

@@ -11,7 +11,7 @@ use super::{
     generations::Standing,
     key::CacheKey,
     lead::Lead,
-    policy::{self, Failure, Reuse, reuse},
+    policy::{self, Reuse, reuse},
     rules::{Found, Rules, Stale},
 };
 use crate::shared::{Deadline, Notes, Problem};
@@ -65,7 +65,7 @@ where
 {
     /// From what was found, if anything could be, to the answer.
     pub(super) async fn run(mut self, found: Option<Found>) -> Result<Response<CacheBody<R>>, S::Error> {
-        let is_read = matches!(self.ask.verb, Verb::Get | Verb::Head);
+        let is_read = matches!(self.ask.verb, Verb::Get | Verb::Head | Verb::Query);
         // RFC 9111 §5.2.1.7: not even where nothing that is stored could answer.
         if self.ask.directives.only_if_cached && is_read && (self.key.is_none() || found.is_none()) {
             return Ok(self.view().refuse());
@@ -75,13 +75,13 @@ where
             return match self.ask.verb {
                 // What it changes has to be told of.
                 Verb::Post | Verb::Unsafe => self.lead(key, Forward::Method, None, None).await,
-                Verb::Get | Verb::Head | Verb::Safe => self.pass(None).await,
+                Verb::Get | Verb::Head | Verb::Query | Verb::Safe => self.pass(None).await,
             };
         };
         let view = self.view();
         let (forward, stale) = match view.look_further(&key, found).await {
             Found::Ask(forward, stale) => (forward, stale),
-            Found::Usable(entry, outcome) => match view.answer(&entry, outcome) {
+            Found::Usable(entry, outcome) => match view.answer(&entry, outcome, Told::default()) {
                 Some(answer) => {
                     if outcome == Outcome::StaleWhileRevalidate {
                         behind(self, key, &entry);
@@ -102,7 +102,7 @@ where
                 // What has been stored since we looked was there before the flight began.
                 if let Found::Usable(entry, outcome) = view.find(&key)
                     && outcome == Outcome::Hit
-                    && let Some(answer) = view.answer(&entry, outcome)
+                    && let Some(answer) = view.answer(&entry, outcome, Told::default())
                 {
                     flight.land(Landing::Stored);
                     return Ok(answer);
@@ -182,36 +182,41 @@ impl View<'_> {
         stale: Option<&Stale>,
     ) -> Option<Response<CacheBody<R>>> {
         let (policy, directives, now) = (&self.rules.policy, &self.ask.directives, Instant::now());
+        let mut told = Told::default();
         let (entry, outcome) = match landing {
             Landing::Filling(entry)
                 if entry.matches(self.headers, policy)
                     && self.rules.cache.standing(&entry) == Standing::Current
-                    && reuse(policy, directives, &entry.terms, now) == Reuse::Fresh =>
+                    && reuse(policy, directives, &entry.terms, now) != Reuse::Validate =>
             {
+                if !entry.terms.is_fresh(now) {
+                    note_stale(self.notes);
+                }
                 (entry, Outcome::Collapsed(forward))
             }
             Landing::Stored => match self.find(key) {
                 Found::Usable(entry, _) => (entry, Outcome::Collapsed(forward)),
                 Found::Ask(..) => return None,
             },
-            Landing::Failed => {
-                let entry = self.rules.stand_in(key, stale?, directives, Failure::Unreachable)?;
+            Landing::Failed(why) => {
+                let entry = self.rules.stand_in(key, stale?, directives, why)?;
+                told = Told { collapsed: true, ..Told::of(why) };
                 (Arc::clone(entry), Outcome::StaleIfError(forward))
             }
             Landing::Filling(_) | Landing::Unstorable => return None,
         };
-        self.answer(&entry, outcome)
+        self.answer(&entry, outcome, told)
     }
 
     fn find(&self, key: &CacheKey) -> Found {
         self.rules.find(key, self.ask, self.headers, Instant::now())
     }
 
-    fn answer<R>(&self, entry: &Entry, outcome: Outcome) -> Option<Response<CacheBody<R>>> {
+    fn answer<R>(&self, entry: &Entry, outcome: Outcome, told: Told) -> Option<Response<CacheBody<R>>> {
         if outcome.is_stale() {
             note_stale(self.notes);
         }
-        answer(self.rules, entry, self.ask, self.headers, Instant::now(), outcome, Told::default())
+        answer(self.rules, entry, self.ask, self.headers, Instant::now(), outcome, told)
     }
 
     /// 504, as RFC 9111 §5.2.1.7 has it.
@@ -267,8 +272,7 @@ where
     visit.rules = Arc::clone(&rules);
     // What the one who came wanted of it, he has got. This is for all.
     visit.ask = visit.ask.for_all();
-    policy::take_range(visit.request.headers_mut());
-    policy::take_conditions(visit.request.headers_mut());
+    policy::take_wishes(visit.request.headers_mut());
     let purges = rules.cache.purges();
     let Some(resource) = rules.cache.get(&key, Instant::now()) else { return };
     let stale = rules.stale(&resource, Some(entry), purges, visit.ask, visit.request.headers());

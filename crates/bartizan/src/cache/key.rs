@@ -120,7 +120,6 @@ impl CacheKey {
         (key.bytes.len() <= LONGEST).then_some(key)
     }
 
-    #[allow(dead_code, reason = "for QUERY, which passes by the cache so far")]
     /// Content counts, too, of a request that asks by it (RFC 10008 §2.7): its media type, and its SHA-256.
     pub(super) fn extend_with_content(&mut self, media_type: &[u8], digest: &[u8; DIGEST]) {
         self.add(CONTENT, media_type);

@@ -57,6 +57,7 @@ impl CacheLayer {
                 keys: KeyRules::new(),
                 partition: None,
                 name: Some(Arc::from("bartizan")),
+                tells_key: false,
                 patience: Duration::from_secs(5),
                 abandoned: Abandoned::Finish,
                 spawn: on_current_runtime(),
@@ -99,6 +100,16 @@ impl CacheLayer {
             "the name of a cache is a token of at most 40 bytes, and begins with a letter"
         );
         self.with(|rules| rules.name = Some(name.into()))
+    }
+
+    /// Says in `Cache-Status`, too, what a response is stored under (its `key`, RFC 9211 §2.7): the URL as this cache sees
+    /// it, behind whose it is, and before what else [counts](KeyRules). A key of more than 1024 characters is not said.
+    ///
+    /// For whoever looks for a mistake. Off if nothing is said, since it reveals to every client what the key is made of,
+    /// what the [partition](Self::partition_by) is called and the fields that are in the key among that.
+    #[must_use]
+    pub fn cache_status_with_key(self) -> Self {
+        self.with(|rules| rules.tells_key = true)
     }
 
     /// Says nothing in `Cache-Status`.
@@ -178,7 +189,8 @@ where
             _ => None,
         };
         if let (Some(Found::Usable(entry, outcome)), Some(key)) = (&found, &key)
-            && let Some(response) = answer(&self.rules, entry, ask, request.headers(), now, *outcome, Told::default())
+            && let Some(mut response) =
+                answer(&self.rules, entry, ask, request.headers(), now, *outcome, Told::default())
         {
             if outcome.is_stale() {
                 note_stale(Notes::of(request.extensions()));
@@ -186,9 +198,20 @@ where
             if *outcome == Outcome::StaleWhileRevalidate {
                 behind(self.visit(request, ask, None), key.clone(), entry);
             }
+            self.rules.tell_key(&mut response, key);
             return ResponseFuture::here(response);
         }
-        ResponseFuture::away(Box::pin(self.visit(request, ask, key).run(found)))
+        match key.as_ref().filter(|_| self.rules.tells_key && ask.may_be_answered()).cloned() {
+            None => ResponseFuture::away(Box::pin(self.visit(request, ask, key).run(found))),
+            Some(told) => {
+                let (rules, visit) = (Arc::clone(&self.rules), self.visit(request, ask, key));
+                ResponseFuture::away(Box::pin(async move {
+                    let mut response = visit.run(found).await?;
+                    rules.tell_key(&mut response, &told);
+                    Ok(response)
+                }))
+            }
+        }
     }
 }
 

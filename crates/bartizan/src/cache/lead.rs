@@ -1,7 +1,7 @@
 //! Asking the origin, and what follows from its answer.
 
 use super::{
-    answer::{Told, answer, note_stale},
+    answer::{Told, answer, note_stale, ttl},
     ask::{Ask, Trait, Verb},
     body::CacheBody,
     entry::{Content, Entry, Resource},
@@ -12,6 +12,7 @@ use super::{
     head::{stored_head, take_out},
     key::CacheKey,
     policy::{self, Arrival, Failure, Kept, NotStored, Parts, Selecting, Vary, storable},
+    refused::Refused,
     rules::{Rules, Stale},
     status::Status,
     storing::Storing,
@@ -116,7 +117,7 @@ impl<S, B> Lead<S, B> {
             Err(error) => match self.asked.stand_in(Failure::Unreachable) {
                 Some(stale) => Ok(stale),
                 None => {
-                    self.asked.flight.land(Landing::Failed);
+                    self.asked.flight.land(Landing::Failed(Failure::Unreachable));
                     Err(error)
                 }
             },
@@ -144,7 +145,7 @@ impl Asked {
         // for him alone would be sent in vain.
         let shows_who_asks = self.ask.has(Trait::Authorization)
             || (self.ask.has(Trait::Cookie) && !self.rules.policy.shares_answers_to_cookies());
-        let may_be_stored = || self.ask.verb == Verb::Get && !shows_who_asks && !is_marked();
+        let may_be_stored = || self.ask.verb.gets() && !shows_who_asks && !is_marked();
         if self.ask.has(Trait::Condition) && (validates || may_be_stored()) {
             policy::take_conditions(headers);
         }
@@ -217,7 +218,7 @@ impl Asked {
     pub(super) fn entry(&self, head: &response::Parts, kept: Kept, arrival: &Arrival) -> Result<Entry, NotStored> {
         let normalise = self.rules.policy.normalise();
         let mut tags = Stamped::read(&head.headers, &self.key).ok_or(NotStored::Tags)?;
-        tags.asked = self.ticket.purges;
+        (tags.asked, tags.at) = (self.ticket.purges, Some(self.ticket.at));
         Ok(Entry {
             status: head.status,
             headers: stored_head(&head.headers, &kept.omit, arrival.wall).ok_or(NotStored::Connection)?,
@@ -232,19 +233,12 @@ impl Asked {
     /// What is stale, in the place of an origin that fails.
     fn stand_in<R>(&mut self, why: Failure) -> Option<Response<CacheBody<R>>> {
         let entry = self.rules.stand_in(&self.key, self.stale.as_ref()?, &self.ask.directives, why)?;
-        // What the origin has not sent is no status of its.
-        let told = match why {
-            Failure::Status(status) => Told { fwd_status: Some(status), ..Told::default() },
-            Failure::Unreachable => Told { detail: Some("no-answer"), ..Told::default() },
-            Failure::Open => Told { detail: Some("breaker-open"), ..Told::default() },
-            Failure::TimedOut => Told { detail: Some("timeout"), ..Told::default() },
-        };
         // If the client wanted more than a fresh one, it may be fresh.
         if self.rules.terms(entry).is_none_or(|terms| !terms.is_fresh(Instant::now())) {
             note_stale(self.notes.as_ref());
         }
-        let stale = self.answer(entry, Outcome::StaleIfError(self.forward), told);
-        self.flight.land(Landing::Failed);
+        let stale = self.answer(entry, Outcome::StaleIfError(self.forward), Told::of(why));
+        self.flight.land(Landing::Failed(why));
         stale
     }
 
@@ -268,92 +262,37 @@ impl Asked {
         }
         let is_part = entry.status == StatusCode::PARTIAL_CONTENT;
         // Others can read along only what they could have found stored.
-        let shares = !is_part && entry.terms.is_fresh(now);
+        let shares = !is_part && entry.terms.is_for_many(now);
         if shares {
             marks.clear(self.key.as_bytes());
         } else if !is_part {
             marks.set(self.key.as_bytes(), now);
         }
-        let ttl = i64::try_from(entry.terms.remaining(now).as_secs()).unwrap_or(i64::MAX);
+        let ttl = ttl(entry.terms.lifetime, entry.terms.age(now));
         let storing = Storing::new(&self, &head.headers, entry, omit, self.flight.closer());
+        let refused = storing.foreseen();
+        let (stored, detail) = (refused.is_none(), refused.map(Refused::as_str));
         let (entry, reader) = storing.start(body, expected);
         self.flight.land(if shares { Landing::Filling(Arc::clone(&entry)) } else { Landing::Unstorable });
         let outcome = Outcome::Forwarded(self.forward);
         // What the client asked under a condition is answered by what has come. That of a request which may change
         // something was the origin's to judge.
-        if self.ask.verb == Verb::Get
+        if self.ask.verb.gets()
             && self.ask.has(Trait::Condition)
             && policy::is_not_modified(self.ask.method(), &self.headers, entry.status, &entry.headers, wall_now)
             && let Some(answer) =
-                self.answer(&entry, outcome, Told { fwd_status: Some(entry.status), stored: true, ..Told::default() })
+                self.answer(&entry, outcome, Told { fwd_status: Some(entry.status), stored, detail, ..Told::default() })
         {
             self.rules.finish(reader);
             return answer;
         }
         take_out(&mut head.headers);
         if let Some(name) = &self.rules.name {
-            Status { stored: true, ttl: Some(ttl), ..Status::new(outcome) }.add(&mut head.headers, name);
+            Status { stored, ttl: Some(ttl), detail, ..Status::new(outcome) }.add(&mut head.headers, name);
         }
         self.rules.count(outcome);
         self.rules.tell(Event::Answered(outcome, head.status));
         Response::from_parts(head, CacheBody::reader(reader))
-    }
-
-    /// RFC 9111 §4.3.5: a `HEAD` says of what is stored whether it still holds; where nothing is, its head is.
-    fn store_head<R>(self, head: response::Parts, body: R, entry: Entry) -> Response<CacheBody<R>> {
-        if !self.compare_head(&head) {
-            self.rules.cache.keep(&self.key, entry, self.ticket);
-        }
-        self.pass(Response::from_parts(head, body), None)
-    }
-
-    /// Whether the body that is stored belongs to a head that has just come, so that it has been freshened by it.
-    fn compare_head(&self, head: &response::Parts) -> bool {
-        let Some(entry) = self.stale.as_ref().and_then(|stale| stale.selected.as_ref()) else { return false };
-        let Content::Whole(bytes) = &entry.content else { return false };
-        // What says nothing of the content neither confirms nor denies it.
-        if entry.status != head.status || !policy::tells_of_content(&head.headers) {
-            return false;
-        }
-        let arrival = self.arrival(wall_now());
-        if policy::is_same_by_head(&entry.headers, Some(bytes.len() as u64), &head.headers) {
-            let headers = policy::freshen(&entry.headers, &head.headers, &[]);
-            match self.kept(entry.status, &headers, &arrival) {
-                Ok(kept) => {
-                    if let Some(fresh) = self.freshened_by_head(entry, &headers, &head.headers, kept, arrival.wall) {
-                        if fresh.selecting != entry.selecting {
-                            self.rules.cache.retain(&self.key, self.ticket, |other| !Arc::ptr_eq(other, entry));
-                        }
-                        return self.rules.cache.keep(&self.key, fresh, self.ticket);
-                    }
-                }
-                // This request says who it is from; that says nothing against what is stored for all.
-                Err(why) if why.is_of_request() => return false,
-                Err(_) => {}
-            }
-        }
-        self.rules.cache.retain(&self.key, self.ticket, |other| !Arc::ptr_eq(other, entry));
-        false
-    }
-
-    /// The entry with what the answer to a `HEAD` says anew, what it varies by and its tags among that.
-    fn freshened_by_head(
-        &self,
-        entry: &Entry,
-        headers: &HeaderMap,
-        head: &HeaderMap,
-        kept: Kept,
-        wall: SystemTime,
-    ) -> Option<Entry> {
-        let mut fresh = entry.copy_with(entry.content.clone());
-        fresh.headers = stored_head(headers, &kept.omit, wall)?;
-        fresh.selecting = Selecting::of(&kept.vary, &self.headers, self.rules.policy.normalise())?;
-        if let Some(tags) = Stamped::read(head, &self.key).filter(|tags| !tags.slots.is_empty()) {
-            fresh.tags = tags;
-        }
-        fresh.tags.asked = self.ticket.purges;
-        fresh.terms = kept.terms;
-        Some(fresh)
     }
 
     fn decline<R>(self, response: Response<R>, why: NotStored, failed: bool) -> Response<CacheBody<R>> {
@@ -361,7 +300,7 @@ impl Asked {
             return self.pass(response, None);
         }
         // What stands in for an origin that fails says nothing of what it answers when it is well.
-        if !failed && why.is_lasting() && self.ask.verb == Verb::Get {
+        if !failed && why.is_lasting() && self.ask.verb.gets() {
             self.rules.cache.marks().set(self.key.as_bytes(), Instant::now());
         }
         self.rules.tell(Event::Declined(why.as_str()));

@@ -1,11 +1,12 @@
 //! The memory of a cache.
 
 use super::{
-    entry::{Content, Entry, Resource},
+    entry::{Entry, Resource},
     flight::Flights,
     generations::{Generations, Standing, Ticket},
     key::CacheKey,
     marks::Marks,
+    refused::Refused,
     statistics::{Count, Counters, Statistics},
     tags::Label,
     tier::Tier,
@@ -155,16 +156,14 @@ impl ResponseCache {
         self.shared.generations.standing(entry.tags.asked, &entry.tags.slots)
     }
 
-    /// Stores a response in the place of the one that the same requests select, for as long as it may be of use. `false`
-    /// if it is not stored: it is too large, or it was purged since the origin was asked, or it has no body and there is
-    /// one that has.
-    pub(super) fn put(&self, key: &CacheKey, entry: Entry, ticket: Ticket, keep_for: Duration) -> bool {
-        let is_stored = self.shared.put(key, entry, ticket, ticket.at, keep_for, false);
-        if is_stored {
+    /// Stores a response in the place of the one that the same requests select, for as long as it may be of use.
+    pub(super) fn put(&self, key: &CacheKey, entry: Entry, ticket: Ticket, keep_for: Duration) -> Result<(), Refused> {
+        let stored = self.shared.put(key, entry, ticket, ticket.at, keep_for, false);
+        if stored.is_ok() {
             self.write_behind(key, ticket);
         }
-        self.shared.counters.count(if is_stored { Count::Stored } else { Count::Refused });
-        is_stored
+        self.shared.counters.count(if stored.is_ok() { Count::Stored } else { Count::Refused });
+        stored
     }
 
     /// Stores another resource in the place of the one that is there, if `f` makes one of it; without entries, nothing is
@@ -239,7 +238,7 @@ impl Shared {
         ticket: Ticket,
         asked: Instant,
         keep_for: Duration,
-    ) -> bool {
+    ) -> Result<(), Refused> {
         self.put(key, entry, ticket, asked, keep_for, true)
     }
 
@@ -251,14 +250,14 @@ impl Shared {
         asked: Instant,
         keep_for: Duration,
         only_if_new: bool,
-    ) -> bool {
+    ) -> Result<(), Refused> {
         if weight::of_entry(&entry) as u64 > self.object_limit {
-            return false;
+            return Err(Refused::TooLarge);
         }
         self.stamp(&mut entry, key, ticket, asked);
         let _one = self.lock(key.as_bytes());
         if !self.generations.allows(ticket, key, &entry.tags.slots) {
-            return false;
+            return Err(Refused::Purged);
         }
         let before = self.peek(key.as_bytes());
         let mut entries = Vec::new();
@@ -269,13 +268,14 @@ impl Shared {
             }
             if other.selecting != entry.selecting {
                 entries.push(Arc::clone(other));
-            } else if only_if_new || matches!(entry.content, Content::Head) && !matches!(other.content, Content::Head) {
-                return false;
+            } else if only_if_new || entry.gives_way(other) {
+                return Err(Refused::Superseded);
             }
         }
-        entries.insert(if only_if_new { entries.len() } else { 0 }, Arc::new(entry));
+        let place = if only_if_new { None } else { entries.iter().position(|other| !entry.is_older(other)) };
+        entries.insert(place.unwrap_or(entries.len()), Arc::new(entry));
         self.insert(key.as_bytes(), entries, keep_for, before.as_ref());
-        true
+        Ok(())
     }
 
     fn change(

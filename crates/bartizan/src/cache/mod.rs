@@ -123,8 +123,9 @@
 //!   ([`heed_requests`](CachePolicy::heed_requests), §5.2.1).
 //! - It lets nothing reach the service that changes its answer and is not in the key: `X-Forwarded-Host`, `X-Original-URL` and
 //!   their kin are taken out of what may be stored ([`KeyRules`], §7.1).
-//! - It answers no `POST` ([`post_for_get`](CachePolicy::post_for_get), RFC 9110 §9.3.3), and no precondition that only the
-//!   service can judge (`If-Match`, `If-Unmodified-Since`; §4.3.2).
+//! - It answers no `QUERY` whose content it does not know ([`QueryLayer`], RFC 10008 §2.7), no `POST`
+//!   ([`post_for_get`](CachePolicy::post_for_get), RFC 9110 §9.3.3), and no precondition that only the service can judge
+//!   (`If-Match`, `If-Unmodified-Since`; §4.3.2).
 //! - It changes no content, waits for the end of none before it passes it on, and keeps none that is longer than it may store.
 //!   Only where at least half of a response is stored in parts already ([`parts`](CachePolicy::parts)) it waits for the rest.
 //!
@@ -156,6 +157,7 @@ mod answer;
 mod ask;
 mod body;
 mod buffer;
+mod by_head;
 mod completing;
 mod entry;
 mod event;
@@ -178,9 +180,12 @@ mod marks;
 mod memory;
 mod policy;
 mod purge;
+mod query;
+mod refused;
 mod rules;
 mod statistics;
 mod status;
+mod status_key;
 mod storing;
 mod tags;
 mod tier;
@@ -203,6 +208,7 @@ pub use self::{
     memory::ResponseCache,
     policy::CachePolicy,
     purge::{Purge, Purged},
+    query::{Query, QueryBody, QueryFuture, QueryLayer},
     statistics::Statistics,
     warm_up::{WarmedUp, warm_up},
 };

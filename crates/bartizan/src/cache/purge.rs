@@ -37,6 +37,7 @@ enum What {
     Url(CacheKey),
     Prefix(CacheKey),
     Tag(Box<str>),
+    TagOfAny(Box<str>),
     Group(CacheKey, Box<str>),
     Everything,
 }
@@ -70,6 +71,12 @@ impl Purge {
         Self::of(What::Tag(tag.into()))
     }
 
+    /// The same in every partition, and what is in none.
+    #[must_use]
+    pub fn tag_everywhere(tag: impl Into<Box<str>>) -> Self {
+        Self::of(What::TagOfAny(tag.into()))
+    }
+
     /// All that is in a group, by `Cache-Groups` (RFC 9875), of the origin of this URL.
     #[must_use]
     pub fn group(origin: CacheKey, group: impl Into<Box<str>>) -> Self {
@@ -89,6 +96,7 @@ impl Purge {
             What::Url(key) => What::Url(key.partition(partition)),
             What::Prefix(key) => What::Prefix(key.partition(partition)),
             What::Group(key, group) => What::Group(key.partition(partition), group),
+            What::TagOfAny(tag) => What::Tag(tag),
             what @ (What::Tag(_) | What::Everything) => what,
         };
         Self { what, partition: Some(partition), ..self }
@@ -132,6 +140,12 @@ impl ResponseCache {
             }
             What::Tag(tag) => {
                 generations.purge(Label::Tag { partition, tag: tag.as_bytes() }, is_soft);
+                None
+            }
+            What::TagOfAny(tag) => {
+                let tag = tag.as_bytes();
+                generations.purge(Label::Tag { partition: &nobody, tag }, is_soft);
+                generations.purge(Label::TagOfAny { tag }, is_soft);
                 None
             }
             What::Group(key, group) => {

@@ -14,6 +14,7 @@ use super::{
     policy::{
         self, CachePolicy, Failure, RangeAsk, RequestDirectives, Reuse, Stored, Terms, choose, may_stand_in, reuse,
     },
+    query,
     statistics::Count,
     status::Status,
 };
@@ -37,6 +38,8 @@ pub(super) struct Rules {
     pub(super) partition: Option<Arc<PartitionBy>>,
     /// What this cache is called in `Cache-Status`.
     pub(super) name: Option<Arc<str>>,
+    /// Whether it says there, too, what a response is stored under.
+    pub(super) tells_key: bool,
     /// How long a request waits for the answer to another.
     pub(super) patience: Duration,
     pub(super) abandoned: Abandoned,
@@ -77,7 +80,11 @@ impl Rules {
             Some(partition) => Some(with_head(request, |head| partition(head))?),
         };
         let is_forwarded = ask.has(Trait::ForwardedProto);
-        CacheKey::of_read(request.uri(), request.headers(), is_forwarded, partition.as_ref(), &self.keys)
+        let key = CacheKey::of_read(request.uri(), request.headers(), is_forwarded, partition.as_ref(), &self.keys);
+        if ask.verb == Verb::Query {
+            return query::extend(key?, request.extensions());
+        }
+        key
     }
 
     /// What is stored for a request of this kind.
@@ -100,9 +107,14 @@ impl Rules {
         now: Instant,
     ) -> Found {
         let Some(entry) = self.choose(resource, ask, headers) else {
-            let forward = match resource.entries.iter().any(|entry| entry.matches(headers, &self.policy)) {
-                true => Forward::Partial,
-                false => Forward::VaryMiss,
+            let selected = || resource.entries.iter().filter(|entry| entry.matches(headers, &self.policy));
+            let forward = if selected().any(|entry| !matches!(entry.content, Content::Head)) {
+                Forward::Partial
+            } else if selected().next().is_some() {
+                // RFC 9211 §2.2: a head alone is no part, and still is nothing that could be used.
+                Forward::Miss
+            } else {
+                Forward::VaryMiss
             };
             return Found::Ask(forward, Some(self.stale(resource, None, purges, ask, headers)));
         };
@@ -186,7 +198,8 @@ impl Rules {
             Outcome::Revalidated(_) => Count::Revalidated,
             Outcome::Collapsed(_) => Count::Collapsed,
             Outcome::Forwarded(Forward::Bypass | Forward::Method) => Count::Bypassed,
-            Outcome::Forwarded(_) | Outcome::Refused => Count::Miss,
+            Outcome::Forwarded(_) => Count::Miss,
+            Outcome::Refused => Count::OnlyIfCached,
         });
     }
 
@@ -249,7 +262,8 @@ impl Rules {
 impl Entry {
     /// What has to be known of it to choose between it and another.
     pub(super) fn as_stored(&self) -> Stored<'_> {
-        Stored { selecting: &self.selecting, headers: &self.headers, received: self.terms.received }
+        let asked = self.tags.at.unwrap_or(self.terms.received);
+        Stored { selecting: &self.selecting, headers: &self.headers, asked }
     }
 
     pub(super) fn matches(&self, headers: &HeaderMap, policy: &CachePolicy) -> bool {

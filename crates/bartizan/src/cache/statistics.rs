@@ -23,9 +23,11 @@ pub struct Statistics {
     pub collapsed: u64,
     /// Requests that had nothing to do with the cache.
     pub bypassed: u64,
+    /// Requests that were answered 504, since they said `only-if-cached` and nothing was stored that could answer them.
+    pub only_if_cached: u64,
     /// Responses that were stored.
     pub stored: u64,
-    /// Responses that were to be stored and were not: too large, or purged while they came.
+    /// Responses that were to be stored and were not: too large, purged while they came, or overtaken by a later one.
     pub refused: u64,
     /// Keys that expired or made room for others.
     pub evicted: u64,
@@ -46,6 +48,7 @@ pub(super) enum Count {
     Revalidated,
     Collapsed,
     Bypassed,
+    OnlyIfCached,
     Stored,
     Refused,
     /// A key that is new.
@@ -89,6 +92,7 @@ impl Counters {
             revalidated: sum(Count::Revalidated),
             collapsed: sum(Count::Collapsed),
             bypassed: sum(Count::Bypassed),
+            only_if_cached: sum(Count::OnlyIfCached),
             stored: sum(Count::Stored),
             refused: sum(Count::Refused),
             evicted: sum(Count::Added).saturating_sub(purged).saturating_sub(entries),

@@ -11,6 +11,8 @@ pub(super) struct Status {
     pub(super) ttl: Option<i64>,
     /// Whether the answer is being stored.
     pub(super) stored: bool,
+    /// Whether it waited for the answer to another, beside what its outcome says.
+    pub(super) collapsed: bool,
     /// The status with which the origin answered, if the client gets another one.
     pub(super) fwd_status: Option<u16>,
     pub(super) detail: Option<&'static str>,
@@ -28,7 +30,7 @@ const LONGEST: usize = 200;
 
 impl Status {
     pub(super) fn new(outcome: Outcome) -> Self {
-        Self { outcome, ttl: None, stored: false, fwd_status: None, detail: None }
+        Self { outcome, ttl: None, stored: false, collapsed: false, fwd_status: None, detail: None }
     }
 
     /// Adds what this cache says after what those further in have said (RFC 9211 §2).
@@ -85,7 +87,7 @@ impl Status {
                 out.text(fwd.as_str())?;
             }
         }
-        if let Outcome::Collapsed(_) = self.outcome {
+        if self.collapsed || matches!(self.outcome, Outcome::Collapsed(_)) {
             out.text("; collapsed")?;
         }
         if let Some(status) = self.fwd_status {
@@ -161,6 +163,7 @@ impl Forward {
             Self::Method => "method",
             Self::UriMiss => "uri-miss",
             Self::VaryMiss => "vary-miss",
+            Self::Miss => "miss",
             Self::Request => "request",
             Self::Stale => "stale",
             Self::Partial => "partial",

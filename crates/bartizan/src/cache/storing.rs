@@ -9,6 +9,7 @@ use super::{
     key::CacheKey,
     lead::Asked,
     policy::{self, Parts},
+    refused::Refused,
     rules::Rules,
 };
 use bytes::Bytes;
@@ -78,6 +79,28 @@ impl Storing {
         }
     }
 
+    /// Why it will not be stored, as far as that is known before its body has come.
+    pub(super) fn foreseen(&self) -> Option<Refused> {
+        if self.rules.cache.is_purged(&self.key, &self.entry) {
+            return Some(Refused::Purged);
+        }
+        let there = self.there()?;
+        let has_content = !matches!(there.content, Content::Head);
+        let is_superseded = match &self.head {
+            Some(head) => there.makes_vain(head),
+            None => has_content && self.entry.is_older(&there),
+        };
+        is_superseded.then_some(Refused::Superseded)
+    }
+
+    /// What the same requests select now.
+    fn there(&self) -> Option<Arc<Entry>> {
+        let stored = self.rules.cache.get(&self.key, Instant::now())?;
+        let is_there =
+            |entry: &&Arc<Entry>| entry.selecting == self.entry.selecting && self.rules.terms(entry).is_some();
+        stored.entries.iter().find(is_there).cloned()
+    }
+
     /// Begins to read the body; the entry can be read along.
     pub(super) fn start<R>(self, body: R, expected: Option<u64>) -> (Arc<Entry>, Reader)
     where
@@ -105,27 +128,19 @@ impl Storing {
                     None => {
                         let content = Content::Whole(bytes);
                         let entry = Entry { trailers, ..self.entry.copy_with(content) };
-                        let is_stored = rules.cache.keep(&self.key, entry, self.ticket);
-                        if let Some(before) = self.before.as_ref().filter(|_| is_stored) {
+                        let stored = rules.cache.keep(&self.key, entry, self.ticket);
+                        if let Some(before) = self.before.as_ref().filter(|_| stored.is_ok()) {
                             rules.cache.retain(&self.key, self.ticket, |entry| !Arc::ptr_eq(entry, before));
                         }
-                        is_stored
+                        stored
                     }
                 };
-                if stored {
-                    rules.tell(Event::Stored(length));
-                } else if rules.cache.is_purged(&self.key, &self.entry) {
-                    rules.tell(Event::Declined("purged"));
-                } else {
-                    // With its head it is.
-                    rules.cache.marks().set(self.key.as_bytes(), Instant::now());
-                    rules.tell(Event::Declined("too-large"));
+                match stored {
+                    Ok(()) => rules.tell(Event::Stored(length)),
+                    Err(why) => self.is_refused(why),
                 }
             }
-            Outcome::TooLarge => {
-                rules.cache.marks().set(self.key.as_bytes(), Instant::now());
-                rules.tell(Event::Declined("too-large"));
-            }
+            Outcome::TooLarge => self.is_refused(Refused::TooLarge),
             Outcome::Broken { so_far } => {
                 let stored = self.rules.policy.stores_parts() && self.keep_beginning(&so_far);
                 if !stored {
@@ -136,9 +151,17 @@ impl Storing {
         drop(self.closer);
     }
 
+    fn is_refused(&self, why: Refused) {
+        if why == Refused::TooLarge {
+            // So will the next be.
+            self.rules.cache.marks().set(self.key.as_bytes(), Instant::now());
+        }
+        self.rules.tell(Event::Declined(why.as_str()));
+    }
+
     /// RFC 9111 §3.4: puts a part to those that are there.
-    fn keep_part(&self, head: &HeaderMap, bytes: Bytes) -> bool {
-        Parts::of(head, bytes).is_some_and(|part| self.keep_parts(head, &part))
+    fn keep_part(&self, head: &HeaderMap, bytes: Bytes) -> Result<(), Refused> {
+        self.keep_parts(head, &Parts::of(head, bytes).ok_or(Refused::Part)?)
     }
 
     /// RFC 9111 §3.3: what broke off is a part, if it is known of what.
@@ -146,24 +169,23 @@ impl Storing {
         let is_whole = self.head.is_none() && self.entry.status == StatusCode::OK && !so_far.is_empty();
         is_whole
             && Parts::broken_off(&self.entry.headers, joined(so_far))
-                .is_some_and(|part| self.keep_parts(&self.entry.headers, &part))
+                .is_some_and(|part| self.keep_parts(&self.entry.headers, &part).is_ok())
     }
 
-    fn keep_parts(&self, head: &HeaderMap, part: &Parts) -> bool {
-        let stored = self.rules.cache.get(&self.key, Instant::now());
-        let before = stored
-            .iter()
-            .flat_map(|resource| &resource.entries)
-            .find(|entry| entry.selecting == self.entry.selecting && self.rules.terms(entry).is_some());
-        let (parts, headers) = match before.map(|entry| (&entry.content, &entry.headers)) {
-            // The whole is worth more than a part of it.
-            Some((Content::Whole(_), headers))
-                if policy::EntityTag::strong(headers) == policy::EntityTag::strong(head) =>
-            {
-                return false;
-            }
+    fn keep_parts(&self, head: &HeaderMap, part: &Parts) -> Result<(), Refused> {
+        let before = self.there();
+        if before.as_ref().is_some_and(|before| before.makes_vain(head)) {
+            return Err(Refused::Superseded);
+        }
+        let mut ticket = self.ticket;
+        let (parts, headers) = match before.as_ref().map(|entry| (&entry.content, &entry.headers)) {
             Some((Content::Parts(others), headers)) => match others.and(headers, part, head) {
-                Some(both) => (both, policy::combined(headers, &self.entry.headers, &[])),
+                Some(both) => {
+                    // They are as recent as the most recent of them.
+                    ticket.at =
+                        before.as_ref().and_then(|entry| entry.tags.at).map_or(ticket.at, |at| at.max(ticket.at));
+                    (both, policy::combined(headers, &self.entry.headers, &[]))
+                }
                 None => (part.clone(), self.entry.headers.clone()),
             },
             _ => (part.clone(), self.entry.headers.clone()),
@@ -171,7 +193,17 @@ impl Storing {
         let content = parts.whole().map_or(Content::Parts(parts), Content::Whole);
         let headers = policy::without_range(headers);
         let entry = Entry { status: StatusCode::OK, headers, ..self.entry.copy_with(content) };
-        self.rules.cache.keep(&self.key, entry, self.ticket)
+        self.rules.cache.keep(&self.key, entry, ticket)
+    }
+}
+
+// ===== impl Entry =====
+
+impl Entry {
+    /// Whether it is worth more than a part with this head: it is the whole of it.
+    fn makes_vain(&self, head: &HeaderMap) -> bool {
+        matches!(self.content, Content::Whole(_))
+            && policy::EntityTag::strong(&self.headers) == policy::EntityTag::strong(head)
     }
 }
 

@@ -26,6 +26,10 @@ pub(super) enum Label<'a> {
         partition: &'a [u8],
         tag: &'a [u8],
     },
+    /// A tag in whatever partition.
+    TagOfAny {
+        tag: &'a [u8],
+    },
     /// A group is one of its origin (RFC 9875 §2).
     Group {
         origin: &'a [u8],
@@ -56,18 +60,22 @@ impl Stamped {
         let mut slots: Vec<u32> = Vec::new();
         let mut bytes = 0;
         let partition = key.resource().partition;
+        // What is nobody's can only be purged with what is nobody's or with all.
+        let is_theirs = partition != &CacheKey::nobody()[..];
+        let most = if is_theirs { 2 * MOST } else { MOST };
         let mut add = |label: Label<'_>| {
             let slot = Generations::slot_of(&label);
             if !slots.contains(&slot) {
                 slots.push(slot);
             }
-            slots.len() <= MOST
+            slots.len() <= most
         };
         for (name, separates) in [(SURROGATE_KEY, is_space as fn(&u8) -> bool), (CACHE_TAG, is_comma)] {
             for value in headers.get_all(name) {
                 bytes += value.len();
                 let tags = value.as_bytes().split(separates).map(<[u8]>::trim_ascii).filter(|tag| !tag.is_empty());
-                if bytes > MOST_BYTES || !tags.into_iter().all(|tag| add(Label::Tag { partition, tag })) {
+                let mut add = |tag| add(Label::Tag { partition, tag }) && (!is_theirs || add(Label::TagOfAny { tag }));
+                if bytes > MOST_BYTES || !tags.into_iter().all(&mut add) {
                     return None;
                 }
             }
@@ -100,6 +108,7 @@ impl Label<'_> {
             Self::Tag { partition, tag } => (0, *partition, *tag),
             Self::Group { origin, group } => (1, *origin, *group),
             Self::Url(key) => (2, key.partition, key.target),
+            Self::TagOfAny { tag } => (3, &b""[..], *tag),
         };
         let hash = checksum(kind, whose);
         spread(checksum(hash, name))

@@ -94,7 +94,7 @@ impl ResponseCache {
         let asked = Instant::now().checked_sub(ago);
         let Some(selecting) = select(&kept.varies_on) else { return false };
         let (Some(entry), Some(asked)) = (kept.selected(key, selecting), asked) else { return false };
-        !keep_for.is_zero() && self.shared.promote(key, entry, ticket, asked, keep_for)
+        !keep_for.is_zero() && self.shared.promote(key, entry, ticket, asked, keep_for).is_ok()
     }
 
     /// Writes what is stored under a key, when there is time.

@@ -8,6 +8,7 @@ use super::{
     marks::Marks,
     memory::ResponseCache,
     policy::{Normalise, Selecting, Vary},
+    refused::Refused,
     statistics::Count,
 };
 use http::{HeaderMap, HeaderName};
@@ -36,7 +37,7 @@ impl ResponseCache {
     }
 
     /// Stores a response for as long as its own terms make it of use.
-    pub(super) fn keep(&self, key: &CacheKey, entry: Entry, ticket: Ticket) -> bool {
+    pub(super) fn keep(&self, key: &CacheKey, entry: Entry, ticket: Ticket) -> Result<(), Refused> {
         let keep_for = entry.terms.horizon().saturating_duration_since(Instant::now());
         self.put(key, entry, ticket, keep_for)
     }
@@ -56,6 +57,9 @@ impl ResponseCache {
     pub(super) fn retain(&self, key: &CacheKey, ticket: Ticket, stays: impl Fn(&Arc<Entry>) -> bool) {
         let now = Instant::now();
         let Some(resource) = self.get(key, now) else { return };
+        if resource.entries.iter().all(&stays) {
+            return;
+        }
         let last = resource.entries.iter().filter(|entry| stays(entry)).map(|entry| entry.terms.horizon()).max();
         let keep_for = last.map_or_else(Default::default, |last| last.saturating_duration_since(now));
         self.change(key, ticket, keep_for, |resource| {

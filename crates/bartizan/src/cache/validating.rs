@@ -49,9 +49,9 @@ impl Asked {
                 if !was.matches(&self.headers, &self.rules.policy) && was.selecting.names().eq(now.selecting.names()) {
                     let selecting = was.selecting.clone();
                     let theirs = Entry { selecting, ..now.copy_with(now.content.clone()) };
-                    self.rules.cache.keep(&self.key, theirs, self.ticket);
+                    let _ = self.rules.cache.keep(&self.key, theirs, self.ticket);
                 }
-                self.rules.cache.keep(&self.key, now.copy_with(now.content.clone()), self.ticket);
+                let _ = self.rules.cache.keep(&self.key, now.copy_with(now.content.clone()), self.ticket);
             }
         }
         // What other requests select now than did before takes no place by itself.
@@ -65,7 +65,7 @@ impl Asked {
                 !fresh.iter().any(|fresh| goes(fresh) && Arc::ptr_eq(&fresh.was, entry))
             });
         }
-        if entry.terms.is_fresh(arrival.received) {
+        if entry.terms.is_for_many(arrival.received) {
             self.rules.cache.marks().clear(self.key.as_bytes());
         } else {
             // Who waits for this has to ask all the same.

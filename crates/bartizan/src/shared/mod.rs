@@ -27,6 +27,9 @@ pub use self::{
     refusal::Refusal,
 };
 
+#[cfg(test)]
+#[allow(unused_imports, reason = "a build with few layers leaves some of these without a user")]
+pub(crate) use self::clock::tests::wall_follows;
 #[allow(unused_imports, reason = "a build with few layers leaves some of these without a user")]
 pub(crate) use self::{
     clock::wall_now,

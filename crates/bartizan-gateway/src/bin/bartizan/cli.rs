@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::{
-    proxy::{Host, Plan},
+    proxy::{Caching, Host, Plan},
     words::Words,
 };
 use bartizan::{TrustedProxies, access_log::Format, cache::CachePolicy};
@@ -22,6 +22,8 @@ const MOST_THREADS: usize = 1024;
 const SMALLEST_CACHE: u64 = 64 * 1024;
 const SIZE: &str = "a size such as 512KiB, 64MiB or 2GiB, of 64KiB at least";
 const ADDRESS: &str = "an address with a port, such as 127.0.0.1:8410 or [::1]:8410";
+const SMALLEST_QUERY: u64 = 1024;
+const QUERY_SIZE: &str = "a size such as 16KiB, of 1KiB at least";
 
 const HELP: &str = "\
 Bartizan in front of a service.
@@ -52,14 +54,16 @@ Usage: bartizan proxy --listen ADDRESS --to URL [FLAGS]
   --drain TIME         how long requests may take to finish after a signal (30s)
   --cache SIZE         store responses by the rules of HTTP, in so much memory: 64MiB; nothing is stored otherwise
   --cache-policy WHICH with --cache: safe (if nothing is said), or rfc for everything that RFC 9111 allows
+  --cache-query SIZE   with --cache: store what a QUERY asks for, too, if that is no longer: 16KiB
+  --cache-key          with --cache: Cache-Status says under what a response is stored, to every client
   --access-log FORM    a line for each request, on standard output: json, combined (as Apache and nginx write it) or text;
                        none otherwise
   --threads N          how many threads serve (as many as the machine has cores)
 
 Warnings go to standard error. RUST_LOG says what else: info tells why a service did not answer.";
 
-const FLAGS: &str = "--listen, --to, --host, --forwarded, --trust, --head-within, --drain, --cache, --cache-policy, --access-log, \
-     --threads and --help";
+const FLAGS: &str = "--listen, --to, --host, --forwarded, --trust, --head-within, --drain, --cache, --cache-policy, --cache-query, \
+     --cache-key, --access-log, --threads and --help";
 
 /// What `arguments` ask for, or what is wrong with them.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, String> {
@@ -82,7 +86,7 @@ fn proxy(words: &mut Words) -> Result<Command, String> {
     let mut forwarding = Forwarding::XForwarded;
     let mut trusted: Vec<String> = Vec::new();
     let (mut head_within, mut drain) = (Duration::from_secs(30), Duration::from_secs(30));
-    let (mut cache, mut policy) = (None, None);
+    let (mut cache, mut policy, mut query, mut tells_key) = (None, None, None, false);
     let (mut access_log, mut threads) = (None, None);
     while let Some(word) = words.next()? {
         match &*word {
@@ -108,7 +112,7 @@ fn proxy(words: &mut Words) -> Result<Command, String> {
             })?),
             "--head-within" => head_within = words.time(LONGEST)?,
             "--drain" => drain = words.time(LONGEST)?,
-            "--cache" => cache = Some(words.read(SIZE, size)?),
+            "--cache" => cache = Some(words.read(SIZE, |value| size(value, SMALLEST_CACHE))?),
             "--cache-policy" => {
                 policy = Some(words.read("safe or rfc", |value| match value {
                     "safe" => Some(CachePolicy::new()),
@@ -116,6 +120,8 @@ fn proxy(words: &mut Words) -> Result<Command, String> {
                     _ => None,
                 })?);
             }
+            "--cache-query" => query = usize::try_from(words.read(QUERY_SIZE, |value| size(value, SMALLEST_QUERY))?).ok(),
+            "--cache-key" => tells_key = true,
             "--access-log" => {
                 access_log = Some(words.read("json, combined or text", |value| match value {
                     "json" => Some(Format::Json),
@@ -133,16 +139,18 @@ fn proxy(words: &mut Words) -> Result<Command, String> {
     let listen = listen.ok_or("where shall it listen? --listen 127.0.0.1:8410, for instance")?;
     let to = to.ok_or("where shall requests go? --to http://127.0.0.1:8400, for instance")?;
     let trusted = TrustedProxies::new(trusted).map_err(|error| format!("--trust: {error}"))?;
-    if cache.is_none() && policy.is_some() {
-        return Err("--cache-policy is for a cache: how large may it be? --cache 64MiB, for instance".to_owned());
+    let of_a_cache =
+        [("--cache-policy", policy.is_some()), ("--cache-query", query.is_some()), ("--cache-key", tells_key)];
+    if let Some((flag, _)) = of_a_cache.into_iter().find(|(_, is_said)| cache.is_none() && *is_said) {
+        return Err(format!("{flag} is for a cache: how large may it be? --cache 64MiB, for instance"));
     }
-    let cache = cache.map(|bytes| (bytes, policy.unwrap_or_default()));
+    let cache = cache.map(|bytes| Caching { bytes, policy: policy.unwrap_or_default(), tells_key, query });
     let plan = Plan { listen, to, host, forwarding, trusted, head_within, drain, cache, access_log, threads };
     Ok(Command::Proxy(Box::new(plan)))
 }
 
-/// So many bytes: a number, and KiB, MiB or GiB.
-fn size(text: &str) -> Option<u64> {
+/// At least so many bytes: a number, and KiB, MiB or GiB.
+fn size(text: &str, least: u64) -> Option<u64> {
     let (number, unit) = text.split_at(text.find(|char: char| !char.is_ascii_digit())?);
     let bytes = match unit.to_ascii_lowercase().as_str() {
         "kib" => 1 << 10,
@@ -150,7 +158,7 @@ fn size(text: &str) -> Option<u64> {
         "gib" => 1 << 30,
         _ => return None,
     };
-    number.parse::<u64>().ok()?.checked_mul(bytes).filter(|bytes| *bytes >= SMALLEST_CACHE)
+    number.parse::<u64>().ok()?.checked_mul(bytes).filter(|bytes| *bytes >= least)
 }
 
 /// The URL of a service that can be asked.
@@ -204,10 +212,14 @@ mod tests {
     #[test]
     fn what_is_stored_is_said_in_bytes_and_by_which_rules_in_a_word() {
         assert!(plan("").cache.is_none());
-        let bytes = |flags: &str| plan(flags).cache.map(|(bytes, _)| bytes);
+        let bytes = |flags: &str| plan(flags).cache.map(|cache| cache.bytes);
         assert_eq!(bytes("--cache 64MiB"), Some(64 << 20));
         assert_eq!(bytes("--cache=2gib --cache-policy rfc"), Some(2 << 30));
         assert_eq!(bytes("--cache-policy safe --cache 64KiB"), Some(64 << 10));
+        let query = |flags: &str| plan(flags).cache.and_then(|cache| cache.query);
+        assert_eq!((query("--cache 1MiB --cache-query 16KiB"), query("--cache 1MiB")), (Some(16 << 10), None));
+        let tells_key = |flags: &str| plan(flags).cache.is_some_and(|cache| cache.tells_key);
+        assert!(tells_key("--cache 1MiB --cache-key") && !tells_key("--cache 1MiB"));
     }
 
     #[test]
@@ -260,6 +272,10 @@ mod tests {
             ),
             (&format!("{both} --access-log"), "--access-log needs a value"),
             (&format!("{both} --access-log xml"), "--access-log takes json, combined or text, not \"xml\""),
+            (&format!("{both} --cache-query 16KiB"), "--cache-query is for a cache: how large may it be? --cache"),
+            (&format!("{both} --cache 1MiB --cache-query 9"), "--cache-query takes a size"),
+            (&format!("{both} --cache-key"), "--cache-key is for a cache: how large may it be? --cache 64MiB"),
+            (&format!("{both} --cache 1MiB --cache-key=no"), "--cache-key takes no value, so \"no\" is one too many"),
             (&format!("{both} --drain 0s"), "--drain takes a time"),
             (&format!("{both} --threads 0"), "--threads takes a number from 1 to 1024, not \"0\""),
             (&format!("{both} --fast"), "there is no flag \"--fast\" here: there are --listen, --to"),

@@ -5,7 +5,7 @@ use axum::BoxError;
 use bartizan::{
     TrustedProxies,
     access_log::{AccessLogLayer, Format},
-    cache::{CacheLayer, CachePolicy, ResponseCache},
+    cache::{CacheLayer, CachePolicy, QueryLayer, ResponseCache},
 };
 use bartizan_gateway::{Client, Drained, Forwarding, Proxy, ProxyError, bind, client, serve, shutdown_signal};
 use bytes::Bytes;
@@ -28,12 +28,22 @@ pub(crate) struct Plan {
     pub(crate) trusted: TrustedProxies,
     pub(crate) head_within: Duration,
     pub(crate) drain: Duration,
-    /// What is stored, and by which rules.
-    pub(crate) cache: Option<(u64, CachePolicy)>,
+    pub(crate) cache: Option<Caching>,
     /// A line for each request, on standard output.
     pub(crate) access_log: Option<Format>,
     /// As many as there are cores, if nothing is said.
     pub(crate) threads: Option<usize>,
+}
+
+/// What is stored, and by which rules.
+#[derive(Debug)]
+pub(crate) struct Caching {
+    pub(crate) bytes: u64,
+    pub(crate) policy: CachePolicy,
+    /// Whether `Cache-Status` says under what.
+    pub(crate) tells_key: bool,
+    /// How much of what a `QUERY` asks for is read.
+    pub(crate) query: Option<usize>,
 }
 
 /// Whose name stands in `Host`.
@@ -57,9 +67,16 @@ pub(crate) fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
         }
         let drained = match &plan.cache {
             None => logged(listener, app, plan).await,
-            Some((bytes, policy)) => {
-                let cache = CacheLayer::new(ResponseCache::new(*bytes)).policy(policy.clone());
-                logged(listener, cache.layer(app), plan).await
+            Some(Caching { bytes, policy, tells_key, query }) => {
+                let mut cache = CacheLayer::new(ResponseCache::new(*bytes)).policy(policy.clone());
+                if *tells_key {
+                    cache = cache.cache_status_with_key();
+                }
+                let cached = cache.layer(app);
+                match *query {
+                    None => logged(listener, cached, plan).await,
+                    Some(most) => logged(listener, QueryLayer::new(most).layer(cached), plan).await,
+                }
             }
         };
         note(&drained.to_string());

@@ -1,5 +1,6 @@
 //! One flight: who waits for it, and what came of it.
 
+use crate::cache::policy::Failure;
 use std::task::Waker;
 
 /// What a leader says to all who wait.
@@ -11,8 +12,8 @@ pub(in crate::cache) enum Landing<T> {
     Stored,
     /// It is for the one who asked. Everybody goes at once, and alone.
     Unstorable,
-    /// There was none.
-    Failed,
+    /// There was none, for this reason.
+    Failed(Failure),
 }
 
 /// A flight, as it is kept under a lock.

@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
 use super::*;
-use crate::cache::fill::{Abandoned, Fill, Plan, on_current_runtime};
+use crate::cache::{
+    fill::{Abandoned, Fill, Plan, on_current_runtime},
+    policy::Failure,
+};
 use bytes::Bytes;
 use http_body::Body;
 use proptest::prelude::*;
@@ -66,7 +69,7 @@ impl Following {
 
 #[test]
 fn the_first_leads_and_all_others_are_told_what_it_lands_with() {
-    for landing in [Landing::Stored, Landing::Unstorable, Landing::Failed] {
+    for landing in [Landing::Stored, Landing::Unstorable, Landing::Failed(Failure::Unreachable)] {
         let flights = Of::new();
         let flight = leader(&flights, b"a");
         let other = leader(&flights, b"b");
@@ -266,7 +269,7 @@ proptest! {
                         0 => Landing::Filling("it"),
                         1 => Landing::Stored,
                         2 => Landing::Unstorable,
-                        _ => Landing::Failed,
+                        _ => Landing::Failed(Failure::Unreachable),
                     });
                 }
                 Move::Close(at) if !closers.is_empty() => drop(closers.remove(at % closers.len())),

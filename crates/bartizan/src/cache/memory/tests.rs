@@ -1,6 +1,7 @@
 use super::*;
 use crate::cache::{
     Purge,
+    entry::Content,
     policy::{Selecting, Terms},
 };
 use bytes::Bytes;
@@ -69,11 +70,11 @@ fn body(entry: &Entry) -> Bytes {
 fn the_youngest_of_those_that_a_request_selects_comes_first_and_one_of_each_kind_is_kept() {
     let cache = ResponseCache::new(1 << 20);
     for (language, body) in [("de", "1"), ("en", "2"), ("de", "3")] {
-        assert!(cache.put(&key("a"), entry(language, body), cache.ticket(), AGES));
+        assert!(cache.put(&key("a"), entry(language, body), cache.ticket(), AGES).is_ok());
     }
     assert_eq!(bodies(&cache, &key("a")), ["3", "2"]);
     for n in 0..40 {
-        assert!(cache.put(&key("a"), entry(&n.to_string(), n.to_string()), cache.ticket(), AGES));
+        assert!(cache.put(&key("a"), entry(&n.to_string(), n.to_string()), cache.ticket(), AGES).is_ok());
     }
     assert_eq!(bodies(&cache, &key("a")).len(), MOST_ENTRIES);
     assert_eq!(bodies(&cache, &key("a"))[0], "39");
@@ -82,7 +83,7 @@ fn the_youngest_of_those_that_a_request_selects_comes_first_and_one_of_each_kind
 #[test]
 fn clones_share_what_is_stored() {
     let cache = ResponseCache::new(1 << 20);
-    cache.clone().put(&key("a"), entry("de", "1"), cache.ticket(), AGES);
+    cache.clone().put(&key("a"), entry("de", "1"), cache.ticket(), AGES).unwrap();
     assert_eq!(bodies(&cache, &key("a")), ["1"]);
     assert!(cache.clone().remove(&key("a")) && !cache.remove(&key("a")));
     assert_eq!(bodies(&cache, &key("a")).len(), 0);
@@ -91,9 +92,10 @@ fn clones_share_what_is_stored() {
 #[test]
 fn what_is_too_large_is_refused_and_what_was_there_stays() {
     let cache = ResponseCache::new(1 << 20).object_limit(10_000);
-    assert!(cache.put(&key("a"), entry("de", "1"), cache.ticket(), AGES));
-    assert!(!cache.put(&key("a"), entry("de", vec![0; 10_000]), cache.ticket(), AGES));
-    assert!(cache.put(&key("b"), entry("de", vec![0; 8_000]), cache.ticket(), AGES));
+    assert!(cache.put(&key("a"), entry("de", "1"), cache.ticket(), AGES).is_ok());
+    let refused = cache.put(&key("a"), entry("de", vec![0; 10_000]), cache.ticket(), AGES);
+    assert_eq!(refused, Err(Refused::TooLarge));
+    assert!(cache.put(&key("b"), entry("de", vec![0; 8_000]), cache.ticket(), AGES).is_ok());
     assert_eq!(bodies(&cache, &key("a")), ["1"]);
     let statistics = cache.statistics();
     assert_eq!((statistics.stored, statistics.refused, statistics.entries), (2, 1, 2));
@@ -103,7 +105,7 @@ fn what_is_too_large_is_refused_and_what_was_there_stays() {
 fn variants_together_take_no_more_than_a_quarter() {
     let cache = ResponseCache::new(1 << 20).object_limit(100_000);
     for n in 0..32 {
-        assert!(cache.put(&key("a"), entry(&n.to_string(), vec![0; 90_000]), cache.ticket(), AGES));
+        assert!(cache.put(&key("a"), entry(&n.to_string(), vec![0; 90_000]), cache.ticket(), AGES).is_ok());
     }
     assert_eq!(bodies(&cache, &key("a")).len(), 2);
 }
@@ -112,17 +114,41 @@ fn variants_together_take_no_more_than_a_quarter() {
 fn a_head_alone_does_not_take_the_place_of_a_body() {
     let cache = ResponseCache::new(1 << 20);
     let head = || Entry { content: Content::Head, ..entry("de", "") };
-    assert!(cache.put(&key("a"), head(), cache.ticket(), AGES));
-    assert!(cache.put(&key("a"), entry("de", "1"), cache.ticket(), AGES));
-    assert!(!cache.put(&key("a"), head(), cache.ticket(), AGES));
+    assert!(cache.put(&key("a"), head(), cache.ticket(), AGES).is_ok());
+    assert!(cache.put(&key("a"), entry("de", "1"), cache.ticket(), AGES).is_ok());
+    assert_eq!(cache.put(&key("a"), head(), cache.ticket(), AGES), Err(Refused::Superseded));
     assert_eq!(bodies(&cache, &key("a")), ["1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_answers_that_to_the_later_request_is_kept_whichever_comes_first() {
+    let cache = ResponseCache::new(1 << 20);
+    let dated = |body: &'static str, second: u8| {
+        let mut entry = entry("de", body);
+        let date = format!("Fri, 27 Nov 2026 08:00:{second:02} GMT");
+        entry.headers.insert(header::DATE, date.parse().unwrap());
+        entry
+    };
+    let put = |entry, ticket| cache.put(&key("a"), entry, ticket, AGES);
+    let early = cache.ticket();
+    tokio::time::advance(Duration::from_nanos(1)).await;
+    let late = cache.ticket();
+    put(dated("1", 5), late).unwrap();
+    assert_eq!(put(dated("2", 9), early), Err(Refused::Superseded), "whatever its date says");
+    assert_eq!(put(dated("3", 4), late), Err(Refused::Superseded), "of the same moment, it is the older by its date");
+    assert_eq!(bodies(&cache, &key("a")), ["1"]);
+    put(dated("4", 5), late).unwrap();
+    assert_eq!(bodies(&cache, &key("a")), ["4"]);
+    // What other requests select is in nobody's place, and in its own order.
+    cache.put(&key("a"), entry("en", "5"), early, AGES).unwrap();
+    assert_eq!(bodies(&cache, &key("a")), ["4", "5"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_of_no_use_any_more_is_gone() {
     let cache = ResponseCache::new(1 << 20);
-    cache.put(&key("a"), entry("de", "1"), cache.ticket(), Duration::from_secs(10));
-    cache.put(&key("b"), entry("de", "1"), cache.ticket(), Duration::MAX);
+    cache.put(&key("a"), entry("de", "1"), cache.ticket(), Duration::from_secs(10)).unwrap();
+    cache.put(&key("b"), entry("de", "1"), cache.ticket(), Duration::MAX).unwrap();
     tokio::time::advance(Duration::from_secs(9)).await;
     assert!(cache.get(&key("a"), now()).is_some());
     tokio::time::advance(Duration::from_secs(1)).await;
@@ -134,8 +160,8 @@ fn what_is_changed_is_changed_in_one_step_and_nothing_else_is() {
     let cache = ResponseCache::new(1 << 20);
     let change = |to: fn(&Resource) -> Option<Resource>| cache.change(&key("a"), cache.ticket(), AGES, to);
     assert!(!change(|_| panic!("nothing is there")));
-    cache.put(&key("a"), entry("de", "1"), cache.ticket(), AGES);
-    cache.put(&key("a"), entry("en", "2"), cache.ticket(), AGES);
+    cache.put(&key("a"), entry("de", "1"), cache.ticket(), AGES).unwrap();
+    cache.put(&key("a"), entry("en", "2"), cache.ticket(), AGES).unwrap();
     assert!(!change(|_| None));
     assert_eq!(bodies(&cache, &key("a")), ["2", "1"]);
     assert!(change(|before| Some(Resource { entries: vec![before.entries[1].clone(), Arc::new(entry("fr", "3"))] })));
@@ -150,7 +176,7 @@ fn a_body_that_is_a_piece_of_a_large_buffer_does_not_keep_the_buffer() {
     let received = Bytes::from(vec![b'a'; 1 << 20]);
     let mut stored = entry("de", received.slice(..100));
     stored.headers.insert("x-a", HeaderValue::from_maybe_shared(received.slice(200..220)).unwrap());
-    cache.put(&key("a"), stored, cache.ticket(), AGES);
+    cache.put(&key("a"), stored, cache.ticket(), AGES).unwrap();
     assert!(received.is_unique());
     assert_eq!(bodies(&cache, &key("a"))[0].len(), 100);
     assert_eq!(cache.get(&key("a"), now()).unwrap().entries[0].headers["x-a"].len(), 20);
@@ -162,7 +188,7 @@ fn a_flood_of_whatever_sizes_stays_within_the_bound() {
     let mut size = 1_usize;
     for n in 0..3_000 {
         size = (size * 7919 + n) % 50_000;
-        cache.put(&key(n), entry("de", vec![0; size]), cache.ticket(), AGES);
+        cache.put(&key(n), entry("de", vec![0; size]), cache.ticket(), AGES).unwrap();
         assert!(cache.shared.map.weighted_size() <= 1 << 20);
         assert!(cache.shared.unsettled.load(Relaxed) <= 1 << 14);
     }
@@ -175,14 +201,14 @@ fn a_flood_of_whatever_sizes_stays_within_the_bound() {
 fn whoever_asks_for_everything_once_does_not_drive_out_what_is_asked_for_again_and_again() {
     let cache = ResponseCache::new(1 << 20);
     let hot: Vec<_> = (0..100).map(|n| key(format_args!("hot/{n}"))).collect();
-    hot.iter().for_each(|key| assert!(cache.put(key, entry("de", vec![0; 1024]), cache.ticket(), AGES)));
+    hot.iter().for_each(|key| assert!(cache.put(key, entry("de", vec![0; 1024]), cache.ticket(), AGES).is_ok()));
     for n in 0..10_000 {
         let once = key(n);
         assert!(cache.get(&once, now()).is_none());
-        cache.put(&once, entry("de", vec![0; 1024]), cache.ticket(), AGES);
+        cache.put(&once, entry("de", vec![0; 1024]), cache.ticket(), AGES).unwrap();
         let key = &hot[n % hot.len()];
         if cache.get(key, now()).is_none() {
-            cache.put(key, entry("de", vec![0; 1024]), cache.ticket(), AGES);
+            cache.put(key, entry("de", vec![0; 1024]), cache.ticket(), AGES).unwrap();
         }
     }
     let kept = hot.iter().filter(|key| cache.get(key, now()).is_some()).count();
@@ -230,7 +256,7 @@ proptest! {
         steps in prop::collection::vec(step(), 0..80),
     ) {
         let cache = ResponseCache::new(64 << 20);
-        let mut model: HashMap<u8, Vec<(u8, Bytes)>> = HashMap::new();
+        let mut model: HashMap<u8, Vec<(u8, Bytes, Instant)>> = HashMap::new();
         // Youngest first; whether a purge has come in between.
         let mut asked: Vec<(u8, Ticket, bool)> = Vec::new();
         for (n, step) in steps.into_iter().enumerate() {
@@ -239,12 +265,15 @@ proptest! {
                 Step::Ask { key } => asked.insert(0, (key, cache.ticket(), false)),
                 Step::Put { ago, language } => {
                     let Some(&(k, ticket, is_late)) = asked.get(ago) else { continue };
-                    let is_put = cache.put(&key(k), entry(&language.to_string(), text.clone()), ticket, AGES);
-                    prop_assert_eq!(is_put, !is_late);
+                    let is_put = cache.put(&key(k), entry(&language.to_string(), text.clone()), ticket, AGES).is_ok();
+                    let list = model.entry(k).or_default();
+                    // RFC 9111 §4: all have the same date, so that it tells nothing.
+                    let is_older = list.iter().any(|(other, _, at)| *other == language && *at > ticket.at);
+                    prop_assert_eq!(is_put, !is_late && !is_older);
                     if is_put {
-                        let list = model.entry(k).or_default();
-                        list.retain(|(other, _)| *other != language);
-                        list.insert(0, (language, text));
+                        list.retain(|(other, ..)| *other != language);
+                        let place = list.iter().position(|(.., at)| *at <= ticket.at);
+                        list.insert(place.unwrap_or(list.len()), (language, text, ticket.at));
                     }
                 }
                 Step::Confirm { ago } => {
@@ -280,7 +309,7 @@ proptest! {
                 }
             }
             for k in 0..3 {
-                let expected: Vec<_> = model.get(&k).into_iter().flatten().map(|(_, body)| body.clone()).collect();
+                let expected: Vec<_> = model.get(&k).into_iter().flatten().map(|(_, body, _)| body.clone()).collect();
                 prop_assert_eq!(bodies(&cache, &key(k)), expected);
             }
         }
@@ -300,7 +329,7 @@ fn what_is_counted_is_what_is_taken() {
         let before = resident();
         let cache = ResponseCache::new(4 << 30);
         for n in 0..number {
-            assert!(cache.put(&key(n), entry("de", vec![b'a'; size]), cache.ticket(), AGES));
+            assert!(cache.put(&key(n), entry("de", vec![b'a'; size]), cache.ticket(), AGES).is_ok());
         }
         let counted = cache.statistics().bytes;
         let taken = resident() - before;
@@ -314,7 +343,7 @@ fn what_is_counted_is_what_is_taken() {
     let mut size = 1_usize;
     for n in 0..100_000 {
         size = (size * 7919 + n) % 20_000;
-        cache.put(&key(n), entry("de", vec![b'a'; size]), cache.ticket(), AGES);
+        cache.put(&key(n), entry("de", vec![b'a'; size]), cache.ticket(), AGES).unwrap();
     }
     let statistics = cache.statistics();
     println!("after a flood: counted {}, taken {}", statistics.bytes, resident() - before);

@@ -13,7 +13,8 @@ use tokio::time::Instant;
 pub(in crate::cache) struct Stored<'a> {
     pub(in crate::cache) selecting: &'a Selecting,
     pub(in crate::cache) headers: &'a HeaderMap,
-    pub(in crate::cache) received: Instant,
+    /// When it was asked for.
+    pub(in crate::cache) asked: Instant,
 }
 
 /// The place of the stored response that answers a request, if there is one.
@@ -39,13 +40,17 @@ fn preferred(one: &Stored<'_>, other: &Stored<'_>) -> Ordering {
     varies(one).cmp(&varies(other)).then_with(|| younger(one, other))
 }
 
-/// RFC 9111 §4.1: the most recent by `Date`; of the same second, that which came last.
+/// RFC 9111 §4.1: the most recent by `Date`; of the same second, that which was asked for last.
 pub(super) fn younger(one: &Stored<'_>, other: &Stored<'_>) -> Ordering {
-    let by_date = match (date(one.headers, &header::DATE), date(other.headers, &header::DATE)) {
+    by_date(one.headers, other.headers).then_with(|| one.asked.cmp(&other.asked))
+}
+
+/// Which was made earlier, if both say it.
+pub(in crate::cache) fn by_date(one: &HeaderMap, other: &HeaderMap) -> Ordering {
+    match (date(one, &header::DATE), date(other, &header::DATE)) {
         (Some(one), Some(other)) => one.cmp(&other),
         _ => Ordering::Equal,
-    };
-    by_date.then_with(|| one.received.cmp(&other.received))
+    }
 }
 
 /// Whether a stored response is one that the client wants most, though it was sent to one who asked in other words: all

@@ -97,6 +97,12 @@ impl Terms {
         !self.no_cache && self.age(now) < self.lifetime
     }
 
+    /// Whether it may be an answer to many without being asked about: fresh, or stale within the window that it gives itself
+    /// (RFC 5861 §3), which none has that must never be used stale.
+    pub(in crate::cache) fn is_for_many(&self, now: Instant) -> bool {
+        self.is_fresh(now) || self.stale_for(now) < self.stale_while_revalidate
+    }
+
     /// For how long it is still fresh. Zero if it is not.
     pub(in crate::cache) fn remaining(&self, now: Instant) -> Duration {
         self.lifetime.saturating_sub(self.age(now))

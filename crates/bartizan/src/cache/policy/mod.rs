@@ -34,7 +34,7 @@ mod vary;
 pub use self::options::CachePolicy;
 pub(super) use self::{
     arrival::Arrival,
-    choose::{Stored, choose},
+    choose::{Stored, by_date, choose},
     condition::{is_not_modified, not_modified_head},
     content_range::ContentRange,
     directives::{Reach, RequestDirectives, ResponseDirectives},
@@ -50,6 +50,6 @@ pub(super) use self::{
     range::{RangeAsk, Resolved, has_ranges, if_range_holds},
     reuse::{Failure, Reuse, may_stand_in, reuse},
     storing::{Asked, Kept, storable},
-    validate::{add_validators, take_conditions, take_range},
+    validate::{add_validators, take_conditions, take_wishes},
     vary::{Selecting, Vary},
 };

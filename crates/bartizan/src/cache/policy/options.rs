@@ -225,7 +225,7 @@ impl CachePolicy {
 
     /// Whether the answer to a request with this method may be stored.
     pub(in crate::cache) fn stores_answer_to(&self, method: &Method) -> bool {
-        matches!(*method, Method::GET | Method::HEAD) || (self.post && *method == Method::POST)
+        matches!(*method, Method::GET | Method::HEAD | Method::QUERY) || (self.post && *method == Method::POST)
     }
 
     /// Whether the answer to a request with `Cookie` is for others unless it says otherwise.

@@ -71,7 +71,8 @@ pub(in crate::cache) fn storable(
 /// policy heeds it as well, since it costs the origin nothing.
 fn check_request(policy: &CachePolicy, asked: Asked<'_>) -> Result<(), NotStored> {
     match *asked.method {
-        Method::GET | Method::HEAD => {}
+        // A `QUERY` comes here only if what it asks for is part of the key (RFC 10008 §2.7).
+        Method::GET | Method::HEAD | Method::QUERY => {}
         Method::POST if policy.post => {}
         _ => return Err(NotStored::Method),
     }

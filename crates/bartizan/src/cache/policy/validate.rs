@@ -15,10 +15,13 @@ pub(in crate::cache) fn take_conditions(request: &mut HeaderMap) {
     request.remove(header::IF_MODIFIED_SINCE);
 }
 
-/// Takes away what makes the answer a part.
-pub(in crate::cache) fn take_range(request: &mut HeaderMap) {
-    request.remove(header::RANGE);
-    request.remove(header::IF_RANGE);
+/// Takes away all that is about the answer to one client alone: his conditions, what makes it a part, and what he says to
+/// caches (RFC 9111 §5.2.1), which is about his request and not about one that a cache makes of its own accord.
+pub(in crate::cache) fn take_wishes(request: &mut HeaderMap) {
+    take_conditions(request);
+    for name in [header::RANGE, header::IF_RANGE, header::CACHE_CONTROL, header::PRAGMA] {
+        request.remove(name);
+    }
 }
 
 /// Asks for an answer only if what is stored does not hold any longer. Says whether it could: without a validator nothing

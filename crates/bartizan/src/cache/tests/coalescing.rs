@@ -260,3 +260,98 @@ async fn an_origin_that_panics_takes_nobody_else_with_it() {
     }
     assert_eq!(panicked, 1);
 }
+
+/// What is on its way for one is read along only by who would have found it stored.
+#[tokio::test(start_paused = true)]
+async fn who_comes_while_another_variant_comes_gets_its_own() {
+    let origin = Origin::new(|head, _| {
+        let kind = head.headers["x-kind"].to_str().unwrap();
+        fresh(60).with("vary", "x-kind").body(kind).pause(10).body("!")
+    });
+    let cache = cache(&origin);
+    let first = ask(&cache, get("/").with("x-kind", "a"));
+    pass(1).await;
+    let (other, same) = (ask(&cache, get("/").with("x-kind", "b")), ask(&cache, get("/").with("x-kind", "a")));
+    for (asking, text, seconds) in [(first, "a!", 10), (other, "b!", 10), (same, "a!", 9)] {
+        let (answer, took) = asking.await.unwrap();
+        assert_eq!((answer.unwrap().text(), took), (text, seconds));
+    }
+    assert_eq!(origin.asked(), 2);
+}
+
+/// What has to be validated for each is validated for all at the same time.
+#[tokio::test(start_paused = true)]
+async fn where_each_has_to_ask_nobody_waits_for_another_after_the_first_time() {
+    let control = "no-cache";
+    let origin = Origin::new(move |_, nth| match nth {
+        0 => ok().with("cache-control", control).with("etag", "\"e\"").body("one"),
+        _ => status(304).with("cache-control", control).with("etag", "\"e\"").after(3),
+    });
+    let cache = cache(&origin);
+    send(&cache, get("/")).await;
+    pass(200).await;
+    let mut seconds: Vec<_> = texts(many(&cache, 5)).await.into_iter().map(|(_, seconds)| seconds).collect();
+    seconds.sort_unstable();
+    assert_eq!(seconds, [3, 6, 6, 6, 6], "one leads, and then all at once");
+    assert_eq!(texts(many(&cache, 5)).await, all(5, "one", 3));
+}
+
+/// The client has left, and what it has left behind is not waited for without end.
+#[tokio::test(start_paused = true)]
+async fn an_origin_that_never_answers_one_who_has_left_is_asked_by_another() {
+    let origin = Origin::new(|_, nth| fresh(60).after(if nth == 0 { 100_000 } else { 1 }).body(&nth.to_string()));
+    let cache = layer().wait_at_most(Duration::from_secs(1000)).layer(origin.clone());
+    let first = ask(&cache, get("/"));
+    settle().await;
+    first.abort();
+    let (answer, seconds) = ask(&cache, get("/")).await.unwrap();
+    assert_eq!((answer.unwrap().text(), seconds, origin.asked()), ("1", 61, 2));
+}
+
+/// The time that it takes to answer counts (RFC 9111 §4.2.3): such an answer is stale when it comes, and stale it is for
+/// others only if it says so (§4.2.4).
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_stale_when_it_comes_is_for_those_who_wait_only_if_it_may_be_used_stale() {
+    for (control, asked) in [
+        ("max-age=1", 20),
+        ("max-age=1, stale-while-revalidate=2", 20),
+        ("max-age=1, stale-while-revalidate=60", 1),
+        ("max-age=0, stale-while-revalidate=60", 1),
+        ("s-maxage=1, stale-while-revalidate=60", 20),
+        ("no-cache, stale-while-revalidate=60", 20),
+    ] {
+        let origin = Origin::new(move |_, nth| ok().with("cache-control", control).after(3).body(&nth.to_string()));
+        let cache = cache(&origin);
+        let mut said = Vec::new();
+        for asking in many(&cache, 20) {
+            let (answer, seconds) = asking.await.unwrap();
+            assert!(seconds <= 6, "{control}: nobody waits for more than one other");
+            said.push(answer.unwrap().said());
+        }
+        assert_eq!(origin.asked(), asked, "{control}");
+        if asked == 1 {
+            let ttl = if control.starts_with("max-age=1") { -2 } else { -3 };
+            assert_eq!(said[0], format!("fwd=uri-miss; stored; ttl={ttl}"));
+            assert_eq!(said[19], format!("fwd=uri-miss; collapsed; ttl={ttl}"));
+            // Who comes now has it as well, and sees to a new one.
+            assert_eq!(send(&cache, get("/")).await.said(), format!("hit; ttl={ttl}"));
+            settle().await;
+            assert_eq!(origin.asked(), 2);
+        }
+    }
+}
+
+/// As one that answered, an origin that confirms what was there in time for nobody is asked by each.
+#[tokio::test(start_paused = true)]
+async fn a_validation_that_is_stale_when_it_comes_is_for_all_who_wait_if_it_may_be_used_stale() {
+    let control = "max-age=1, stale-while-revalidate=2";
+    let origin = Origin::new(move |_, nth| match nth {
+        0 => ok().with("cache-control", control).with("etag", "\"e\"").body("one"),
+        _ => status(304).with("cache-control", "max-age=1, stale-while-revalidate=9").with("etag", "\"e\"").after(3),
+    });
+    let cache = cache(&origin);
+    send(&cache, get("/")).await;
+    pass(10).await;
+    assert_eq!(texts(many(&cache, 10)).await, all(10, "one", 3));
+    assert_eq!(origin.asked(), 2);
+}

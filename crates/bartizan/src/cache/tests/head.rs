@@ -100,3 +100,62 @@ async fn a_head_that_says_nothing_of_the_content_neither_confirms_nor_denies_it(
     send(&cache, request("HEAD", "/")).await;
     assert_eq!(send(&cache, get("/")).await.text(), "2");
 }
+
+/// RFC 9111 §4.3.5 is about each that could have been chosen, and not only the one that would have been.
+#[tokio::test(start_paused = true)]
+async fn a_head_that_says_something_else_leaves_nothing_that_could_have_been_chosen() {
+    let origin = Origin::new(|head, nth| match (head.method.as_str(), nth) {
+        ("HEAD", _) => fresh(60).with("vary", "x-lang").with("etag", "\"new\""),
+        (_, 0) => fresh(10).with("vary", "x-lang").with("etag", "\"old\"").body("old"),
+        // It forgets to say so, and from now on answers all.
+        (_, 1) => fresh(60).with("etag", "\"other\"").body("another"),
+        _ => fresh(60).with("vary", "x-lang").with("etag", "\"new\"").body("new"),
+    });
+    let cache = cache(&origin);
+    send(&cache, get("/").with("x-lang", "en")).await;
+    send(&cache, get("/").with("x-lang", "de")).await;
+    assert_eq!(send(&cache, get("/").with("x-lang", "en")).await.text(), "old");
+    pass(11).await;
+    send(&cache, request("HEAD", "/").with("x-lang", "en")).await;
+    assert_eq!(send(&cache, get("/").with("x-lang", "en")).await.text(), "new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_says_something_else_leaves_no_part_of_what_was() {
+    for (name, value) in [("etag", "\"f\""), ("content-length", "11")] {
+        let origin = Origin::new(move |head, nth| match (head.method.as_str(), nth) {
+            ("HEAD", _) => fresh(60).with(name, value),
+            (_, 0) => status(206)
+                .with("cache-control", "max-age=60")
+                .with("etag", "\"e\"")
+                .with("content-range", "bytes 0-3/10")
+                .sized("0123"),
+            _ => status(206).with("content-range", "bytes 0-3/11").sized("abcd"),
+        });
+        let cache = cache(&origin);
+        let ask = || get("/").with("range", "bytes=0-3");
+        send(&cache, ask()).await;
+        send(&cache, request("HEAD", "/")).await;
+        assert_eq!(send(&cache, ask()).await.text(), "abcd", "{name}");
+    }
+}
+
+/// The request for the younger one was sent later, so that the head says nothing of it.
+#[tokio::test(start_paused = true)]
+async fn a_head_that_comes_late_says_nothing_of_what_is_younger() {
+    let origin = Origin::new(|head, nth| match (head.method.as_str(), nth) {
+        ("HEAD", _) => fresh(60).with("etag", "\"e\"").after(10),
+        (_, 0) => fresh(1).with("etag", "\"e\"").body("older"),
+        _ => fresh(60).with("etag", "\"f\"").body("younger"),
+    });
+    let cache = cache(&origin);
+    send(&cache, get("/")).await;
+    pass(2).await;
+    let (asks, head) = (cache.clone(), request("HEAD", "/"));
+    let head = tokio::spawn(async move { send(&asks, head).await });
+    pass(1).await;
+    send(&cache, get("/")).await;
+    head.await.unwrap();
+    let hit = send(&cache, get("/")).await;
+    assert_eq!((hit.text(), hit.is_hit()), ("younger", true));
+}

@@ -1,7 +1,7 @@
 //! What is fresh is the answer, and says how old it is.
 
 use super::support::*;
-use crate::cache::{Event, Forward, Outcome, Statistics};
+use crate::cache::{CachePolicy, Event, Forward, Outcome, Statistics};
 use http::StatusCode;
 use std::sync::{Arc, Mutex};
 use tower_layer::Layer;
@@ -125,9 +125,10 @@ async fn what_says_why_it_is_not_stored_says_it_in_cache_status() {
 
 #[tokio::test(start_paused = true)]
 async fn only_if_cached_is_answered_504_where_nothing_is_and_the_origin_is_not_asked() {
-    for make in [cache, rfc] {
+    for policy in [CachePolicy::new(), CachePolicy::rfc()] {
         let origin = Origin::says([fresh(60).body("one")]);
-        let cache = make(&origin);
+        let layer = layer().policy(policy);
+        let cache = layer.layer(origin.clone());
         let refused = send(&cache, get("/").with("cache-control", "only-if-cached")).await;
         assert_eq!((refused.status, origin.asked()), (StatusCode::GATEWAY_TIMEOUT, 0));
         assert_eq!(refused.said(), "detail=only-if-cached");
@@ -136,6 +137,8 @@ async fn only_if_cached_is_answered_504_where_nothing_is_and_the_origin_is_not_a
         pass(60).await;
         let stale = send(&cache, get("/").with("cache-control", "only-if-cached")).await;
         assert_eq!((stale.status, origin.asked()), (StatusCode::GATEWAY_TIMEOUT, 1));
+        let Statistics { hits, misses, only_if_cached, .. } = cache_of(&layer).statistics();
+        assert_eq!((hits, misses, only_if_cached), (1, 1, 2));
     }
 }
 

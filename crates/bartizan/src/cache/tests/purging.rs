@@ -2,6 +2,7 @@
 
 use super::support::*;
 use crate::cache::{CacheKey, CacheLayer, CachePolicy, KeyRules, Purge, ResponseCache};
+use bartizan_store::Key;
 use tower_layer::Layer;
 
 fn url() -> Purge {
@@ -221,4 +222,55 @@ async fn what_is_purged_between_looking_and_asking_is_not_brought_back_by_a_304(
         assert_eq!(follower.await.unwrap().text(), "new", "{purge:?}");
         leader.await.unwrap();
     }
+}
+
+/// One tag of all partitions, and what is in none.
+#[tokio::test(start_paused = true)]
+async fn a_tag_can_be_purged_for_all_whose_it_is() {
+    for (header, soft) in [("surrogate-key", false), ("cache-tag", false), ("cache-tag", true)] {
+        let layer = layer();
+        let origin = Origin::new(move |head, nth| {
+            let tags = if head.uri.path() == "/tagged" { "t" } else { "other" };
+            fresh(60).with(header, tags).body(&nth.to_string())
+        });
+        let tenant = |head: &http::request::Parts| Some(Key::new(head.headers.get("x-tenant")?.as_bytes()));
+        let (theirs, nobodys) = (layer.clone().partition_by(tenant).layer(origin.clone()), layer.layer(origin));
+        let ask = |tenant: &str, target: &str| get(target).with("x-tenant", tenant);
+        let is_hit = async |tenant: &str, target: &str| match tenant {
+            "" => send(&nobodys, get(target)).await.is_hit(),
+            tenant => send(&theirs, ask(tenant, target)).await.is_hit(),
+        };
+        for tenant in ["", "a", "b"] {
+            is_hit(tenant, "/tagged").await;
+            is_hit(tenant, "/other").await;
+        }
+        let purge = Purge::tag_everywhere("t");
+        assert_eq!(cache_of(&layer).purge(&if soft { purge.softly() } else { purge }).keys, None);
+        for tenant in ["", "a", "b"] {
+            assert!(!is_hit(tenant, "/tagged").await, "{tenant:?}");
+            assert!(is_hit(tenant, "/tagged").await, "{tenant:?}: what came after is stored");
+            assert!(is_hit(tenant, "/other").await, "{tenant:?}");
+        }
+        // Told whose it is, it is no more than that.
+        cache_of(&layer).purge(&Purge::tag_everywhere("t").partition(Key::new("a")));
+        assert!(!is_hit("a", "/tagged").await && is_hit("b", "/tagged").await && is_hit("", "/tagged").await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_on_its_way_to_somebody_is_not_stored_when_its_tag_is_purged_for_all() {
+    let layer = layer().partition_by(|_| Some(Key::new("a")));
+    let origin = Origin::new(|_, nth| match nth {
+        0 => tagged("max-age=60").after(10).body("old"),
+        _ => tagged("max-age=60").body("new"),
+    });
+    let cache = layer.layer(origin);
+    let first = tokio::spawn({
+        let cache = cache.clone();
+        async move { send(&cache, get("/")).await }
+    });
+    pass(1).await;
+    cache_of(&layer).purge(&Purge::tag_everywhere("t"));
+    first.await.unwrap();
+    assert_eq!(send(&cache, get("/")).await.text(), "new");
 }

@@ -1,6 +1,7 @@
 //! Parts of a representation (RFC 9110 §14, RFC 9111 §3.3, §3.4).
 
 use super::support::*;
+use crate::cache::Purge;
 use http::{StatusCode, request::Parts};
 
 const TEXT: &str = "0123456789";
@@ -186,4 +187,102 @@ async fn a_range_that_is_answered_stale_has_the_whole_refreshed() {
     settle().await;
     let hit = send(&cache, get("/")).await;
     assert_eq!((hit.text(), hit.is_hit(), origin.asked()), ("abcdefghij", true, 2));
+}
+
+/// RFC 9110 §13.1.5: of what the client has not, a part is no use.
+#[tokio::test(start_paused = true)]
+async fn a_part_that_is_stored_answers_if_range_only_for_the_very_same() {
+    let origin = Origin::new(|head, _| match head.headers.get("if-range") {
+        Some(tag) if tag != "\"e\"" => fresh(60).with("etag", "\"e\"").sized(TEXT),
+        _ => whole_or_part(head),
+    });
+    let ask = |tag: &str| get("/").with("range", "bytes=2-5").with("if-range", tag);
+    for (tag, status, text, asked) in
+        [("\"e\"", PARTIAL, "2345", 1), ("\"x\"", StatusCode::OK, TEXT, 2), ("W/\"e\"", StatusCode::OK, TEXT, 2)]
+    {
+        let cache = cache(&origin);
+        let before = origin.asked();
+        send(&cache, get("/").with("range", "bytes=2-5")).await;
+        let answer = send(&cache, ask(tag)).await;
+        assert_eq!((answer.status, answer.text(), origin.asked() - before), (status, text, asked), "{tag}");
+        assert!(answer.said().starts_with(if asked == 1 { "hit" } else { "fwd=partial" }), "{}", answer.said());
+    }
+}
+
+/// The client waits for the rest, and would rather have the beginning at once.
+#[tokio::test(start_paused = true)]
+async fn more_than_half_of_the_whole_is_not_asked_for_as_a_rest() {
+    for (range, rest) in [("bytes=0-3", None), ("bytes=0-4", Some("bytes=5-"))] {
+        let origin = Origin::new(|head, _| whole_or_part(head));
+        let cache = cache(&origin);
+        send(&cache, get("/").with("range", range)).await;
+        assert_eq!(send(&cache, get("/")).await.text(), TEXT);
+        assert_eq!(origin.was_told("range").first().map(String::as_str), rest);
+    }
+}
+
+fn tagged(head: &Parts) -> Reply {
+    whole_or_part(head).with("cache-tag", "t")
+}
+
+#[tokio::test(start_paused = true)]
+async fn parts_that_were_purged_are_not_made_whole_and_not_put_together_with_others() {
+    for soft in [false, true] {
+        for (second, text) in [("", "0123456789"), ("bytes=5-9", "56789")] {
+            let layer = layer();
+            let origin = Origin::new(|head, _| tagged(head));
+            let cache = tower_layer::Layer::layer(&layer, origin.clone());
+            send(&cache, get("/").with("range", "bytes=0-4")).await;
+            let purge = Purge::tag("t");
+            cache_of(&layer).purge(&if soft { purge.softly() } else { purge });
+            let ask = if second.is_empty() { get("/") } else { get("/").with("range", second) };
+            assert_eq!(send(&cache, ask).await.text(), text);
+            let asked: Vec<_> = if second.is_empty() { vec![] } else { vec![second.to_owned()] };
+            assert_eq!(origin.was_told("range"), asked);
+            if soft {
+                continue;
+            }
+            // Both were a whole, if one of them had not been purged.
+            let whole = send(&cache, get("/").with("cache-control", "only-if-cached")).await;
+            assert_eq!(whole.status == StatusCode::OK, second.is_empty());
+        }
+    }
+}
+
+/// It was asked on condition that it is a part of what was there then.
+#[tokio::test(start_paused = true)]
+async fn what_is_purged_while_the_rest_is_asked_for_is_still_the_answer_and_is_not_stored() {
+    for purge in [Purge::tag("t"), Purge::everything()] {
+        let layer = layer();
+        let origin = Origin::new(|head, nth| tagged(head).after(if nth == 1 { 5 } else { 0 }));
+        let cache = tower_layer::Layer::layer(&layer, origin.clone());
+        send(&cache, get("/").with("range", "bytes=0-6")).await;
+        let asking = tokio::spawn({
+            let cache = cache.clone();
+            async move { send(&cache, get("/")).await }
+        });
+        pass(1).await;
+        cache_of(&layer).purge(&purge);
+        let whole = asking.await.unwrap();
+        assert_eq!((whole.status, whole.text()), (StatusCode::OK, TEXT));
+        assert_eq!(whole.said(), "fwd=partial; fwd-status=206; ttl=55; detail=purged");
+        assert!(!send(&cache, get("/")).await.is_hit());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rest_that_stops_coming_is_not_waited_for_for_ever() {
+    let origin = Origin::new(|head, nth| match nth {
+        0 => whole_or_part(head),
+        1 => {
+            let part = status(206).with("cache-control", "max-age=60").with("etag", "\"e\"");
+            part.with("content-range", "bytes 7-9/10").body("7").pause(1000).body("89")
+        }
+        _ => whole_or_part(head),
+    });
+    let cache = cache(&origin);
+    send(&cache, get("/").with("range", "bytes=0-6")).await;
+    let (answer, seconds) = timed(send(&cache, get("/"))).await;
+    assert_eq!((answer.status, seconds), (StatusCode::BAD_GATEWAY, 30));
+    assert_eq!(send(&cache, get("/")).await.text(), TEXT);
 }

@@ -93,6 +93,49 @@ async fn what_is_purged_during_a_refresh_is_not_brought_back_by_it() {
     assert_eq!(send(&cache, get("/")).await.text(), "2");
 }
 
+/// What the client wanted of its own answer is not what all are to have, and who it is decides as it does for any request.
+#[tokio::test(start_paused = true)]
+async fn the_refresh_is_for_all_and_asks_for_nothing_that_its_client_wanted() {
+    let wishes = [
+        ("cache-control", "only-if-cached"),
+        ("cache-control", "no-store"),
+        ("cache-control", "max-stale=100"),
+        ("pragma", "no-cache"),
+        ("if-none-match", "\"mine\""),
+        ("if-modified-since", "Sun, 06 Nov 1994 08:49:37 GMT"),
+        ("range", "bytes=0-0"),
+        ("if-range", "\"mine\""),
+    ];
+    for (name, value) in wishes {
+        let control = format!("public, {WHILE}");
+        let origin = Origin::new(move |_, nth| ok().with("cache-control", &control).body(&nth.to_string()));
+        let cache = cache(&origin);
+        send(&cache, get("/")).await;
+        pass(15).await;
+        assert_eq!(send(&cache, get("/").with("authorization", "me").with(name, value)).await.said(), "hit; ttl=-5");
+        settle().await;
+        assert_eq!(origin.was_told(name), [""; 0], "{name}: {value}");
+        assert_eq!(origin.was_told("authorization"), ["me"]);
+        let new = send(&cache, get("/")).await;
+        assert_eq!((new.text(), new.said().as_str()), ("1", "hit; ttl=10"), "{name}: {value}");
+    }
+}
+
+/// Whose request it was makes no difference to what may be stored (RFC 9111 §3.5).
+#[tokio::test(start_paused = true)]
+async fn what_a_refresh_brings_for_one_alone_is_not_stored_for_all() {
+    let origin = Origin::new(|head, _| match head.headers.get("authorization") {
+        None => says(WHILE).body("for all"),
+        Some(_) => ok().with("cache-control", WHILE).body("for me"),
+    });
+    let cache = cache(&origin);
+    send(&cache, get("/")).await;
+    pass(15).await;
+    assert_eq!(send(&cache, get("/").with("authorization", "me")).await.text(), "for all");
+    settle().await;
+    assert_eq!((send(&cache, get("/")).await.text(), origin.asked()), ("for all", 2));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_refresh_behind_is_no_answer_to_anybody() {
     let layer = layer();
@@ -119,6 +162,25 @@ async fn what_another_process_has_stored_is_answered_stale_and_refreshed() {
     assert_eq!((stale.text(), stale.is_hit()), ("0", true));
     settle().await;
     assert_eq!((send(&cache, get("/")).await.text(), origin.asked()), ("1", 2));
+}
+
+/// Nobody waits for it, and so nobody would ever know.
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_is_never_answered_is_given_up_for_another() {
+    for slow in [(|| fresh(60).after(100_000)) as fn() -> Reply, || {
+        fresh(60).with("content-length", "9").body("never").pause(100_000).body("more")
+    }] {
+        let control = "max-age=10, stale-while-revalidate=100000";
+        let origin = Origin::new(move |_, nth| if nth == 1 { slow() } else { says(control).body(&nth.to_string()) });
+        let cache = cache(&origin);
+        send(&cache, get("/")).await;
+        pass(15).await;
+        assert_eq!(send(&cache, get("/")).await.text(), "0");
+        pass(100).await;
+        assert_eq!(send(&cache, get("/")).await.text(), "0");
+        settle().await;
+        assert_eq!((send(&cache, get("/")).await.text(), origin.asked()), ("2", 3));
+    }
 }
 
 // ===== while the origin fails =====

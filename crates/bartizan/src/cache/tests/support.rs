@@ -393,7 +393,8 @@ impl Answer {
             BareItem::Boolean(true) => name.as_str().to_owned(),
             BareItem::Integer(number) => format!("{name}={number}"),
             BareItem::Token(token) => format!("{name}={token}"),
-            other => panic!("{name} is neither true, nor a number, nor a token: {other:?}"),
+            BareItem::String(text) => format!("{name}={:?}", text.as_str()),
+            other => panic!("{name} is neither true, nor a number, nor text: {other:?}"),
         });
         params.collect::<Vec<_>>().join("; ")
     }

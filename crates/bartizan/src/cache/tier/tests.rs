@@ -70,8 +70,8 @@ fn two() -> (ResponseCache, ResponseCache) {
 #[tokio::test]
 async fn what_one_process_has_stored_another_finds() {
     let (a, b) = two();
-    assert!(a.put(&key(), entry("de", "1"), a.ticket(), AGES));
-    assert!(a.put(&key(), entry("en", "2"), a.ticket(), AGES));
+    assert!(a.put(&key(), entry("de", "1"), a.ticket(), AGES).is_ok());
+    assert!(a.put(&key(), entry("en", "2"), a.ticket(), AGES).is_ok());
     settle().await;
     assert!(b.get(&key(), Instant::now()).is_none());
     assert!(b.fetch(&key(), german).await);
@@ -83,14 +83,15 @@ async fn what_one_process_has_stored_another_finds() {
 #[tokio::test]
 async fn what_is_there_already_is_not_replaced_by_what_is_older() {
     let (a, b) = two();
-    a.put(&key(), entry("de", "old"), a.ticket(), AGES);
+    a.put(&key(), entry("de", "old"), a.ticket(), AGES).unwrap();
     settle().await;
     b.put(
         &key(),
         Entry { selecting: german(&[header::ACCEPT_LANGUAGE]).unwrap(), ..entry("de", "new") },
         b.ticket(),
         AGES,
-    );
+    )
+    .unwrap();
     assert!(!b.fetch(&key(), german).await);
     let resource = b.get(&key(), Instant::now()).unwrap();
     assert!(matches!(&resource.entries[0].content, Content::Whole(body) if body == "new"));
@@ -100,7 +101,7 @@ async fn what_is_there_already_is_not_replaced_by_what_is_older() {
 async fn a_purge_reaches_the_second_tier() {
     for purge in [Purge::url(key()), Purge::tag("t"), Purge::prefix(key()), Purge::everything().softly()] {
         let (a, b) = two();
-        a.put(&key(), entry("de", "1"), a.ticket(), AGES);
+        a.put(&key(), entry("de", "1"), a.ticket(), AGES).unwrap();
         settle().await;
         a.purge(&purge);
         a.remove(&key());
@@ -112,7 +113,7 @@ async fn a_purge_reaches_the_second_tier() {
 #[tokio::test]
 async fn a_purge_holds_here_before_it_has_reached_the_second_tier() {
     let (a, _) = two();
-    a.put(&key(), entry("de", "1"), a.ticket(), AGES);
+    a.put(&key(), entry("de", "1"), a.ticket(), AGES).unwrap();
     settle().await;
     a.purge(&Purge::url(key()));
     assert!(!a.fetch(&key(), german).await);
@@ -123,7 +124,7 @@ async fn what_comes_back_is_as_old_as_it_is() {
     let (a, b) = two();
     let mut aged = terms();
     aged.initial_age = Duration::from_secs(100);
-    a.put(&key(), Entry { terms: aged, ..entry("de", "1") }, a.ticket(), AGES);
+    a.put(&key(), Entry { terms: aged, ..entry("de", "1") }, a.ticket(), AGES).unwrap();
     settle().await;
     assert!(b.fetch(&key(), german).await);
     let resource = b.get(&key(), Instant::now()).unwrap();
@@ -144,12 +145,12 @@ async fn a_store_that_does_not_answer_is_left_alone_after_a_while() {
     assert!(!cache.fetch(&key(), german).await);
     assert!(!cache.fetch(&key(), german).await);
     assert_eq!(store.0.load(SeqCst), FAILURES + 1);
-    assert!(cache.put(&key(), entry("de", "1"), cache.ticket(), AGES), "nothing waits for it");
+    assert!(cache.put(&key(), entry("de", "1"), cache.ticket(), AGES).is_ok(), "nothing waits for it");
 }
 
 #[test]
 fn without_a_runtime_nothing_is_written_and_nothing_breaks() {
     let (cache, _) = two();
-    assert!(cache.put(&key(), entry("de", "1"), cache.ticket(), AGES));
+    assert!(cache.put(&key(), entry("de", "1"), cache.ticket(), AGES).is_ok());
     cache.purge(&Purge::everything());
 }

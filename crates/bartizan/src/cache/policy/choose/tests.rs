@@ -17,7 +17,7 @@ fn chosen(stored: &[(HeaderMap, HeaderMap)], request: &HeaderMap, normalise: Nor
     let stored = stored.iter().zip(&selecting).zip(0..).map(|(((_, headers), selecting), nth)| Stored {
         selecting,
         headers,
-        received: start + Duration::from_secs(nth),
+        asked: start + Duration::from_secs(nth),
     });
     choose(stored, request, normalise)
 }
@@ -40,7 +40,7 @@ fn of_several_that_match_the_most_recent_by_date_is_chosen() {
 }
 
 #[test]
-fn of_those_of_one_second_that_which_came_last_is_chosen() {
+fn of_those_of_one_second_that_which_was_asked_for_last_is_chosen() {
     let made = |date| (head([]), head([("date", date)]));
     assert_eq!(chosen(&[made(EARLY), made(EARLY)], &head([]), STRICT), Some(1));
     assert_eq!(chosen(&[made(LATE), made("never")], &head([]), STRICT), Some(1));

@@ -16,7 +16,7 @@ fn told(stored: &[HeaderMap], from_304: &HeaderMap) -> Vec<usize> {
     let stored = stored.iter().zip(0..).map(|(headers, nth)| Stored {
         selecting: &anything,
         headers,
-        received: start + Duration::from_secs(nth),
+        asked: start + Duration::from_secs(nth),
     });
     validated(stored, from_304).to_vec()
 }

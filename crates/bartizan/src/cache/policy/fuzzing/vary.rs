@@ -42,7 +42,7 @@ fn compared(vary: &Vary, one: &HeaderMap, other: &HeaderMap, normalise: Normalis
     let selecting = Selecting::of(vary, one, normalise)?;
     assert!(selecting.matches(one, normalise), "who made it selects it");
     let headers = HeaderMap::new();
-    let stored = Stored { selecting: &selecting, headers: &headers, received: Instant::now() };
+    let stored = Stored { selecting: &selecting, headers: &headers, asked: Instant::now() };
     assert_eq!(choose([stored].into_iter(), one, normalise), Some(0));
 
     let there = Selecting::of(vary, other, normalise)?;

@@ -229,8 +229,9 @@ fn what_is_stale_on_arrival_is_stored_if_it_is_of_use() {
 }
 
 #[test]
-fn only_get_head_and_a_post_that_is_told_to_are_stored() {
+fn only_get_head_query_and_a_post_that_is_told_to_are_stored() {
     cache_control("max-age=60").method(Method::HEAD).is_kept();
+    cache_control("max-age=60").method(Method::QUERY).is_kept();
     for method in ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "get", "PURGE"] {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
         cache_control("public, max-age=60").policy(CachePolicy::rfc()).method(method).is_refused(NotStored::Method);

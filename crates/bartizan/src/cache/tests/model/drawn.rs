@@ -13,6 +13,41 @@ pub(super) struct Visit {
     pub(super) condition: Condition,
     pub(super) range: &'static str,
     pub(super) control: &'static str,
+    /// After so many seconds it has gone, whatever it has got by then.
+    pub(super) leaves: Option<u64>,
+}
+
+/// Some who come at once, and what happens beside them.
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    /// So long after the one before.
+    pub(super) wait: u64,
+    pub(super) visits: Vec<Visit>,
+    /// So long after they came.
+    pub(super) lag: u64,
+    pub(super) deed: Deed,
+    /// Whether all who are there get their answers before the next step.
+    pub(super) ends: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Deed {
+    Nothing,
+    Purge {
+        what: What,
+        is_soft: bool,
+    },
+    /// What is in the memory of this process is lost, and another goes on.
+    Restart,
+}
+
+/// What of a path is purged: by its URL or its tag, for one tenant or all.
+#[derive(Clone, Debug)]
+pub(super) struct What {
+    pub(super) path: &'static str,
+    /// All, if it is empty.
+    pub(super) tenant: &'static str,
+    pub(super) by_tag: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +112,8 @@ pub(super) fn visits() -> impl Strategy<Value = Visit> {
         "only-if-cached",
         "stale-if-error=100",
     ]);
-    (who, what, condition, range, control).prop_map(|(who, what, condition, range, control)| Visit {
+    let leaves = select(vec![None, None, None, None, None, Some(0), Some(1), Some(2), Some(4)]);
+    (who, what, condition, range, control, leaves).prop_map(|(who, what, condition, range, control, leaves)| Visit {
         method: what.0,
         path: what.1,
         tenant: what.2,
@@ -87,7 +123,24 @@ pub(super) fn visits() -> impl Strategy<Value = Visit> {
         condition,
         range,
         control,
+        leaves,
     })
+}
+
+pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let tenant = select(vec![("x", false), ("x", true), ("y", false), ("y", true), ("", true)]);
+    let what = (select(vec!["/a", "/b"]), tenant);
+    let what = what.prop_map(|(path, (tenant, by_tag))| What { path, tenant, by_tag });
+    let deed = prop_oneof![
+        4 => Just(Deed::Nothing),
+        4 => (what, any::<bool>()).prop_map(|(what, is_soft)| Deed::Purge { what, is_soft }),
+        1 => Just(Deed::Restart),
+    ];
+    let wait = select(vec![0, 0, 1, 5, 12, 25, 60]);
+    let visits = prop::collection::vec(visits(), 1..4);
+    let step = (wait, visits, select(vec![0, 0, 1, 2, 4]), deed, any::<bool>());
+    let step = step.prop_map(|(wait, visits, lag, deed, ends)| Step { wait, visits, lag, deed, ends });
+    prop::collection::vec(step, 1..24)
 }
 
 pub(super) fn moods() -> impl Strategy<Value = Mood> {

@@ -1,6 +1,6 @@
 //! What may be said, by RFC 9111 as it reads.
 
-use super::world::{Made, field};
+use super::world::{Made, Taken, field};
 use crate::cache::tests::support::*;
 use http::{HeaderMap, Method, request::Parts};
 use std::time::SystemTime;
@@ -12,6 +12,8 @@ pub(super) struct Asked {
     pub(super) begun: Instant,
     pub(super) done: Instant,
     pub(super) is_rfc: bool,
+    /// What had been purged before it came.
+    pub(super) taken: Vec<Taken>,
 }
 
 pub(super) fn has(control: &str, name: &str) -> bool {
@@ -70,15 +72,18 @@ pub(super) fn may_answer(world: &[Made], made: &Made, asked: &Asked) -> bool {
     };
     let is_get = made.request.method == Method::GET
         || (made.request.method == Method::HEAD && asked.head.method == Method::HEAD);
-    // RFC 9111 §4.4.
+    // Nothing that was there before, and nothing that was on its way.
+    let is_purged = asked.taken.iter().any(|taken| !taken.is_soft && taken.hits(made) && made.asked < taken.at);
+    // RFC 9111 §4.4: when its answer comes. Of one whose client has left it may never come.
     let is_gone = world.iter().any(|other| {
         same(other)
             && matches!(other.request.method, Method::POST | Method::PUT)
+            && !other.request.headers.contains_key("x-leaves")
             && (200..400).contains(&other.status)
             && made.asked < other.came
             && other.came < asked.begun
     });
-    if !same(made) || !is_get || is_gone || made.status == 304 || made.came > asked.done {
+    if !same(made) || !is_get || is_gone || is_purged || made.status == 304 || made.came > asked.done {
         return false;
     }
     let tag = |made: &Made| field(&made.headers, "etag").trim_start_matches("W/").to_owned();
@@ -111,17 +116,21 @@ pub(super) fn may_answer(world: &[Made], made: &Made, asked: &Asked) -> bool {
             // It has just been validated for this very request.
             return is_shared(&made.request, &made.headers, asked.is_rfc);
         }
+        let was_on_its_way = |taken: &Taken| taken.hits(made) && last.asked < taken.at && taken.at < last.came;
+        if asked.taken.iter().any(was_on_its_way) {
+            return false;
+        }
         let is_for = is_shared(&made.request, &made.headers, asked.is_rfc)
             && is_shared(&last.request, &headers, asked.is_rfc)
             && is_selected(&last.request, &headers, &asked.head);
-        is_for && is_usable(world, made.status, last, &headers, asked, &same)
+        is_for && is_usable(world, made, last, &headers, asked, &same)
     })
 }
 
 /// RFC 9111 §4: fresh, or stale where that is allowed. A second more or less is left to other tests.
 pub(super) fn is_usable(
     world: &[Made],
-    status: u16,
+    made: &Made,
     last: &Made,
     headers: &HeaderMap,
     asked: &Asked,
@@ -129,11 +138,14 @@ pub(super) fn is_usable(
 ) -> bool {
     let control = field(headers, "cache-control");
     let wish = if asked.is_rfc { field(&asked.head.headers, "cache-control") } else { "" };
-    let lifetime = lifetime(status, headers, asked.is_rfc);
+    let said_lifetime = lifetime(made.status, headers, asked.is_rfc);
     let delay = last.came.saturating_duration_since(last.asked).as_secs();
     let said: u64 = field(headers, "age").parse().unwrap_or(0);
-    let resident = asked.begun.saturating_duration_since(last.came).as_secs();
-    let age = last.behind.max(said + delay) + resident;
+    let age_at = |at: Instant| last.behind.max(said) + delay + at.saturating_duration_since(last.came).as_secs();
+    let age = age_at(asked.begun);
+    // Purged softly, it was fresh until then at most.
+    let softly = asked.taken.iter().filter(|taken| taken.is_soft && taken.hits(made) && last.asked < taken.at);
+    let lifetime = softly.map(|taken| age_at(taken.at)).min().map_or(said_lifetime, |until| until.min(said_lifetime));
     let (stale_for, never) = (age.saturating_sub(lifetime), {
         let forbids = ["must-revalidate", "proxy-revalidate", "s-maxage"];
         forbids.iter().any(|name| has(control, name))
@@ -145,7 +157,7 @@ pub(super) fn is_usable(
         same(other) && matches!(other.status, 0 | 500 | 503) && other.came >= asked.begun && other.came <= asked.done
     };
     if world.iter().any(failed) {
-        let day = if lifetime > 0 { 24 * 60 * 60 } else { 0 };
+        let day = if said_lifetime > 0 { 24 * 60 * 60 } else { 0 };
         let window =
             seconds(control, "stale-if-error").unwrap_or(day).max(seconds(wish, "stale-if-error").unwrap_or(0));
         if age <= lifetime || (!never && stale_for <= window + 1) {

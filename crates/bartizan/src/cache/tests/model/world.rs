@@ -1,11 +1,14 @@
 //! An origin that answers as it is drawn, and everything that it has ever said.
 
-use super::drawn::{Condition, Mood, Visit};
-use crate::cache::tests::support::*;
+use super::drawn::{Condition, Mood, Visit, What};
+use crate::{cache::tests::support::*, shared::wall_now};
 use http::{HeaderMap, Method, request::Parts};
 use std::{
-    sync::{Arc, Mutex},
-    time::{Duration, SystemTime},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
 };
 use tokio::time::Instant;
 
@@ -23,18 +26,37 @@ pub(super) struct Made {
     pub(super) behind: u64,
 }
 
+/// Something that was purged.
+#[derive(Clone, Debug)]
+pub(super) struct Taken {
+    pub(super) at: Instant,
+    pub(super) what: What,
+    pub(super) is_soft: bool,
+}
+
 #[derive(Clone, Default)]
-pub(super) struct World(pub(super) Arc<Mutex<Vec<Made>>>);
+pub(super) struct World {
+    pub(super) made: Arc<Mutex<Vec<Made>>>,
+    pub(super) purges: Arc<AtomicUsize>,
+}
 
 pub(super) fn field<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).map_or("", |value| value.to_str().unwrap())
 }
 
-/// Who and what a representation is for; it changes every forty seconds.
-pub(super) fn text(head: &Parts, at: Duration) -> String {
+/// Who and what a representation is for; it changes every forty seconds, and with each purge.
+pub(super) fn text(head: &Parts, at: Duration, purges: usize) -> String {
     let (tenant, kind) = (field(&head.headers, "x-tenant"), field(&head.headers, "x-kind"));
     let (name, cookie) = (field(&head.headers, "authorization"), field(&head.headers, "cookie"));
-    format!("{} {tenant} {kind} [{name}] [{cookie}] {}", head.uri.path(), at.as_secs() / 40)
+    format!("{} {tenant} {kind} [{name}] [{cookie}] {} {purges}", head.uri.path(), at.as_secs() / 40)
+}
+
+impl Taken {
+    /// Whether an answer is of that which was purged.
+    pub(super) fn hits(&self, made: &Made) -> bool {
+        let What { path, tenant, .. } = self.what;
+        made.request.uri.path() == path && (tenant.is_empty() || field(&made.request.headers, "x-tenant") == tenant)
+    }
 }
 
 impl World {
@@ -42,29 +64,28 @@ impl World {
         let (world, born) = (self.clone(), Instant::now());
         Origin::new(move |head, nth| {
             let mood = &moods[nth % moods.len()];
-            let reply = reply(head, mood, born.elapsed());
+            let text = text(head, born.elapsed(), world.purges.load(SeqCst));
+            let reply = reply(head, mood, &text);
             let (status, headers) = reply.told().unwrap_or_default();
-            let (asked, text) = (Instant::now(), text(head, born.elapsed()));
+            let asked = Instant::now();
             let came = asked + Duration::from_secs(mood.after);
             let made = Made { asked, came, request: head.clone(), status, headers, text, behind: mood.behind };
-            world.0.lock().unwrap().push(made);
+            world.made.lock().unwrap().push(made);
             reply.after(mood.after)
         })
     }
 }
 
-pub(super) fn reply(head: &Parts, mood: &Mood, at: Duration) -> Reply {
+pub(super) fn reply(head: &Parts, mood: &Mood, text: &str) -> Reply {
     if mood.fails {
         return fails();
     }
-    let text = text(head, at);
     let plain = format!("\"{}\"", text.replace(' ', "_"));
     let tag = if mood.tag == "weak" { format!("W/{plain}") } else { plain.clone() };
-    #[allow(clippy::disallowed_methods, reason = "the origin has a clock of its own")]
-    let now = SystemTime::now() - Duration::from_secs(mood.behind);
+    let now = wall_now() - Duration::from_secs(mood.behind);
     let common = |mut reply: Reply| {
         reply = reply.with("date", &httpdate::fmt_http_date(now));
-        for (name, value) in [("cache-control", mood.control), ("vary", mood.vary)] {
+        for (name, value) in [("cache-control", mood.control), ("vary", mood.vary), ("cache-tag", head.uri.path())] {
             if !value.is_empty() {
                 reply = reply.with(name, value);
             }
@@ -112,12 +133,12 @@ pub(super) fn reply(head: &Parts, mood: &Mood, at: Duration) -> Reply {
         1 => reply.with("content-length", &text.len().to_string()).body(begin).pause(1).breaks(),
         2 => reply.body(begin).pause(2).body(end),
         3 => reply.with("content-length", &text.len().to_string()).body(begin).pause(2).body(end),
-        4 | 5 => reply.body(&text),
-        _ => reply.sized(&text),
+        4 | 5 => reply.body(text),
+        _ => reply.sized(text),
     }
 }
 
-pub(super) fn ask(visit: &Visit, number: usize, at: Duration) -> Ask {
+pub(super) fn ask(visit: &Visit, number: usize, at: Duration, purges: usize) -> Ask {
     let mut request = request(visit.method, visit.path).with("x-tenant", visit.tenant).with("x-kind", visit.kind);
     request = request.with("x-n", &number.to_string());
     for (name, value) in [
@@ -125,13 +146,14 @@ pub(super) fn ask(visit: &Visit, number: usize, at: Duration) -> Ask {
         ("cookie", visit.cookie),
         ("range", visit.range),
         ("cache-control", visit.control),
+        ("x-leaves", if visit.leaves.is_some() { "1" } else { "" }),
     ] {
         if !value.is_empty() {
             request = request.with(name, value);
         }
     }
     let (head, body) = request.into_parts();
-    let tag = format!("\"{}\"", text(&head, at).replace(' ', "_"));
+    let tag = format!("\"{}\"", text(&head, at, purges).replace(' ', "_"));
     let request = http::Request::from_parts(head, body);
     match visit.condition {
         Condition::None => request,
