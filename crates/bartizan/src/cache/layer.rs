@@ -184,17 +184,18 @@ where
                 note_stale(Notes::of(request.extensions()));
             }
             if *outcome == Outcome::StaleWhileRevalidate {
-                behind(self.visit(request, ask, None), key.clone(), entry);
+                behind(self.visit(request, ask, None), Box::new(key.clone()), entry);
             }
             return ResponseFuture::here(response);
         }
-        ResponseFuture::away(Box::pin(self.visit(request, ask, key).run(found)))
+        ResponseFuture::away(Box::pin(self.visit(request, ask, key).run(found, now)))
     }
 }
 
 impl<S: Clone> Cache<S> {
-    fn visit<B>(&self, request: Request<B>, ask: Ask, key: Option<CacheKey>) -> Visit<S, B> {
-        Visit { rules: Arc::clone(&self.rules), inner: self.inner.clone(), request, ask, key }
+    fn visit<B>(&self, request: Request<B>, ask: Ask, key: Option<CacheKey>) -> Box<Visit<S, B>> {
+        let key = key.map(Box::new);
+        Box::new(Visit { rules: Arc::clone(&self.rules), inner: self.inner.clone(), request, ask, key })
     }
 }
 

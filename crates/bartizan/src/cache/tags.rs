@@ -42,7 +42,7 @@ pub(super) const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-group
 pub(super) const CACHE_GROUP_INVALIDATION: HeaderName = HeaderName::from_static("cache-group-invalidation");
 
 /// The fields that are for this cache alone, and not sent on. Groups are for every cache.
-pub(super) const TAKEN_OUT: [HeaderName; 2] = [SURROGATE_KEY, CACHE_TAG];
+pub(super) static TAKEN_OUT: [HeaderName; 2] = [SURROGATE_KEY, CACHE_TAG];
 
 const MOST: usize = 128;
 const MOST_BYTES: usize = 8 * 1024;
