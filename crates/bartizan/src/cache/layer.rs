@@ -1,7 +1,7 @@
 //! How the cache plugs in.
 
 use super::{
-    answer::{Told, answer, note_stale},
+    answer::{Told, answer, hit, note_stale},
     ask::Ask,
     body::CacheBody,
     event::{Event, Outcome},
@@ -178,7 +178,10 @@ where
             _ => None,
         };
         if let (Some(Found::Usable(entry, outcome)), Some(key)) = (&found, &key)
-            && let Some(response) = answer(&self.rules, entry, ask, request.headers(), now, *outcome, Told::default())
+            && let Some(response) = match outcome {
+                Outcome::Hit => hit(&self.rules, entry, ask, request.headers(), now),
+                _ => answer(&self.rules, entry, ask, request.headers(), now, *outcome, Told::default()),
+            }
         {
             if outcome.is_stale() {
                 note_stale(Notes::of(request.extensions()));

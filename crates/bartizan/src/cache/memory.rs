@@ -3,9 +3,11 @@
 use super::{
     entry::{Content, Entry, Resource},
     flight::Flights,
+    front::Front,
     generations::{Generations, Standing, Ticket},
     key::CacheKey,
     marks::Marks,
+    ready::Ready,
     statistics::{Count, Counters, Statistics},
     tags::Label,
     tier::Tier,
@@ -46,6 +48,9 @@ pub struct ResponseCache {
 
 pub(super) struct Shared {
     map: Map,
+    pub(super) front: Front,
+    /// Heads that are sent again and again.
+    pub(super) ready: Ready,
     /// Who changes what is stored under a key holds one of them, by the key's hash. Who only reads holds none.
     locks: Box<[Mutex<()>]>,
     hasher: foldhash::quality::RandomState,
@@ -130,9 +135,9 @@ impl ResponseCache {
     /// What is stored under a key.
     #[inline]
     pub(super) fn get(&self, key: &CacheKey, now: Instant) -> Option<Arc<Resource>> {
-        let stored = self.shared.map.get(key.as_bytes())?;
-        if now < stored.until {
-            return Some(stored.resource);
+        let (resource, until) = self.shared.find(key.as_bytes())?;
+        if now < until {
+            return Some(resource);
         }
         self.shared.expire(key, now);
         None
@@ -202,6 +207,8 @@ impl ResponseCache {
         Self {
             shared: Arc::new(Shared {
                 map,
+                front: Front::new(),
+                ready: Ready::new(),
                 locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
                 hasher,
                 generations: Generations::new(),
@@ -231,6 +238,18 @@ impl fmt::Debug for ResponseCache {
 // ===== impl Shared =====
 
 impl Shared {
+    /// What is stored under a key, and until when. The map hears of it, unless the key is asked for all the time.
+    #[inline]
+    fn find(&self, key: &[u8]) -> Option<(Arc<Resource>, Instant)> {
+        let turn = match self.front.find(key) {
+            Ok(found) => return Some(found),
+            Err(turn) => turn,
+        };
+        let Stored { resource, until, .. } = self.map.get(key)?;
+        self.front.learn(turn, key, &resource, until);
+        Some((resource, until))
+    }
+
     /// What another process has stored, which takes no place of what this one has.
     pub(super) fn promote(
         &self,
@@ -333,12 +352,17 @@ impl Shared {
             self.counters.count(Count::Added);
         }
         self.map.insert(key.into(), Stored { resource: Arc::new(resource), until, weight });
+        self.front.changed(key);
         self.settle(weight);
     }
 
     /// Whether there was something to replace. The lock of the key is held.
     pub(super) fn replace(&self, key: &[u8], f: impl FnOnce(&Resource) -> Resource) -> bool {
-        let Some(before) = self.peek(key) else { return false };
+        let Some(before) = self.peek(key) else {
+            // The map may have let go of what was found in front of it.
+            self.front.changed(key);
+            return false;
+        };
         let left = before.until.saturating_duration_since(Instant::now());
         self.insert(key, f(&before.resource).entries, left, Some(&before));
         true
@@ -380,6 +404,7 @@ impl Shared {
     /// The lock of the key is held.
     pub(super) fn remove(&self, key: &[u8]) -> bool {
         let was_there = self.map.remove(key).is_some();
+        self.front.changed(key);
         self.counters.add(Count::Purged, was_there.into());
         was_there
     }

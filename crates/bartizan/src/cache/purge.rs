@@ -194,7 +194,9 @@ impl Shared {
     /// Takes back all that is there and all that is being put, but not what is refused from now on.
     fn sweep(&self, matches: impl Fn(&[u8]) -> bool, is_soft: bool) -> u64 {
         self.wait_for_writers();
-        self.keys().filter(|key| matches(key) && self.take_back(key, is_soft)).count() as u64
+        let keys = self.keys().filter(|key| matches(key) && self.take_back(key, is_soft)).count() as u64;
+        self.front.all_changed();
+        keys
     }
 
     /// Whether there was something.
