@@ -11,6 +11,7 @@ use super::{
     statistics::{Count, Counters, Statistics},
     tags::Label,
     tier::Tier,
+    urls::Urls,
     weight,
 };
 use bartizan_store::KeyValue;
@@ -59,6 +60,7 @@ pub(super) struct Shared {
     pub(super) tier: Option<Arc<Tier>>,
     pub(super) flights: Flights<Arc<Entry>>,
     pub(super) marks: Marks,
+    pub(super) urls: Urls,
     bytes: u64,
     object_limit: u64,
     /// What was put since room was last made.
@@ -215,6 +217,7 @@ impl ResponseCache {
                 counters: Counters::new(),
                 flights: Flights::new(),
                 marks: Marks::new(),
+                urls: Urls::new(bytes),
                 tier,
                 bytes,
                 object_limit,
@@ -275,6 +278,7 @@ impl Shared {
             return false;
         }
         self.stamp(&mut entry, key, ticket, asked);
+        self.urls.add(key);
         let _one = self.lock(key.as_bytes());
         if !self.generations.allows(ticket, key, &entry.tags.slots) {
             return false;

@@ -188,6 +188,7 @@ mod storing;
 mod tags;
 mod tier;
 mod upkeep;
+mod urls;
 mod validating;
 mod warm_up;
 mod weight;
