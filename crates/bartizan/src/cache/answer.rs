@@ -42,7 +42,7 @@ pub(super) fn hit<R>(
     let Some(usual) = entry.usual(rules.name.as_ref(), ask, headers) else { return full() };
     let ready = rules.cache.ready();
     if let Some(head) = ready.get(usual, now) {
-        let response = entry.respond_again(head, usual.condition.is_some());
+        let response = Response::from_parts(head, entry.usual_body(usual));
         rules.count(Outcome::Hit);
         rules.tell(Event::Answered(Outcome::Hit, response.status()));
         return Some(response);
@@ -50,7 +50,7 @@ pub(super) fn hit<R>(
     let response = full()?;
     if usual.condition.is_some() == (response.status() == StatusCode::NOT_MODIFIED) {
         let until = same_until(now, entry.terms.age(now), entry.terms.lifetime);
-        ready.made(usual, response.headers(), now, until);
+        ready.made(usual, &response, now, until);
     }
     Some(response)
 }
@@ -129,12 +129,12 @@ impl Entry {
         is_usual.then_some(Answer { entry: self, name, condition: None })
     }
 
-    /// With a head that was sent before.
+    /// What belongs to the head of such an answer.
     #[inline]
-    fn respond_again<R>(&self, head: HeaderMap, is_not_modified: bool) -> Response<CacheBody<R>> {
+    fn usual_body<R>(&self, answer: Answer<'_>) -> CacheBody<R> {
         match &self.content {
-            Content::Whole(bytes) if !is_not_modified => respond(self.status, head, CacheBody::stored(bytes.clone())),
-            _ => respond(StatusCode::NOT_MODIFIED, head, CacheBody::default()),
+            Content::Whole(bytes) if answer.condition.is_none() => CacheBody::stored(bytes.clone()),
+            _ => CacheBody::default(),
         }
     }
 

@@ -58,6 +58,7 @@ pub(super) struct Landed(Option<Flight<Arc<Entry>>>);
 // ===== impl Lead =====
 
 impl<S, B> Lead<S, B> {
+    #[allow(clippy::boxed_local, reason = "it comes in its box, and is moved once less if it is taken out here")]
     pub(super) fn new(
         visit: Box<Visit<S, B>>,
         key: Box<CacheKey>,

@@ -41,7 +41,7 @@ use tokio::time::Instant;
 /// once does not drive out what others ask for all the time. What has expired stays until then, or until it is asked for.
 ///
 /// A response of 1 KiB with a head of six fields takes 2.9 KiB. What is counted is within a tenth of what is taken. Purges
-/// need 512 KiB more, once there has been one, and each processor 128 bytes to count.
+/// need 512 KiB more, once there has been one, and each processor some 60 KiB for what is asked for all the time.
 #[derive(Clone)]
 pub struct ResponseCache {
     pub(super) shared: Arc<Shared>,

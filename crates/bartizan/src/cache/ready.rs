@@ -4,7 +4,7 @@
 //! more often than that, the head is the same as the last time.
 
 use super::{entry::Entry, lanes::Lanes};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Response, response};
 use std::{
     iter,
     sync::{Arc, Weak},
@@ -37,13 +37,12 @@ struct Kept {
     entry: Weak<Entry>,
     name: Option<Arc<str>>,
     condition: Option<HeaderValue>,
-    head: HeaderMap,
+    head: response::Parts,
     from: Instant,
     until: Instant,
 }
 
 const PLACES: usize = 32;
-/// Larger heads are not worth their memory.
 const MOST_FIELDS: usize = 32;
 const MOST_BYTES: usize = 4 * 1024;
 const SECOND: Duration = Duration::from_secs(1);
@@ -57,29 +56,42 @@ impl Ready {
 
     /// The head that is sent now, if it was sent lately.
     #[inline]
-    pub(super) fn get(&self, answer: Answer<'_>, now: Instant) -> Option<HeaderMap> {
+    pub(super) fn get(&self, answer: Answer<'_>, now: Instant) -> Option<response::Parts> {
         let lane = self.0.own()?;
         let kept = lane[answer.place()].kept.as_ref()?;
         (kept.from <= now && now < kept.until && kept.is_for(answer)).then(|| kept.head.clone())
     }
 
     /// A head has been made. It is kept if the same was made before and would be sent until `until`.
-    pub(super) fn made(&self, answer: Answer<'_>, head: &HeaderMap, now: Instant, until: Instant) {
+    pub(super) fn made<B>(&self, answer: Answer<'_>, response: &Response<B>, now: Instant, until: Instant) {
         let Some(mut lane) = self.0.own() else { return };
         let place = &mut lane[answer.place()];
         let is_again = place.last.is_some_and(|(id, until)| id == answer.id() && now < until);
-        if is_again && head.len() <= MOST_FIELDS && head.values().map(HeaderValue::len).sum::<usize>() <= MOST_BYTES {
+        if is_again && is_small(response.headers()) {
             place.kept = Some(Kept {
                 entry: Arc::downgrade(answer.entry),
                 name: answer.name.cloned(),
                 condition: answer.condition.cloned(),
-                head: head.clone(),
+                head: head_of(response),
                 from: now,
                 until,
             });
         }
         place.last = Some((answer.id(), until));
     }
+}
+
+/// Larger heads are not worth their memory.
+fn is_small(fields: &HeaderMap) -> bool {
+    fields.len() <= MOST_FIELDS && fields.values().map(HeaderValue::len).sum::<usize>() <= MOST_BYTES
+}
+
+/// Status and fields, which is all that a stored response has.
+fn head_of<B>(response: &Response<B>) -> response::Parts {
+    let (mut head, ()) = Response::new(()).into_parts();
+    head.status = response.status();
+    head.headers = response.headers().clone();
+    head
 }
 
 /// Until when a response is told to be as old, and to be fresh for as long, as now.
