@@ -59,4 +59,7 @@ pub mod decisions {
 
     #[doc = include_str!("decisions/0011-a-cache-is-always-ready.md")]
     pub mod a_cache_is_always_ready {}
+
+    #[doc = include_str!("decisions/0012-a-front-before-the-map.md")]
+    pub mod a_front_before_the_map {}
 }

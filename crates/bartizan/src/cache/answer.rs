@@ -6,6 +6,7 @@ use super::{
     entry::{Content, Entry},
     event::{Event, Outcome},
     policy::{self, Failure, RangeAsk, Resolved},
+    ready::{Answer, same_until},
     rules::Rules,
     status::Status,
 };
@@ -15,6 +16,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use std::{
     hash::{BuildHasher, RandomState},
     ops::Range,
+    sync::Arc,
     time::Duration,
 };
 use tokio::time::Instant;
@@ -41,6 +43,32 @@ impl Told {
         };
         Self { detail: Some(detail), ..Self::default() }
     }
+}
+
+/// A fresh stored response as the answer to a request; with the head that was sent last, if it is the same.
+#[inline]
+pub(super) fn hit<R>(
+    rules: &Rules,
+    entry: &Arc<Entry>,
+    ask: Ask,
+    headers: &HeaderMap,
+    now: Instant,
+) -> Option<Response<CacheBody<R>>> {
+    let full = || answer(rules, entry, ask, headers, now, Outcome::Hit, Told::default());
+    let Some(usual) = entry.usual(rules.name.as_ref(), ask, headers) else { return full() };
+    let ready = rules.cache.ready();
+    if let Some(head) = ready.get(usual, now) {
+        let response = Response::from_parts(head, entry.usual_body(usual));
+        rules.count(Outcome::Hit);
+        rules.tell(Event::Answered(Outcome::Hit, response.status()));
+        return Some(response);
+    }
+    let response = full()?;
+    if usual.condition.is_some() == (response.status() == StatusCode::NOT_MODIFIED) {
+        let until = same_until(now, entry.terms.age(now), entry.terms.lifetime);
+        ready.made(usual, &response, now, until);
+    }
+    Some(response)
 }
 
 /// A stored response as the answer to a request.
@@ -99,6 +127,37 @@ pub(super) fn ttl(lifetime: Duration, age: Duration) -> i64 {
 // ===== impl Entry =====
 
 impl Entry {
+    /// What most requests ask for: the whole of it, or under the condition of one line whether there is another.
+    #[inline]
+    fn usual<'a>(
+        self: &'a Arc<Self>,
+        name: Option<&'a Arc<str>>,
+        ask: Ask,
+        headers: &'a HeaderMap,
+    ) -> Option<Answer<'a>> {
+        if ask.has(Trait::Condition) {
+            if !matches!(ask.verb, Verb::Get | Verb::Head) {
+                return None;
+            }
+            let condition = policy::only(headers, &header::IF_NONE_MATCH)?;
+            return Some(Answer { entry: self, name, condition: Some(condition) });
+        }
+        let is_usual = ask.verb == Verb::Get
+            && !ask.has(Trait::Range)
+            && self.trailers.is_none()
+            && matches!(self.content, Content::Whole(_));
+        is_usual.then_some(Answer { entry: self, name, condition: None })
+    }
+
+    /// What belongs to the head of such an answer.
+    #[inline]
+    fn usual_body<R>(&self, answer: Answer<'_>) -> CacheBody<R> {
+        match &self.content {
+            Content::Whole(bytes) if answer.condition.is_none() => CacheBody::stored(bytes.clone()),
+            _ => CacheBody::default(),
+        }
+    }
+
     /// RFC 9111 §4.3.2: conditions first, then ranges, as an origin would (RFC 9110 §13.2.2). Nothing, if the body was to
     /// be read along and has broken off.
     #[inline]

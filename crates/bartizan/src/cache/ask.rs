@@ -1,7 +1,7 @@
 //! A request as the cache sees it: read once, in one pass over its fields.
 
-use super::{policy::RequestDirectives, query};
-use http::{Method, Request};
+use super::{key_rules::X_FORWARDED_PROTO, policy::RequestDirectives, query};
+use http::{Method, Request, header};
 use http_body::Body;
 
 /// What the rules want to know of a request.
@@ -51,19 +51,20 @@ impl Ask {
     pub(super) fn read<B: Body>(request: &Request<B>) -> Self {
         let (mut has, mut directives) = (0, false);
         for name in request.headers().keys() {
-            has |= match name.as_str() {
-                "authorization" => Trait::Authorization as u16,
-                "cookie" => Trait::Cookie as u16,
-                "if-none-match" | "if-modified-since" => Trait::Condition as u16,
-                "if-match" | "if-unmodified-since" => Trait::Precondition as u16,
-                "range" => Trait::Range as u16,
-                "upgrade" => Trait::Upgrade as u16,
-                "x-forwarded-proto" => Trait::ForwardedProto as u16,
-                "transfer-encoding" => Trait::Content as u16,
-                "cache-control" | "pragma" => {
+            // A name that `http` knows is a number to it.
+            has |= match *name {
+                header::AUTHORIZATION => Trait::Authorization as u16,
+                header::COOKIE => Trait::Cookie as u16,
+                header::IF_NONE_MATCH | header::IF_MODIFIED_SINCE => Trait::Condition as u16,
+                header::IF_MATCH | header::IF_UNMODIFIED_SINCE => Trait::Precondition as u16,
+                header::RANGE => Trait::Range as u16,
+                header::UPGRADE => Trait::Upgrade as u16,
+                header::TRANSFER_ENCODING => Trait::Content as u16,
+                header::CACHE_CONTROL | header::PRAGMA => {
                     directives = true;
                     0
                 }
+                _ if *name == X_FORWARDED_PROTO => Trait::ForwardedProto as u16,
                 _ => 0,
             };
         }

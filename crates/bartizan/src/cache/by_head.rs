@@ -14,7 +14,12 @@ use std::{sync::Arc, time::SystemTime};
 
 impl Asked {
     /// A `HEAD` says of what is stored whether it still holds; where nothing is, its head is stored.
-    pub(super) fn store_head<R>(self, head: response::Parts, body: R, entry: Entry) -> Response<CacheBody<R>> {
+    pub(super) fn store_head<R>(
+        self: Box<Self>,
+        head: response::Parts,
+        body: R,
+        entry: Entry,
+    ) -> Response<CacheBody<R>> {
         if !self.compare_head(&head) {
             let _ = self.rules.cache.keep(&self.key, entry, self.ticket);
         }

@@ -31,13 +31,13 @@ use tower_service::Service;
 /// So long may the origin take for the head of an answer that no client waits for; then somebody else asks.
 const UNWATCHED: Duration = Duration::from_secs(60);
 
-/// One request on its way past the cache.
+/// One request on its way past the cache. It is boxed, as is its key, since it goes through many hands.
 pub(super) struct Visit<S, B> {
     pub(super) rules: Arc<Rules>,
     pub(super) inner: S,
     pub(super) request: Request<B>,
     pub(super) ask: Ask,
-    pub(super) key: Option<CacheKey>,
+    pub(super) key: Option<Box<CacheKey>>,
 }
 
 /// A request as it looks at what is stored, and at what is on its way. Its body, which may not be shared, is not in it.
@@ -64,7 +64,11 @@ where
     R: Body<Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     /// From what was found, if anything could be, to the answer.
-    pub(super) async fn run(mut self, found: Option<Found>) -> Result<Response<CacheBody<R>>, S::Error> {
+    pub(super) async fn run(
+        mut self: Box<Self>,
+        found: Option<Found>,
+        now: Instant,
+    ) -> Result<Response<CacheBody<R>>, S::Error> {
         let is_read = matches!(self.ask.verb, Verb::Get | Verb::Head | Verb::Query);
         // RFC 9111 §5.2.1.7: not even where nothing that is stored could answer.
         if self.ask.directives.only_if_cached && is_read && (self.key.is_none() || found.is_none()) {
@@ -95,7 +99,7 @@ where
         if self.ask.directives.only_if_cached {
             return Ok(view.refuse());
         }
-        let flight = match view.wait(&key, forward, stale.as_ref()).await {
+        let flight = match view.wait(&key, forward, stale.as_ref(), now).await {
             Gone::Answered(response) => return Ok(response),
             Gone::Alone => None,
             Gone::Leads(flight) => {
@@ -115,8 +119,8 @@ where
 
     /// Asks the origin. With a flight the work is carried to its end, whoever leaves.
     async fn lead(
-        self,
-        key: CacheKey,
+        self: Box<Self>,
+        key: Box<CacheKey>,
         forward: Forward,
         stale: Option<Stale>,
         flight: Option<Flight<Arc<Entry>>>,
@@ -134,7 +138,7 @@ where
     }
 
     /// A request that the cache has no part in.
-    async fn pass(mut self, detail: Option<&'static str>) -> Result<Response<CacheBody<R>>, S::Error> {
+    async fn pass(mut self: Box<Self>, detail: Option<&'static str>) -> Result<Response<CacheBody<R>>, S::Error> {
         let forward = if self.ask.verb == Verb::Safe { Forward::Method } else { Forward::Bypass };
         poll_fn(|cx| self.inner.poll_ready(cx)).await?;
         let response = self.inner.call(self.request).await?;
@@ -146,9 +150,9 @@ where
 
 impl View<'_> {
     /// Waits for the answer to another request, if there is one under way that may be ours too.
-    async fn wait<R>(&self, key: &CacheKey, forward: Forward, stale: Option<&Stale>) -> Gone<R> {
+    async fn wait<R>(&self, key: &CacheKey, forward: Forward, stale: Option<&Stale>, now: Instant) -> Gone<R> {
         let Rules { cache, patience, .. } = self.rules;
-        if !self.ask.may_follow() || patience.is_zero() || cache.marks().has(key.as_bytes(), Instant::now()) {
+        if !self.ask.may_follow() || patience.is_zero() || cache.marks().has(key.as_bytes(), now) {
             return Gone::Alone;
         }
         let flight_key = self.flight_key(key, stale);
@@ -262,7 +266,7 @@ enum Gone<R> {
 }
 
 /// Refreshes a stale response that has been used, unless somebody does so already.
-pub(super) fn behind<S, B, R>(mut visit: Visit<S, B>, key: CacheKey, entry: &Arc<Entry>)
+pub(super) fn behind<S, B, R>(mut visit: Box<Visit<S, B>>, key: Box<CacheKey>, entry: &Arc<Entry>)
 where
     S: Service<Request<B>, Response = Response<R>, Future: Send, Error: Send> + Send + 'static,
     B: Body + Send + 'static,

@@ -10,7 +10,7 @@ pub(super) const PLACE: HeaderValue = HeaderValue::from_static("");
 /// The head of a response as it is stored: without what is for one connection, without the tags, and without the fields in
 /// `omit`; with a place for what is another one for each answer. `None` if it cannot be stored rightly.
 pub(super) fn stored_head(head: &HeaderMap, omit: &[HeaderName], received: SystemTime) -> Option<HeaderMap> {
-    let omit: Vec<HeaderName> = omit.iter().cloned().chain(TAKEN_OUT).chain([header::AGE]).collect();
+    let omit: Vec<HeaderName> = omit.iter().cloned().chain(TAKEN_OUT.iter().cloned()).chain([header::AGE]).collect();
     let mut stored = policy::kept(head, &omit)?;
     policy::date_if_missing(&mut stored, received);
     stored.insert(header::AGE, HeaderValue::from_static("0"));
@@ -25,7 +25,10 @@ pub(super) fn stored_head(head: &HeaderMap, omit: &[HeaderName], received: Syste
 
 /// Takes what is for this cache alone from a response that is passed on.
 pub(super) fn take_out(head: &mut HeaderMap) {
-    for name in TAKEN_OUT {
-        head.remove(name);
+    // Few heads have one, and to look at all names takes less than to look for two.
+    if head.keys().any(|name| TAKEN_OUT.contains(name)) {
+        for name in &TAKEN_OUT {
+            head.remove(name);
+        }
     }
 }

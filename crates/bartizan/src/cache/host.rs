@@ -8,6 +8,8 @@ use http::{HeaderMap, HeaderName, Uri, header};
 pub(super) struct Host<'a> {
     /// In whatever case it came.
     name: &'a [u8],
+    /// Whether there may be letters in it that are to be written small.
+    has_upper: bool,
     port: Option<u16>,
 }
 
@@ -23,15 +25,22 @@ pub(super) enum Said<'a> {
 /// DNS has no longer name.
 const LONGEST: usize = 255;
 
-const IS_PLAIN: [bool; 256] = {
-    let mut plain = [false; 256];
+/// What each byte may be in a name.
+static CLASS: [u8; 256] = {
+    let mut class = [0; 256];
     let mut byte = 0;
     while byte < 128_u8 {
-        plain[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+        if byte.is_ascii_uppercase() {
+            class[byte as usize] = PLAIN | UPPER;
+        } else if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            class[byte as usize] = PLAIN;
+        }
         byte += 1;
     }
-    plain
+    class
 };
+const PLAIN: u8 = 1;
+const UPPER: u8 = 2;
 
 /// Whether a field stands on several lines. Where none does, it need not be looked for.
 pub(super) fn is_repeated(headers: &HeaderMap, name: &HeaderName) -> bool {
@@ -62,19 +71,28 @@ impl<'a> Said<'a> {
     }
 }
 
+/// Whether a byte is none of a name; of what kinds the others are.
+fn is_none(byte: u8, classes: &mut u8) -> bool {
+    let class = CLASS[usize::from(byte)];
+    *classes |= class;
+    class == 0
+}
+
 // ===== impl Host =====
 
 impl<'a> Host<'a> {
     /// Letters, digits, `-`, `.`, `_` and `~`, or an address in brackets; and a port. No user, and none of the escapes
     /// and delimiters that RFC 3986 allows in a name: nobody has them who does not want to be misread.
     fn parse(text: &'a [u8], default_port: u16) -> Option<Self> {
+        let mut classes = 0;
         let end = match text {
             [b'[', address @ ..] => {
                 let length = address.iter().take_while(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.')).count();
                 address.get(length).filter(|b| **b == b']' && length > 0)?;
+                classes = UPPER;
                 length + 2
             }
-            name => name.iter().take_while(|b| IS_PLAIN[usize::from(**b)]).count(),
+            name => name.iter().position(|byte| is_none(*byte, &mut classes)).unwrap_or(name.len()),
         };
         let (name, rest) = text.split_at_checked(end)?;
         if name.is_empty() || name.len() > LONGEST {
@@ -88,14 +106,16 @@ impl<'a> Host<'a> {
             })?),
             _ => return None,
         };
-        Some(Self { name, port: port.filter(|port| *port != default_port) })
+        Some(Self { name, has_upper: classes & UPPER != 0, port: port.filter(|port| *port != default_port) })
     }
 
     /// In lower case (RFC 9110 §4.2.3).
     pub(super) fn write(&self, out: &mut Buffer) {
         let begin = out.len();
         out.extend_from_slice(self.name);
-        out[begin..].make_ascii_lowercase();
+        if self.has_upper {
+            out[begin..].make_ascii_lowercase();
+        }
         if let Some(port) = self.port {
             out.push(b':');
             out.extend_from_slice(itoa::Buffer::new().format(port).as_bytes());

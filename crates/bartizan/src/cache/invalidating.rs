@@ -14,7 +14,9 @@ impl Asked {
         let Some(target) = self.target() else { return };
         let urls = policy::invalidated(self.method(), &target, status, headers);
         for url in &urls {
-            if let Some(key) = self.key_at(url) {
+            if *url == target {
+                self.rules.cache.invalidate(&self.key);
+            } else if let Some(key) = self.key_at(url) {
                 self.rules.cache.invalidate(&key);
             }
         }

@@ -1,7 +1,7 @@
 //! What of a request belongs to its key, and what must not reach who answers.
 
 use super::{buffer::Buffer, key::CacheKey};
-use http::{HeaderMap, HeaderName, Uri, header, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, Uri, uri::PathAndQuery};
 use smallvec::SmallVec;
 
 /// What of a request makes up the key of a cache.
@@ -42,31 +42,39 @@ pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forw
 /// From "Practical Web Cache Poisoning" and "Web Cache Entanglement" (`PortSwigger`, 2018 and 2020), and "Your Cache Has
 /// Fallen" (2019). `X-Forwarded-For` is not among them: it says who asked, which a proxy behind has to know, and
 /// who answers by it has to say so in `Vary` or `Cache-Control`.
-///
-/// Sorted.
-const TELLING: [HeaderName; 21] = [
-    header::FORWARDED,
-    HeaderName::from_static("front-end-https"),
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-forwarded-path"),
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-forwarded-prefix"),
-    X_FORWARDED_PROTO,
-    HeaderName::from_static("x-forwarded-protocol"),
-    HeaderName::from_static("x-forwarded-scheme"),
-    HeaderName::from_static("x-forwarded-server"),
-    HeaderName::from_static("x-forwarded-ssl"),
-    HeaderName::from_static("x-host"),
-    HeaderName::from_static("x-http-host-override"),
-    HeaderName::from_static("x-http-method"),
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-method-override"),
-    HeaderName::from_static("x-original-host"),
-    HeaderName::from_static("x-original-url"),
-    HeaderName::from_static("x-rewrite-url"),
-    HeaderName::from_static("x-script-name"),
-    HeaderName::from_static("x-url-scheme"),
+const TELLING: [&str; 21] = [
+    "forwarded",
+    "front-end-https",
+    "x-forwarded-host",
+    "x-forwarded-path",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-proto",
+    "x-forwarded-protocol",
+    "x-forwarded-scheme",
+    "x-forwarded-server",
+    "x-forwarded-ssl",
+    "x-host",
+    "x-http-host-override",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-host",
+    "x-original-url",
+    "x-rewrite-url",
+    "x-script-name",
+    "x-url-scheme",
 ];
+
+/// How long one of these may be, a bit for each length.
+const LENGTHS: u32 = {
+    let (mut lengths, mut at) = (0, 0);
+    while at < TELLING.len() {
+        lengths |= 1 << TELLING[at].len();
+        at += 1;
+    }
+    lengths
+};
 
 // ===== impl KeyRules =====
 
@@ -134,7 +142,7 @@ impl KeyRules {
     /// `X-HTTP-Method-Override` and its kin. A proxy behind the cache writes its own. Where one in front of it says
     /// something in them that is needed, make it part of the key with [`with_field`](Self::with_field).
     pub fn unkeyed_fields(&self) -> impl Iterator<Item = HeaderName> + '_ {
-        TELLING.into_iter().filter(|name| !self.fields.contains(name))
+        TELLING.into_iter().map(HeaderName::from_static).filter(|name| !self.fields.contains(name))
     }
 
     /// Path and query as they go to the service; `None` if they are to stay what they are.
@@ -190,9 +198,11 @@ impl KeyRules {
     }
 
     fn is_unkeyed(&self, name: &HeaderName) -> bool {
-        // All begin with one of these; most names of a request do not.
-        matches!(name.as_str().as_bytes(), [b'x', b'-', ..] | [b'f', ..])
-            && TELLING.binary_search_by(|telling| telling.as_str().cmp(name.as_str())).is_ok()
+        let text = name.as_str();
+        // All begin with one of these, which most names of a request do not.
+        matches!(text.as_bytes(), [b'x', b'-', ..] | [b'f', ..])
+            && LENGTHS.checked_shr(u32::try_from(text.len()).unwrap_or(u32::MAX)).is_some_and(|bits| bits & 1 == 1)
+            && TELLING.contains(&text)
             && !self.fields.contains(name)
     }
 

@@ -1,7 +1,7 @@
 //! How the cache plugs in.
 
 use super::{
-    answer::{Told, answer, note_stale},
+    answer::{Told, answer, hit, note_stale},
     ask::Ask,
     body::CacheBody,
     event::{Event, Outcome},
@@ -189,24 +189,26 @@ where
             _ => None,
         };
         if let (Some(Found::Usable(entry, outcome)), Some(key)) = (&found, &key)
-            && let Some(mut response) =
-                answer(&self.rules, entry, ask, request.headers(), now, *outcome, Told::default())
+            && let Some(mut response) = match outcome {
+                Outcome::Hit => hit(&self.rules, entry, ask, request.headers(), now),
+                _ => answer(&self.rules, entry, ask, request.headers(), now, *outcome, Told::default()),
+            }
         {
             if outcome.is_stale() {
                 note_stale(Notes::of(request.extensions()));
             }
             if *outcome == Outcome::StaleWhileRevalidate {
-                behind(self.visit(request, ask, None), key.clone(), entry);
+                behind(self.visit(request, ask, None), Box::new(key.clone()), entry);
             }
             self.rules.tell_key(&mut response, key);
             return ResponseFuture::here(response);
         }
         match key.as_ref().filter(|_| self.rules.tells_key && ask.may_be_answered()).cloned() {
-            None => ResponseFuture::away(Box::pin(self.visit(request, ask, key).run(found))),
+            None => ResponseFuture::away(Box::pin(self.visit(request, ask, key).run(found, now))),
             Some(told) => {
                 let (rules, visit) = (Arc::clone(&self.rules), self.visit(request, ask, key));
                 ResponseFuture::away(Box::pin(async move {
-                    let mut response = visit.run(found).await?;
+                    let mut response = visit.run(found, now).await?;
                     rules.tell_key(&mut response, &told);
                     Ok(response)
                 }))
@@ -216,8 +218,9 @@ where
 }
 
 impl<S: Clone> Cache<S> {
-    fn visit<B>(&self, request: Request<B>, ask: Ask, key: Option<CacheKey>) -> Visit<S, B> {
-        Visit { rules: Arc::clone(&self.rules), inner: self.inner.clone(), request, ask, key }
+    fn visit<B>(&self, request: Request<B>, ask: Ask, key: Option<CacheKey>) -> Box<Visit<S, B>> {
+        let key = key.map(Box::new);
+        Box::new(Visit { rules: Arc::clone(&self.rules), inner: self.inner.clone(), request, ask, key })
     }
 }
 

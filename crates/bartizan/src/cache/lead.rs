@@ -29,14 +29,14 @@ use tower_service::Service;
 pub(super) struct Lead<S, B> {
     inner: S,
     request: Request<B>,
-    asked: Asked,
+    asked: Box<Asked>,
 }
 
-/// What is known of a request when the origin has answered it.
+/// What is known of a request when the origin has answered it. It is boxed, since it goes through many hands.
 pub(super) struct Asked {
     pub(super) rules: Arc<Rules>,
     pub(super) ask: Ask,
-    pub(super) key: CacheKey,
+    pub(super) key: Box<CacheKey>,
     pub(super) forward: Forward,
     pub(super) stale: Option<Stale>,
     pub(super) flight: Landed,
@@ -59,14 +59,15 @@ pub(super) struct Landed(Option<Flight<Arc<Entry>>>);
 // ===== impl Lead =====
 
 impl<S, B> Lead<S, B> {
+    #[allow(clippy::boxed_local, reason = "it comes in its box, and is moved once less if it is taken out here")]
     pub(super) fn new(
-        visit: Visit<S, B>,
-        key: CacheKey,
+        visit: Box<Visit<S, B>>,
+        key: Box<CacheKey>,
         forward: Forward,
         stale: Option<Stale>,
         flight: Option<Flight<Arc<Entry>>>,
     ) -> Self {
-        let Visit { rules, inner, mut request, ask, .. } = visit;
+        let Visit { rules, inner, mut request, ask, .. } = *visit;
         // What is not in the key must not change what is stored under it.
         if rules.policy.stores_answer_to(request.method())
             && let Some(target) = rules.keys.target(request.uri())
@@ -80,7 +81,7 @@ impl<S, B> Lead<S, B> {
         // What is deleted between our looking and our asking is not asked about: it would come back with the answer.
         let ticket = rules.cache.ticket();
         let stale = stale.map(|stale| stale.without(|entry| rules.cache.is_deleted_since(stale.purges, &key, entry)));
-        let asked = Asked {
+        let asked = Box::new(Asked {
             ticket,
             ask,
             forward,
@@ -92,10 +93,10 @@ impl<S, B> Lead<S, B> {
             notes: Notes::of(request.extensions()).cloned(),
             validates: false,
             completes: None,
-            requested: Instant::now(),
+            requested: ticket.at,
             rules,
             key,
-        };
+        });
         Self { inner, request, asked }
     }
 
@@ -153,10 +154,9 @@ impl Asked {
             self.validates = policy::add_validators(headers, stale.heads());
             self.completes = self.ask_for_the_rest(headers);
         }
-        self.requested = Instant::now();
     }
 
-    fn receive<R>(mut self, response: Response<R>) -> Response<CacheBody<R>>
+    fn receive<R>(mut self: Box<Self>, response: Response<R>) -> Response<CacheBody<R>>
     where
         R: Body<Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
@@ -191,7 +191,7 @@ impl Asked {
                 if self.ask.verb == Verb::Head {
                     self.compare_head(&head);
                 }
-                self.decline(Response::from_parts(head, body), why, failure.is_some())
+                self.decline(Response::from_parts(head, body), why, failure.is_some(), arrival.received)
             }
         }
     }
@@ -210,8 +210,13 @@ impl Asked {
     }
 
     pub(super) fn kept(&self, status: StatusCode, headers: &HeaderMap, arrival: &Arrival) -> Result<Kept, NotStored> {
-        let asked = policy::Asked { method: &self.method, target: &self.target, headers: &self.headers };
-        storable(&self.rules.policy, asked, status, headers, Vary::read(headers), arrival)
+        let asked = policy::Asked {
+            method: &self.method,
+            target: &self.target,
+            headers: &self.headers,
+            no_store: self.ask.directives.no_store,
+        };
+        storable(&self.rules.policy, asked, status, headers, || Vary::read(headers), arrival)
     }
 
     /// The entry that a response makes, as yet without its body.
@@ -244,7 +249,7 @@ impl Asked {
 
     /// Hands the response over while it is being stored.
     fn store<R>(
-        mut self,
+        mut self: Box<Self>,
         mut head: response::Parts,
         body: R,
         entry: Entry,
@@ -295,20 +300,30 @@ impl Asked {
         Response::from_parts(head, CacheBody::reader(reader))
     }
 
-    fn decline<R>(self, response: Response<R>, why: NotStored, failed: bool) -> Response<CacheBody<R>> {
+    fn decline<R>(
+        self: Box<Self>,
+        response: Response<R>,
+        why: NotStored,
+        failed: bool,
+        now: Instant,
+    ) -> Response<CacheBody<R>> {
         if self.forward == Forward::Method {
             return self.pass(response, None);
         }
         // What stands in for an origin that fails says nothing of what it answers when it is well.
         if !failed && why.is_lasting() && self.ask.verb.gets() {
-            self.rules.cache.marks().set(self.key.as_bytes(), Instant::now());
+            self.rules.cache.marks().set(self.key.as_bytes(), now);
         }
         self.rules.tell(Event::Declined(why.as_str()));
         self.pass(response, Some(why.as_str()))
     }
 
     /// The origin's response as it is.
-    pub(super) fn pass<R>(mut self, response: Response<R>, detail: Option<&'static str>) -> Response<CacheBody<R>> {
+    pub(super) fn pass<R>(
+        mut self: Box<Self>,
+        response: Response<R>,
+        detail: Option<&'static str>,
+    ) -> Response<CacheBody<R>> {
         self.flight.land(Landing::Unstorable);
         self.rules.hand_over(response, Outcome::Forwarded(self.forward), detail)
     }

@@ -192,7 +192,10 @@ impl Shared {
     /// Keys with more in them than the URL are not looked for: its purges count as those of a tag that they have.
     fn purge_url(&self, key: &CacheKey, is_soft: bool) -> Option<u64> {
         self.generations.purge(Label::Url(key.resource()), is_soft);
-        let keys = key.of_every_scheme().filter(|key| self.take_back(key.as_bytes(), is_soft)).count();
+        let keys = match self.urls.have(key) {
+            true => key.of_every_scheme().filter(|key| self.take_back(key.as_bytes(), is_soft)).count(),
+            false => 0,
+        };
         (!self.has_extended()).then_some(keys as u64)
     }
 
@@ -208,7 +211,9 @@ impl Shared {
     /// Takes back all that is there and all that is being put, but not what is refused from now on.
     fn sweep(&self, matches: impl Fn(&[u8]) -> bool, is_soft: bool) -> u64 {
         self.wait_for_writers();
-        self.keys().filter(|key| matches(key) && self.take_back(key, is_soft)).count() as u64
+        let keys = self.keys().filter(|key| matches(key) && self.take_back(key, is_soft)).count() as u64;
+        self.front.all_changed();
+        keys
     }
 
     /// Whether there was something.

@@ -68,8 +68,7 @@ struct Lane([AtomicU64; Count::Purged as usize + 1]);
 
 impl Counters {
     pub(super) fn new() -> Self {
-        let lanes = thread::available_parallelism().map_or(1, usize::from).next_power_of_two().min(64);
-        Self((0..lanes).map(|_| Lane::default()).collect())
+        Self((0..lanes()).map(|_| Lane::default()).collect())
     }
 
     #[inline]
@@ -109,9 +108,14 @@ impl fmt::Debug for Counters {
     }
 }
 
+/// How many lanes there are: a power of two.
+pub(super) fn lanes() -> usize {
+    thread::available_parallelism().map_or(1, usize::from).next_power_of_two().min(64)
+}
+
 /// The lane of this thread: threads take lanes in turn.
 #[inline]
-fn lane() -> usize {
+pub(super) fn lane() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local!(static LANE: Cell<usize> = const { Cell::new(usize::MAX) });
     LANE.with(|lane| match lane.get() {

@@ -69,7 +69,7 @@ impl Storing {
         let before = asked.stale.as_ref().and_then(|stale| stale.selected.clone());
         Self {
             rules: Arc::clone(&asked.rules),
-            key: asked.key.clone(),
+            key: CacheKey::clone(&asked.key),
             ticket: asked.ticket,
             head: (entry.status == StatusCode::PARTIAL_CONTENT).then(|| head.clone()),
             before: before.filter(|before| before.selecting != entry.selecting),

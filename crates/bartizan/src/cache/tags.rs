@@ -46,7 +46,7 @@ pub(super) const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-group
 pub(super) const CACHE_GROUP_INVALIDATION: HeaderName = HeaderName::from_static("cache-group-invalidation");
 
 /// The fields that are for this cache alone, and not sent on. Groups are for every cache.
-pub(super) const TAKEN_OUT: [HeaderName; 2] = [SURROGATE_KEY, CACHE_TAG];
+pub(super) static TAKEN_OUT: [HeaderName; 2] = [SURROGATE_KEY, CACHE_TAG];
 
 const MOST: usize = 128;
 const MOST_BYTES: usize = 8 * 1024;
@@ -118,6 +118,9 @@ impl Label<'_> {
 /// The strings of a list (RFC 9875 §2, §3). A list that holds anything else is none.
 pub(super) fn groups(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
     let lines: Vec<_> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    if lines.is_empty() {
+        return Vec::new();
+    }
     let Ok(list) = Parser::new(&lines.join(&b", "[..])).parse::<sfv::List>() else { return Vec::new() };
     let strings = list.into_iter().map(|member| match member {
         ListEntry::Item(item) => match item.bare_item {

@@ -8,6 +8,7 @@ use super::{
     marks::Marks,
     memory::ResponseCache,
     policy::{Normalise, Selecting, Vary},
+    ready::Ready,
     refused::Refused,
     statistics::Count,
 };
@@ -34,6 +35,12 @@ impl ResponseCache {
     #[inline]
     pub(super) fn count(&self, what: Count) {
         self.shared.counters.count(what);
+    }
+
+    /// Heads that are sent again and again.
+    #[inline]
+    pub(super) fn ready(&self) -> &Ready {
+        &self.shared.ready
     }
 
     /// Stores a response for as long as its own terms make it of use.

@@ -36,7 +36,11 @@ enum Becomes {
 
 impl Asked {
     /// RFC 9111 §4.3.4: the origin says that what is stored still holds.
-    pub(super) fn validated<R>(mut self, response: Response<R>, arrival: &Arrival) -> Response<CacheBody<R>> {
+    pub(super) fn validated<R>(
+        mut self: Box<Self>,
+        response: Response<R>,
+        arrival: &Arrival,
+    ) -> Response<CacheBody<R>> {
         let Some(stale) = self.stale.take() else { return self.pass(response, None) };
         let fresh = self.freshened(&stale, response.headers(), arrival);
         let is_selected = |fresh: &&Fresh| stale.selected.as_ref().is_some_and(|entry| Arc::ptr_eq(entry, &fresh.was));

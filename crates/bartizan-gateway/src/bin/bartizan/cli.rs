@@ -120,7 +120,9 @@ fn proxy(words: &mut Words) -> Result<Command, String> {
                     _ => None,
                 })?);
             }
-            "--cache-query" => query = usize::try_from(words.read(QUERY_SIZE, |value| size(value, SMALLEST_QUERY))?).ok(),
+            "--cache-query" => {
+                query = usize::try_from(words.read(QUERY_SIZE, |value| size(value, SMALLEST_QUERY))?).ok()
+            }
             "--cache-key" => tells_key = true,
             "--access-log" => {
                 access_log = Some(words.read("json, combined or text", |value| match value {

@@ -215,6 +215,31 @@ fn whoever_asks_for_everything_once_does_not_drive_out_what_is_asked_for_again_a
     assert!(kept >= 95, "{kept} of 100");
 }
 
+/// Of each three requests two are for few keys mostly, as requests are, and one is for a key that nobody asks for again.
+fn hits(ask: impl Fn(&ResponseCache, &CacheKey) -> bool) -> u32 {
+    let cache = ResponseCache::new(1 << 20);
+    let (mut seed, mut hits) = (7_u64, 0);
+    for n in 0..30_000 {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        #[allow(clippy::cast_precision_loss, reason = "a number to draw by")]
+        let drawn = (seed >> 11) as f64 / (1_u64 << 53) as f64;
+        let key = if n % 3 == 0 { key(format_args!("once/{n}")) } else { key(2000_f64.powf(drawn).floor()) };
+        if ask(&cache, &key) {
+            hits += 1;
+        } else {
+            cache.put(&key, entry("de", vec![0; 1024]), cache.ticket(), AGES).expect("nobody purges");
+        }
+    }
+    hits
+}
+
+#[test]
+fn that_the_map_does_not_hear_of_all_makes_no_fewer_hits() {
+    let with = hits(|cache, key| cache.get(key, now()).is_some());
+    let without = hits(|cache, key| cache.shared.map.get(key.as_bytes()).is_some());
+    assert!(with > without - without / 50, "{with}, and {without} if it hears of all");
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     /// Asks the origin for it.

@@ -22,6 +22,12 @@ pub(in crate::cache) fn is_not_modified(
     if !matches!(*method, Method::GET | Method::HEAD) || !status.is_success() {
         return false;
     }
+    // Nearly always it is the tag as it was sent.
+    if let Some(wanted) = only(request, &header::IF_NONE_MATCH)
+        && EntityTag::of(stored).is_some_and(|tag| tag.written() == wanted.as_bytes())
+    {
+        return true;
+    }
     // RFC 9110 §13.1.3: `If-None-Match` is the more exact, so that with it `If-Modified-Since` is ignored.
     if let Some(wanted) = Wanted::read(request, &header::IF_NONE_MATCH) {
         return wanted.matches(EntityTag::of(stored));
@@ -62,7 +68,7 @@ pub(super) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime>
 }
 
 /// The line of a field that has only one.
-pub(super) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+pub(in crate::cache) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut lines = headers.get_all(name).iter();
     lines.next().filter(|_| lines.next().is_none())
 }

@@ -94,7 +94,10 @@ impl Terms {
 
     /// RFC 9111 §4.2: fresh as long as it is younger than its lifetime; a response with `no-cache` never is.
     pub(in crate::cache) fn is_fresh(&self, now: Instant) -> bool {
-        !self.no_cache && self.age(now) < self.lifetime
+        // As long as its age is below its lifetime; without knowing its age, which takes longer to tell.
+        let left = self.lifetime.saturating_sub(self.initial_age);
+        let is_young = || self.received.checked_add(left).is_none_or(|end| now < end);
+        !self.no_cache && !left.is_zero() && is_young()
     }
 
     /// Whether it may be an answer to many without being asked about: fresh, or stale within the window that it gives itself

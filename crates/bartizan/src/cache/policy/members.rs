@@ -93,7 +93,16 @@ fn is_quoted(bytes: &[u8]) -> bool {
 
 /// RFC 9110 §5.6.2.
 fn is_tchar(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    static IS_TCHAR: [bool; 256] = {
+        let (mut is, mut byte) = ([false; 256], 0);
+        while byte < 128_u8 {
+            is[byte as usize] = byte.is_ascii_alphanumeric()
+                || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~');
+            byte += 1;
+        }
+        is
+    };
+    IS_TCHAR[usize::from(byte)]
 }
 
 // ===== impl Argument =====

@@ -35,7 +35,7 @@ pub use self::options::CachePolicy;
 pub(super) use self::{
     arrival::Arrival,
     choose::{Stored, by_date, choose},
-    condition::{is_not_modified, not_modified_head},
+    condition::{is_not_modified, not_modified_head, only},
     content_range::ContentRange,
     directives::{Reach, RequestDirectives, ResponseDirectives},
     etag::EntityTag,

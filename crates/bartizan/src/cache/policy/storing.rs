@@ -1,7 +1,7 @@
 //! May a response be stored (RFC 9111 §3)?
 
 use super::{
-    Arrival, CachePolicy, ContentRange, NotStored, Reach, RequestDirectives, ResponseDirectives, Terms, Vary,
+    Arrival, CachePolicy, ContentRange, NotStored, Reach, ResponseDirectives, Terms, Vary,
     lifetime::{Lifetime, is_heuristically_cacheable},
     targeted,
 };
@@ -17,6 +17,8 @@ pub(in crate::cache) struct Asked<'a> {
     pub(in crate::cache) method: &'a Method,
     pub(in crate::cache) target: &'a Uri,
     pub(in crate::cache) headers: &'a HeaderMap,
+    /// Whether its `Cache-Control` says so.
+    pub(in crate::cache) no_store: bool,
 }
 
 /// What is kept of a response that is stored, beside the response.
@@ -31,13 +33,13 @@ pub(in crate::cache) struct Kept {
 /// Whether the response to a request may be stored, and on which terms it is reused.
 ///
 /// The first reason that keeps it from being stored is told; what the policy does not allow counts like what the RFC does
-/// not. `vary` is what the response's `Vary` says.
+/// not. `vary` reads what the response's `Vary` says, which counts only for what nothing else forbids.
 pub(in crate::cache) fn storable(
     policy: &CachePolicy,
     asked: Asked<'_>,
     status: StatusCode,
     headers: &HeaderMap,
-    vary: Vary,
+    vary: impl FnOnce() -> Vary,
     arrival: &Arrival,
 ) -> Result<Kept, NotStored> {
     check_request(policy, asked)?;
@@ -47,6 +49,7 @@ pub(in crate::cache) fn storable(
     let omit = omitted(&directives);
     check_sharing(policy, &directives, asked, headers, &omit)?;
     // RFC 9111 §4.1: no request selects it.
+    let vary = vary();
     if vary == Vary::Everything {
         return Err(NotStored::VaryAny);
     }
@@ -76,7 +79,7 @@ fn check_request(policy: &CachePolicy, asked: Asked<'_>) -> Result<(), NotStored
         Method::POST if policy.post => {}
         _ => return Err(NotStored::Method),
     }
-    if RequestDirectives::read(asked.headers).no_store {
+    if asked.no_store {
         return Err(NotStored::RequestNoStore);
     }
     Ok(())

@@ -1,4 +1,4 @@
-use super::*;
+use super::{super::RequestDirectives, *};
 use http::HeaderValue;
 use proptest::prelude::*;
 use std::time::{Duration, UNIX_EPOCH};
@@ -55,11 +55,12 @@ impl Exchange {
 
     fn stored(&self) -> Result<Kept, NotStored> {
         let target = Uri::from_static("https://example.org/a?b=c");
-        let asked = Asked { method: &self.method, target: &target, headers: &self.request };
+        let no_store = RequestDirectives::read(&self.request).no_store;
+        let asked = Asked { method: &self.method, target: &target, headers: &self.request, no_store };
         let star = self.response.get_all("vary").iter().any(|line| line.as_bytes().contains(&b'*'));
         let vary = if star { Vary::Everything } else { Vary::Nothing };
         let status = StatusCode::from_u16(self.status).expect("a status");
-        storable(&self.policy, asked, status, &self.response, vary, &arrival())
+        storable(&self.policy, asked, status, &self.response, || vary, &arrival())
     }
 
     #[track_caller]

@@ -1,0 +1,217 @@
+//! What is asked for again and again, found without asking the map.
+//!
+//! A look-up in the map costs a hash, a walk through its table, a look at its clock and a note that somebody has asked. For
+//! the few keys that are asked for all the time it is enough to do so now and then.
+
+use super::{entry::Resource, lanes::Lanes};
+use std::{
+    iter,
+    sync::{
+        Arc, Weak,
+        atomic::{
+            AtomicU64,
+            Ordering::{Acquire, Release},
+        },
+    },
+};
+use tokio::time::Instant;
+
+/// For each processor the last resources that were asked for twice in a row, of those that share a place.
+///
+/// A change of what is stored counts for all keys that share its count: who looks here sees whether there has been one since.
+/// What is here is not held, so that nothing stays in memory for it.
+pub(super) struct Front {
+    lanes: Lanes<Box<[Place]>>,
+    changes: Box<[AtomicU64]>,
+}
+
+/// A key as this knows it: the same for the same keys, and mostly another one for others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Hint(u64);
+
+/// What was known when the map was asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turn {
+    hint: Hint,
+    changes: u64,
+}
+
+#[derive(Default)]
+struct Place {
+    /// Who asked last and was not seated.
+    stands: Hint,
+    seat: Option<Seat>,
+}
+
+struct Seat {
+    key: Box<[u8]>,
+    resource: Weak<Resource>,
+    until: Instant,
+    changes: u64,
+    /// How often it is still found here before the map is asked again.
+    left: u8,
+}
+
+/// Of what is found here the map hears once in so many times. What is found so often is popular in any case.
+const TOLD: u8 = 8;
+const PLACES: usize = 64;
+const CHANGES: usize = 1024;
+/// Longer keys are not worth their memory.
+const LONGEST: usize = 256;
+
+// ===== impl Front =====
+
+impl Front {
+    pub(super) fn new() -> Self {
+        Self {
+            lanes: Lanes::new(|| iter::repeat_with(Place::default).take(PLACES).collect()),
+            changes: iter::repeat_with(AtomicU64::default).take(CHANGES).collect(),
+        }
+    }
+
+    /// What is stored under a key, and until when; or what has to be shown with what the map says.
+    #[inline]
+    pub(super) fn find(&self, key: &[u8]) -> Result<(Arc<Resource>, Instant), Turn> {
+        let hint = Hint::of(key);
+        // Looked at before the map is: what changes from here on is known to be newer.
+        let turn = Turn { hint, changes: self.changes_of(hint).load(Acquire) };
+        let mut lane = self.lanes.own().ok_or(turn)?;
+        let seat = lane[hint.index(PLACES)].seat.as_mut();
+        let seat =
+            seat.filter(|seat| seat.left > 0 && seat.changes == turn.changes && *seat.key == *key).ok_or(turn)?;
+        let resource = seat.resource.upgrade().ok_or(turn)?;
+        seat.left -= 1;
+        Ok((resource, seat.until))
+    }
+
+    /// What the map has said.
+    #[inline]
+    pub(super) fn learn(&self, turn: Turn, key: &[u8], resource: &Arc<Resource>, until: Instant) {
+        let Turn { hint, changes } = turn;
+        let Some(mut lane) = self.lanes.own() else { return };
+        let place = &mut lane[hint.index(PLACES)];
+        if let Some(seat) = place.seat.as_mut().filter(|seat| *seat.key == *key) {
+            (seat.changes, seat.until, seat.left) = (changes, until, TOLD - 1);
+            if seat.resource.as_ptr() != Arc::as_ptr(resource) {
+                seat.resource = Arc::downgrade(resource);
+            }
+        } else if place.stands == hint && key.len() <= LONGEST {
+            place.seat =
+                Some(Seat { key: key.into(), resource: Arc::downgrade(resource), until, changes, left: TOLD - 1 });
+        } else {
+            place.stands = hint;
+        }
+    }
+
+    /// To be told when what is stored under a key has been changed, and before anybody may rely on it.
+    pub(super) fn changed(&self, key: &[u8]) {
+        self.changes_of(Hint::of(key)).fetch_add(1, Release);
+    }
+
+    /// The same of all keys.
+    pub(super) fn all_changed(&self) {
+        for changes in &self.changes {
+            changes.fetch_add(1, Release);
+        }
+    }
+
+    #[inline]
+    fn changes_of(&self, hint: Hint) -> &AtomicU64 {
+        &self.changes[hint.index(CHANGES)]
+    }
+}
+
+// ===== impl Hint =====
+
+impl Hint {
+    /// Of the end of a key, where keys differ most. Who looks for keys with the same takes away their seats, and no more.
+    #[inline]
+    fn of(key: &[u8]) -> Self {
+        const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mix = |sum: u64, word: u64| (sum ^ word).wrapping_mul(FACTOR).rotate_left(29);
+        let end = key.last_chunk::<16>().map(|end| u128::from_le_bytes(*end));
+        let end = end.unwrap_or_else(|| key.iter().fold(0, |end, byte| end << 8 | u128::from(*byte)));
+        #[allow(clippy::cast_possible_truncation, reason = "both halves count")]
+        let (low, high) = (end as u64, (end >> 64) as u64);
+        Self(mix(mix(key.len() as u64, low), high).wrapping_mul(FACTOR))
+    }
+
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "a few of its upper bits")]
+    fn index(self, places: usize) -> usize {
+        (self.0 >> 32) as usize % places
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resource() -> Arc<Resource> {
+        Arc::new(Resource { entries: Vec::new() })
+    }
+
+    /// Asks as the memory does; whether it was found here.
+    fn ask(front: &Front, key: &[u8], stored: &Arc<Resource>) -> bool {
+        match front.find(key) {
+            Ok((found, _)) => Arc::ptr_eq(&found, stored),
+            Err(turn) => {
+                front.learn(turn, key, stored, Instant::now());
+                false
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_a_third_time_is_found_and_the_map_hears_of_one_in_eight() {
+        let (front, stored) = (Front::new(), resource());
+        let found: Vec<bool> = (0..18).map(|_| ask(&front, b"a key that is long enough", &stored)).collect();
+        let expected: Vec<bool> = (0..18).map(|nth| nth > 1 && nth % 8 != 1).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn what_has_changed_or_is_gone_is_not_found() {
+        let (front, stored, key) = (Front::new(), resource(), b"a key");
+        let seated = || {
+            for _ in 0..4 {
+                ask(&front, key, &stored);
+            }
+            assert!(front.find(key).is_ok());
+        };
+        seated();
+        front.changed(key);
+        assert!(front.find(key).is_err());
+        seated();
+        front.all_changed();
+        assert!(front.find(key).is_err());
+        seated();
+        drop(stored);
+        assert!(front.find(key).is_err(), "it holds nothing");
+    }
+
+    #[test]
+    fn what_the_map_said_before_a_change_is_not_believed_after_it() {
+        let (front, stored, key) = (Front::new(), resource(), b"a key");
+        ask(&front, key, &stored);
+        let Err(turn) = front.find(key) else { panic!("it is not seated yet") };
+        front.changed(key);
+        front.learn(turn, key, &stored, Instant::now());
+        assert!(front.find(key).is_err());
+    }
+
+    #[test]
+    fn keys_that_look_alike_are_told_apart() {
+        let (front, one, other) = (Front::new(), resource(), resource());
+        let keys = [b"1 the same end of both keys", b"2 the same end of both keys"];
+        assert_eq!(Hint::of(keys[0]), Hint::of(keys[1]));
+        for _ in 0..20 {
+            for (key, stored) in [(keys[0], &one), (keys[1], &other)] {
+                if let Ok((found, _)) = front.find(key) {
+                    assert!(Arc::ptr_eq(&found, stored));
+                }
+                ask(&front, key, stored);
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Under which URLs nothing was ever stored.
+
+use super::{key::CacheKey, tags::Label};
+use std::{
+    iter,
+    sync::atomic::{
+        AtomicU64,
+        Ordering::{Relaxed, SeqCst},
+        fence,
+    },
+};
+
+/// Remembers of each URL that something was stored under it, by one bit that URLs share by their hashes.
+///
+/// Most of what changes something has a URL of its own, of which nothing is ever stored. Who knows that need not look for it
+/// under every scheme.
+pub(super) struct Urls(Box<[AtomicU64]>);
+
+/// How many bits a cache of so many bytes has: more than it can have keys, as a rule.
+fn bits(bytes: u64) -> u64 {
+    (bytes / 512).clamp(1 << 14, 1 << 22).next_power_of_two()
+}
+
+// ===== impl Urls =====
+
+impl Urls {
+    pub(super) fn new(bytes: u64) -> Self {
+        let words = usize::try_from(bits(bytes) / 64).unwrap_or(1 << 8);
+        Self(iter::repeat_with(AtomicU64::default).take(words).collect())
+    }
+
+    /// Something is about to be stored. Said before it is asked whether there has been a purge: of the one who stores and
+    /// the one who purges at the same time, at least one sees the other.
+    pub(super) fn add(&self, key: &CacheKey) {
+        let (word, bit) = self.place(key);
+        if word.load(Relaxed) & bit == 0 {
+            word.fetch_or(bit, Relaxed);
+        }
+        fence(SeqCst);
+    }
+
+    /// Whether something may have been stored. Asked after the purge has been counted.
+    pub(super) fn have(&self, key: &CacheKey) -> bool {
+        fence(SeqCst);
+        let (word, bit) = self.place(key);
+        word.load(Relaxed) & bit != 0
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "any bits will do")]
+    fn place(&self, key: &CacheKey) -> (&AtomicU64, u64) {
+        let hash = Label::Url(key.resource()).hash() as usize;
+        (&self.0[hash / 64 % self.0.len()], 1 << (hash % 64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_known_by_whatever_scheme_and_others_are_not() {
+        let urls = Urls::new(1 << 20);
+        let key = |url: &str| CacheKey::url(url).expect("a URL");
+        urls.add(&key("https://shop.example/shoes"));
+        assert!(urls.have(&key("https://shop.example/shoes")) && urls.have(&key("http://shop.example/shoes")));
+        let others = (0..100).filter(|nth| urls.have(&key(&format!("https://shop.example/shoes/{nth}"))));
+        assert!(others.count() < 3);
+    }
+}
