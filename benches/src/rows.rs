@@ -138,7 +138,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         job: "limit of what is in flight, refused: 503 whole",
-        entries: &[ours("ours/concurrency-refused", at_most(700, 3))],
+        entries: &[ours("ours/concurrency-refused", at_most(700, 3)), floor("floor/refused")],
     },
     Row { job: "faults on purpose, switched off", entries: &[ours("ours/fault-off", at_most(200, 0))] },
     Row {

@@ -8,11 +8,14 @@ use crate::{
 };
 use bartizan::{Deadline, retry::RetryPolicy};
 use bytes::Bytes;
-use http::{HeaderName, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use std::{
     array,
+    convert::Infallible,
+    marker::PhantomData,
+    mem,
     pin::Pin,
     sync::{
         Arc,
@@ -29,11 +32,13 @@ use tower_service::Service;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const WHILE: Duration = Duration::from_secs(10);
+const PROBLEM: &[u8] = br#"{"type":"about:blank","title":"Service Unavailable","status":503,"code":"overloaded"}"#;
 
 pub(super) fn run(name: &str, run: impl Run) -> Result<String, String> {
     match name {
         "breaker-closed" => run.run(Terms::OURS, Watched { inner: Origin, guard: Arc::new(Slices::new()) }),
         "concurrency" => run.run(Terms::OURS, Watched { inner: Origin, guard: Arc::new(Room(AtomicUsize::new(1024))) }),
+        "refused" => run.run(Terms::OURS.unavailable(&["content-type", "retry-after"]), Refusing { inner: Origin }),
         "timeout-pending" => run.run(Terms::OURS, Timed { inner: Pause(Origin), limit: Arc::new(WHILE) }),
         "timeout-ready" => run.run(Terms::OURS, Timed { inner: Origin, limit: Arc::new(WHILE) }),
         "retry-post" => run.run(Terms::OURS, Post(Passed { inner: Origin, deposits: Arc::new(Slices::new()) })),
@@ -102,6 +107,27 @@ pin_project! {
         #[pin]
         sleep: Option<Sleep>,
     }
+}
+
+/// Refuses everybody: with a problem in JSON, the time to come back, and a mark.
+#[derive(Clone, Debug)]
+struct Refusing<S> {
+    inner: S,
+}
+
+#[derive(Debug)]
+struct RefusingFuture<E> {
+    response: Option<Box<Response<()>>>,
+    error: PhantomData<fn() -> E>,
+}
+
+#[derive(Debug)]
+struct OwnBody(Option<Bytes>);
+
+#[derive(Clone, Copy, Debug)]
+#[allow(dead_code, reason = "nobody reads it here")]
+struct Mark {
+    error_type: &'static str,
 }
 
 /// Deposits in a budget for what is not sent again, unless the request says something else.
@@ -364,4 +390,67 @@ impl<F: Future + Unpin> Future for PassedFuture<F> {
         self.deposits.over(true);
         Poll::Ready(answer)
     }
+}
+
+// ===== impl Refusing =====
+
+impl<S, B, R> Service<Request<B>> for Refusing<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+{
+    type Response = Response<OwnBody>;
+    type Error = S::Error;
+    type Future = RefusingFuture<S::Error>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let content_type = if takes_json(request.headers()) { "application/problem+json" } else { "text/plain" };
+        // The maps of the request, which is over, become the response's.
+        request.headers_mut().clear();
+        request.extensions_mut().clear();
+        let mut response = Box::new(Response::new(()));
+        mem::swap(response.headers_mut(), request.headers_mut());
+        mem::swap(response.extensions_mut(), request.extensions_mut());
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        response.extensions_mut().insert(Mark { error_type: "overloaded" });
+        RefusingFuture { response: Some(response), error: PhantomData }
+    }
+}
+
+impl<E> Future for RefusingFuture<E> {
+    type Output = Result<Response<OwnBody>, E>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        let response = self.response.take().expect("polled after it was ready");
+        Poll::Ready(Ok(response.map(|()| OwnBody(Some(Bytes::from_static(PROBLEM))))))
+    }
+}
+
+impl Body for OwnBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    #[inline]
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    #[inline]
+    fn is_end_stream(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+/// As far as a client asks for it in the first place.
+fn takes_json(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::ACCEPT)
+        .is_none_or(|accept| accept.as_bytes().starts_with(b"application/json") || accept == "*/*")
 }

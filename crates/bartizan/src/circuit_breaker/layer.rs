@@ -197,7 +197,7 @@ impl<S, C> CircuitBreaker<S, C> {
                 return watch(&mut self.inner, request, handle, pass, rules);
             }
             Asked::PassUncounted => {}
-            Asked::Refuse(after) => return ResponseFuture::refused(rules.refuse(&handle.0, after, request)),
+            Asked::Refuse(after) => return ResponseFuture::refused(rules.refuse(&handle.0, after, &mut request)),
             Asked::WouldRefuse(after) => would_refuse(&handle.0, after),
         }
         ResponseFuture::called(self.inner.call(request), Call::UNCOUNTED, None)
@@ -244,16 +244,15 @@ impl<C> Rules<C> {
     }
 
     #[inline(never)]
-    fn refuse<B>(&self, core: &Core, after: Nanos, request: Request<B>) -> Box<Response<Bytes>> {
+    fn refuse<B>(&self, core: &Core, after: Nanos, request: &mut Request<B>) -> Box<Response<Bytes>> {
         let refused = Refused { key: core.key, state: core.state(), after };
         core.count_refused();
         core.tell(&Event::Refused(&refused));
-        let (mut head, _) = request.into_parts();
-        if let Some(notes) = Notes::of(&head.extensions) {
+        if let Some(notes) = Notes::of(request.extensions()) {
             notes.flag(Flag::UpstreamOverflow);
             notes.error_type(ERROR_TYPE);
         }
-        Box::new(self.answer.respond(&refused, &mut head))
+        self.answer.respond(&refused, request)
     }
 
     pub(super) fn classify(&self) -> Option<&Classify> {

@@ -1,10 +1,10 @@
 //! What a refused client gets.
 
 use super::breaker::State;
-use crate::shared::{GrpcStatus, OnRefusal, PreparedRefusal, Problem, Refusal};
+use crate::shared::{GrpcStatus, OnRefusal, PreparedRefusal, Problem, Refusal, with_head};
 use bartizan_store::Key;
 use bytes::Bytes;
-use http::{Response, StatusCode, request::Parts};
+use http::{Request, Response, StatusCode};
 use std::time::Duration;
 
 /// Why a call was refused, and when it makes sense to come back.
@@ -62,12 +62,15 @@ impl Answer {
         Self { prepared, instead: None }
     }
 
-    /// To the request with this head, which is taken apart.
-    pub(super) fn respond(&self, refused: &Refused, head: &mut Parts) -> Response<Bytes> {
+    /// To this request, from which its fields and extensions are taken.
+    pub(super) fn respond<B>(&self, refused: &Refused, request: &mut Request<B>) -> Box<Response<Bytes>> {
         let seconds = Some(refused.seconds());
         match &self.instead {
-            Some(instead) => self.prepared.mark(instead.answer(refused, head), seconds),
-            None => self.prepared.respond(head, seconds),
+            None => self.prepared.respond(request, seconds),
+            Some(instead) => {
+                let response = with_head(request, |head| instead.answer(refused, head));
+                Box::new(self.prepared.mark(response, seconds))
+            }
         }
     }
 }

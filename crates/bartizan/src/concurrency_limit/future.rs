@@ -146,7 +146,7 @@ impl<S, B> Held<S, B> {
     where
         S: Service<Request<B>>,
     {
-        let Self { ticket, since, mut service, request, door, .. } = self;
+        let Self { ticket, since, mut service, mut request, door, .. } = self;
         drop(ticket); // who will not wait leaves the queue before anything else
         door.tell(Event::Waited(since.elapsed()));
         match outcome {
@@ -154,7 +154,7 @@ impl<S, B> Held<S, B> {
                 door.tell(Event::Admitted);
                 State::Calling { future: service.call(request), permit: Some(permit) }
             }
-            Err(refused) => State::Refused { response: Some(door.refuse(refused, request)) },
+            Err(refused) => State::Refused { response: Some(door.refuse(refused, &mut request)) },
         }
     }
 }

@@ -188,7 +188,7 @@ impl<S> ConcurrencyLimited<S> {
     {
         match self.door.decide(&mut request) {
             Decision::Call(permit) => ResponseFuture::calling(self.inner.call(request), permit),
-            Decision::Refuse(refused) => ResponseFuture::refused(self.door.refuse(refused, request)),
+            Decision::Refuse(refused) => ResponseFuture::refused(self.door.refuse(refused, &mut request)),
             Decision::Wait(ticket, until) => {
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);
@@ -253,14 +253,16 @@ impl Door {
     }
 
     #[cold]
-    pub(super) fn refuse<B>(&self, refused: Refused, request: Request<B>) -> Box<Response<Bytes>> {
+    pub(super) fn refuse<B>(&self, refused: Refused, request: &mut Request<B>) -> Box<Response<Bytes>> {
         self.tell(Event::Refused(refused));
-        let (mut head, _) = request.into_parts();
         let retry_after = Some(self.retry_after);
-        Box::new(match &self.on_refusal {
-            None => self.refusal.respond(&mut head, retry_after),
-            Some(answer) => self.refusal.mark(answer.answer(&refused, &head), retry_after),
-        })
+        match &self.on_refusal {
+            None => self.refusal.respond(request, retry_after),
+            Some(answer) => {
+                let response = with_head(request, |head| answer.answer(&refused, head));
+                Box::new(self.refusal.mark(response, retry_after))
+            }
+        }
     }
 
     #[inline]

@@ -34,8 +34,8 @@ impl<F> ResponseFuture<F> {
         Self { state: State::Called { future } }
     }
 
-    pub(super) fn refused(response: Response<Bytes>) -> Self {
-        Self { state: State::Refused { response: Some(Box::new(response)) } }
+    pub(super) fn refused(response: Box<Response<Bytes>>) -> Self {
+        Self { state: State::Refused { response: Some(response) } }
     }
 }
 

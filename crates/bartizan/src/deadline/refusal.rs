@@ -1,6 +1,6 @@
 //! What is answered when nobody has time left.
 
-use crate::shared::{GrpcStatus, OnRefusal, PreparedRefusal, Problem, Refusal};
+use crate::shared::{GrpcStatus, OnRefusal, PreparedRefusal, Problem, Refusal, with_head};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, request::Parts};
 
@@ -26,11 +26,13 @@ impl Refuse {
     }
 
     #[cold]
-    pub(super) fn answer<B>(&self, request: Request<B>) -> Response<Bytes> {
-        let (mut head, _) = request.into_parts();
+    pub(super) fn answer<B>(&self, mut request: Request<B>) -> Box<Response<Bytes>> {
         match &self.by_user {
-            None => self.prepared.respond(&mut head, None),
-            Some(by_user) => self.prepared.mark(by_user.answer(&(), &head), None),
+            None => self.prepared.respond(&mut request, None),
+            Some(by_user) => {
+                let response = with_head(&mut request, |head| by_user.answer(&(), head));
+                Box::new(self.prepared.mark(response, None))
+            }
         }
     }
 }

@@ -148,13 +148,12 @@ where
     T: Throttle + Clone,
 {
     fn proceed(self, judged: Judged<T>) -> State<S, T, B, S::Future> {
-        let Self { mut service, request, limiter, .. } = self;
+        let Self { mut service, mut request, limiter, .. } = self;
         match judged {
             Judged::Pass => State::Calling { future: service.call(request) },
             Judged::Charge(charged) => State::charging(service.call(request), charged),
             Judged::Refuse(refused, told) => {
-                let (mut head, _) = request.into_parts();
-                State::Refused { response: Some(limiter.respond(&refused, told, &mut head)) }
+                State::Refused { response: Some(limiter.respond(&refused, told, &mut request)) }
             }
         }
     }

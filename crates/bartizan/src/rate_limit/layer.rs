@@ -216,8 +216,7 @@ where
             Asked::Judged(Judged::Pass) => ResponseFuture::calling(self.inner.call(request)),
             Asked::Judged(Judged::Charge(charged)) => ResponseFuture::charging(self.inner.call(request), charged),
             Asked::Judged(Judged::Refuse(refused, told)) => {
-                let (mut head, _) = request.into_parts();
-                ResponseFuture::refused(self.limiter.respond(&refused, told, &mut head))
+                ResponseFuture::refused(self.limiter.respond(&refused, told, &mut request))
             }
             Asked::Pending(pending) => {
                 let clone = self.inner.clone();

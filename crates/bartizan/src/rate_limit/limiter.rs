@@ -14,7 +14,7 @@ use super::{
 use crate::shared::{Deadline, End, Watch};
 use bartizan_store::{Charge, Decision, Standing, Throttle, Unavailable, Verdict};
 use bytes::Bytes;
-use http::{Response, request::Parts};
+use http::{Request, Response};
 use http_body::Body;
 use smallvec::{SmallVec, smallvec};
 use std::{
@@ -236,9 +236,14 @@ impl<T: Throttle + Clone> Limiter<T> {
         Judged::Refuse(refused, told)
     }
 
-    /// The response to a refused request, of which nothing is left but its head.
-    pub(super) fn respond(&self, refused: &Refused, told: Option<Told>, head: &mut Parts) -> Box<Response<Bytes>> {
-        let mut response = refused.respond(&self.rules, &self.rendered().problems, head);
+    /// The response to a refused request, from which its fields and extensions are taken.
+    pub(super) fn respond<B>(
+        &self,
+        refused: &Refused,
+        told: Option<Told>,
+        request: &mut Request<B>,
+    ) -> Box<Response<Bytes>> {
+        let mut response = refused.respond(&self.rules, &self.rendered().problems, request);
         if let Some(told) = told {
             told.write(response.headers_mut());
         }

@@ -1,10 +1,10 @@
 //! What a refused client gets.
 
 use super::rules::Rules;
-use crate::shared::{GrpcStatus, PreparedProblem, Problem, Refusal, is_grpc, seconds_value};
+use crate::shared::{GrpcStatus, PreparedProblem, Problem, Refusal, answer_to, is_grpc, seconds_value, with_head};
 use bartizan_store::PolicyName;
 use bytes::Bytes;
-use http::{Response, StatusCode, header, request::Parts};
+use http::{Request, Response, StatusCode, header};
 use smallvec::SmallVec;
 use std::time::Duration;
 
@@ -62,28 +62,44 @@ impl Refused {
 
     /// The response: the user's, gRPC's, or a problem; with `Retry-After`, and marked as a refusal. Boxed at once, as it is
     /// large, and has a way to go.
-    pub(super) fn respond(&self, rules: &Rules, prepared: &Prepared, head: &mut Parts) -> Box<Response<Bytes>> {
-        let mut response = Box::new(match &rules.on_refusal {
-            Some(on_refusal) => on_refusal.answer(self, head),
-            None if is_grpc(&head.headers) => self.grpc(),
-            None => self.problem(rules, prepared, head),
-        });
+    pub(super) fn respond<B>(
+        &self,
+        rules: &Rules,
+        prepared: &Prepared,
+        request: &mut Request<B>,
+    ) -> Box<Response<Bytes>> {
+        let mut response = match &rules.on_refusal {
+            Some(on_refusal) => Box::new(with_head(request, |head| on_refusal.answer(self, head))),
+            None => answer_to(request),
+        };
+        self.complete(rules, prepared, &mut response);
+        response
+    }
+
+    /// Becomes the answer to the request whose fields and extensions are in `response`, unless it is the user's.
+    fn complete(&self, rules: &Rules, prepared: &Prepared, response: &mut Response<Bytes>) {
+        if rules.on_refusal.is_none() {
+            if is_grpc(response.headers()) {
+                *response = self.grpc();
+            } else {
+                self.problem(rules, prepared, response);
+            }
+        }
         if let Some(seconds) = self.retry_after
             && (rules.on_refusal.is_none() || !response.headers().contains_key(header::RETRY_AFTER))
         {
             response.headers_mut().insert(header::RETRY_AFTER, seconds_value(seconds));
         }
         response.extensions_mut().insert(self.reason.refusal());
-        response
     }
 
-    fn problem(&self, rules: &Rules, prepared: &Prepared, head: &mut Parts) -> Response<Bytes> {
+    fn problem(&self, rules: &Rules, prepared: &Prepared, response: &mut Response<Bytes>) {
         if let (Reason::Limited, [name]) = (self.reason, &*self.violated)
             && let Some(index) = rules.policies.iter().position(|policy| policy.name == *name)
         {
-            return prepared.by_policy[index].respond(head);
+            return prepared.by_policy[index].answer(response);
         }
-        PreparedProblem::from(self.reason.problem(&self.violated)).respond(head)
+        PreparedProblem::from(self.reason.problem(&self.violated)).answer(response);
     }
 
     /// The trailers-only answer of gRPC: `RESOURCE_EXHAUSTED`, or what fits the reason.

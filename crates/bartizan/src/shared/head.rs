@@ -46,11 +46,52 @@ pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Single<'a
     }
 }
 
-/// The value of a field that tells seconds. Few of them are large, so few of them allocate.
+/// The value of a field that tells seconds. Up to an hour, which is most often enough, it allocates nothing.
 pub(crate) fn seconds_value(seconds: u64) -> HeaderValue {
-    const SMALL: [&str; 11] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10"];
-    let small = usize::try_from(seconds).ok().and_then(|seconds| SMALL.get(seconds));
-    small.map_or_else(|| HeaderValue::from(seconds), |small| HeaderValue::from_static(small))
+    match usize::try_from(seconds) {
+        Ok(seconds) if seconds <= HOUR => HeaderValue::from_static(of_an_hour(seconds)),
+        _ => long_value(seconds),
+    }
+}
+
+const HOUR: usize = 3600;
+
+/// The numbers up to 3600 in four digits each, one after the other.
+static DIGITS: &str = {
+    const BYTES: [u8; 4 * (HOUR + 1)] = {
+        let mut digits = [b'0'; 4 * (HOUR + 1)];
+        let (mut index, mut rest) = (digits.len(), 0);
+        while index > 0 {
+            if index % 4 == 0 {
+                rest = index / 4 - 1;
+            }
+            index -= 1;
+            digits[index] += (rest % 10) as u8;
+            rest /= 10;
+        }
+        digits
+    };
+    match str::from_utf8(&BYTES) {
+        Ok(digits) => digits,
+        Err(_) => panic!("digits are ASCII"),
+    }
+};
+
+fn of_an_hour(seconds: usize) -> &'static str {
+    let zeros = usize::from(seconds < 1000) + usize::from(seconds < 100) + usize::from(seconds < 10);
+    &DIGITS[4 * seconds + zeros..4 * (seconds + 1)]
+}
+
+/// Written into as many bytes as it needs. What `http` writes itself, it writes into more, and shares.
+fn long_value(seconds: u64) -> HeaderValue {
+    let mut digits = [b'0'; 20];
+    let (mut rest, mut first) = (seconds, digits.len());
+    while rest > 0 && first > 0 {
+        first -= 1;
+        digits[first] += u8::try_from(rest % 10).unwrap_or_default();
+        rest /= 10;
+    }
+    HeaderValue::from_bytes(&digits[first..]).unwrap_or_else(|_| HeaderValue::from(seconds))
 }
 
 /// Whether the client takes a JSON problem (RFC 9110 §12.5.1).
@@ -60,8 +101,17 @@ pub(crate) fn seconds_value(seconds: u64) -> HeaderValue {
 pub(crate) fn accepts_json(headers: &HeaderMap) -> bool {
     match single(headers, &header::ACCEPT) {
         Single::Absent => true,
-        Single::One(line) => take_json([line]),
+        Single::One(line) => plainly_takes_json(line.as_bytes()) || take_json([line]),
         Single::Several => take_json(headers.get_all(header::ACCEPT)),
+    }
+}
+
+/// Whether a client that sends this line takes a JSON problem, told at a glance. What is no doubt true for
+/// `application/json` can only be revoked for `application/problem+json`.
+fn plainly_takes_json(line: &[u8]) -> bool {
+    match line.strip_prefix(b"application/json") {
+        Some(rest) => matches!(rest.first(), None | Some(b',')) && rest.iter().all(|&byte| byte != b'+'),
+        None => line == b"*/*",
     }
 }
 
@@ -187,6 +237,18 @@ mod tests {
             ";level=1",
         ];
         prop::sample::select(TOKENS)
+    }
+
+    proptest! {
+        #[test]
+        fn seconds_are_written_as_they_are(seconds in prop_oneof![0..4000_u64, any::<u64>()]) {
+            prop_assert_eq!(seconds_value(seconds), HeaderValue::from(seconds));
+        }
+    }
+
+    #[test]
+    fn every_number_of_an_hour_is_its_own() {
+        assert!((0..=HOUR).all(|seconds| of_an_hour(seconds) == seconds.to_string()));
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub(crate) use self::{
     grpc::{GrpcStatus, is_grpc},
     head::{Single, accepts_json, seconds_value, single, with_head},
     json::{for_each_json_piece, is_plain, write_json_str},
-    problem::PreparedProblem,
+    problem::{PreparedProblem, answer_to},
     refusal::{OnRefusal, PreparedRefusal},
     retry_after::retry_after,
 };

@@ -2,7 +2,7 @@
 
 use super::{RequestId, accepts_json, write_json_str};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use std::{borrow::Cow, fmt::Write, mem};
 
 /// A problem document (RFC 9457).
@@ -155,11 +155,11 @@ impl Problem {
 // ===== impl PreparedProblem =====
 
 impl PreparedProblem {
-    /// The answer to the request with this head, which is taken apart. `instance` becomes `urn:request:<id>` where the
-    /// id is known.
-    pub(crate) fn respond(&self, head: &mut request::Parts) -> Response<Bytes> {
-        let (content_type, body) = match RequestId::of(&head.extensions) {
-            _ if !accepts_json(&head.headers) => (PLAIN_TEXT, self.text.clone()),
+    /// Becomes the answer to the request whose [fields and extensions](answer_to) are in `response`. `instance` becomes
+    /// `urn:request:<id>` where the id is known.
+    pub(crate) fn answer(&self, response: &mut Response<Bytes>) {
+        let (content_type, body) = match RequestId::of(response.extensions()) {
+            _ if !accepts_json(response.headers()) => (PLAIN_TEXT, self.text.clone()),
             None => (PROBLEM_JSON, self.json.clone()),
             Some(id) => {
                 // The alphabet of ids needs no escape.
@@ -168,20 +168,22 @@ impl PreparedProblem {
                 (PROBLEM_JSON, Bytes::from(parts.concat()))
             }
         };
-        let mut response = answer_to(head, body);
+        response.extensions_mut().clear();
+        *response.body_mut() = body;
         *response.status_mut() = self.status;
-        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
-        response
+        let headers = response.headers_mut();
+        headers.clear();
+        headers.insert(header::CONTENT_TYPE, content_type);
     }
 }
 
-/// An empty head round `body`. The request is over, so its maps serve once more: a refusal should cost little.
-fn answer_to(head: &mut request::Parts, body: Bytes) -> Response<Bytes> {
-    head.headers.clear();
-    head.extensions.clear();
-    let mut response = Response::new(body);
-    mem::swap(response.headers_mut(), &mut head.headers);
-    mem::swap(response.extensions_mut(), &mut head.extensions);
+/// An answer that still has the fields and extensions of its request, to be read and then replaced.
+///
+/// The request is over, so its maps serve once more: a refusal should cost little. Boxed, as it has a way to go.
+pub(crate) fn answer_to<B>(request: &mut Request<B>) -> Box<Response<Bytes>> {
+    let mut response = Box::<Response<Bytes>>::default();
+    mem::swap(response.headers_mut(), request.headers_mut());
+    mem::swap(response.extensions_mut(), request.extensions_mut());
     response
 }
 

@@ -1,6 +1,6 @@
 //! A refusal is a response that a layer made itself.
 
-use super::{GrpcStatus, PreparedProblem, Problem, is_grpc, seconds_value};
+use super::{GrpcStatus, PreparedProblem, Problem, answer_to, is_grpc, seconds_value};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header, request};
 use std::{fmt, sync::Arc};
@@ -68,26 +68,37 @@ impl PreparedRefusal {
         Self { refusal, problem: problem.member("code", refusal.error_type()).into(), grpc: (status, message) }
     }
 
-    /// The answer to the request with this head, which is taken apart; with `Retry-After` in seconds, if a retry makes
-    /// sense.
-    pub(crate) fn respond(&self, head: &mut request::Parts, retry_after: Option<u64>) -> Response<Bytes> {
-        let (status, message) = self.grpc;
-        let response = if is_grpc(&head.headers) {
-            status.trailers_only(message, retry_after)
-        } else {
-            self.problem.respond(head)
-        };
-        self.mark(response, retry_after)
+    /// The answer to this request, from which its fields and extensions are taken; with `Retry-After` in seconds, if a
+    /// retry makes sense.
+    pub(crate) fn respond<B>(&self, request: &mut Request<B>, retry_after: Option<u64>) -> Box<Response<Bytes>> {
+        let mut response = answer_to(request);
+        self.answer(&mut response, retry_after);
+        response
     }
 
     /// The answer to a request whose head has gone to the service already: all that is known of it is whether it speaks
     /// gRPC.
     pub(crate) fn respond_late(&self, is_grpc: bool) -> Response<Bytes> {
-        let (mut head, ()) = Request::new(()).into_parts();
+        let mut response = Response::new(Bytes::new());
         if is_grpc {
-            head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         }
-        self.respond(&mut head, None)
+        self.answer(&mut response, None);
+        response
+    }
+
+    /// Becomes the answer to the request whose fields and extensions are in `response`.
+    fn answer(&self, response: &mut Response<Bytes>, retry_after: Option<u64>) {
+        if is_grpc(response.headers()) {
+            let (status, message) = self.grpc;
+            *response = status.trailers_only(message, retry_after);
+        } else {
+            self.problem.answer(response);
+        }
+        if let Some(seconds) = retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds_value(seconds));
+        }
+        response.extensions_mut().insert(self.refusal);
     }
 
     /// Makes what a user answers instead a refusal all the same: with the mark, and `Retry-After` where it has none.
@@ -136,8 +147,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_a_problem_that_tells_when_to_come_back_and_bears_the_mark() {
-        let (mut head, ()) = Request::new(()).into_parts();
-        let response = refusal().respond(&mut head, Some(3));
+        let response = refusal().respond(&mut Request::new(()), Some(3));
         assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (503, &HeaderValue::from(3)));
         assert_eq!(response.extensions().get(), Some(&Refusal::new("closed")));
         let body: serde_json::Value = serde_json::from_slice(response.body()).expect("JSON");
@@ -146,9 +156,9 @@ mod tests {
 
     #[test]
     fn a_client_of_grpc_is_refused_in_its_own_words() {
-        let (mut head, ()) = Request::new(()).into_parts();
-        head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc+proto"));
-        let response = refusal().respond(&mut head, Some(3));
+        let mut request = Request::new(());
+        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc+proto"));
+        let response = refusal().respond(&mut request, Some(3));
         assert_eq!((response.status().as_u16(), &response.headers()["grpc-status"]), (200, &HeaderValue::from(14)));
         assert_eq!(response.headers()["grpc-retry-pushback-ms"], "3000");
         assert_eq!(response.extensions().get(), Some(&Refusal::new("closed")));
