@@ -57,6 +57,7 @@ pub(crate) fn seconds_value(seconds: u64) -> HeaderValue {
 const HOUR: usize = 3600;
 
 /// The numbers up to 3600 in four digits each, one after the other.
+#[allow(clippy::cast_possible_truncation, reason = "a digit is below ten")]
 static DIGITS: &str = {
     const BYTES: [u8; 4 * (HOUR + 1)] = {
         let mut digits = [b'0'; 4 * (HOUR + 1)];
