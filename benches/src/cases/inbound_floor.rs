@@ -230,12 +230,14 @@ impl Limit {
 
     /// The upper half of a linear function of these words.
     #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "the upper half of 128 bits")]
     fn hash(&self, words: &[u64]) -> u64 {
         let products = words.iter().zip(&self.secret).map(|(word, factor)| factor.wrapping_mul((*word).into()));
         (products.fold(self.secret[8], u128::wrapping_add) >> 64) as u64
     }
 
     #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "any bits will do")]
     fn take(&self, hash: u64) -> Option<Standing> {
         let now = u64::try_from(self.born.elapsed().as_nanos()).ok()?;
         let full_at = &self.full_at[hash as usize % self.full_at.len()];

@@ -121,7 +121,7 @@ fn proxy(words: &mut Words) -> Result<Command, String> {
                 })?);
             }
             "--cache-query" => {
-                query = usize::try_from(words.read(QUERY_SIZE, |value| size(value, SMALLEST_QUERY))?).ok()
+                query = usize::try_from(words.read(QUERY_SIZE, |value| size(value, SMALLEST_QUERY))?).ok();
             }
             "--cache-key" => tells_key = true,
             "--access-log" => {
