@@ -138,7 +138,7 @@ impl ResponseCache {
     /// What is stored under a key.
     #[inline]
     pub(super) fn get(&self, key: &CacheKey, now: Instant) -> Option<Arc<Resource>> {
-        let (resource, until) = self.shared.find(key.as_bytes())?;
+        let (resource, until) = self.shared.find(key)?;
         if now < until {
             return Some(resource);
         }
@@ -240,15 +240,19 @@ impl fmt::Debug for ResponseCache {
 // ===== impl Shared =====
 
 impl Shared {
-    /// What is stored under a key, and until when. The map hears of it, unless the key is asked for all the time.
+    /// What is stored under a key, and until when. The map hears of it, unless the key is asked for all the time, or nothing
+    /// was ever stored of its URL.
     #[inline]
-    fn find(&self, key: &[u8]) -> Option<(Arc<Resource>, Instant)> {
-        let turn = match self.front.find(key) {
+    fn find(&self, key: &CacheKey) -> Option<(Arc<Resource>, Instant)> {
+        let turn = match self.front.find(key.as_bytes()) {
             Ok(found) => return Some(found),
             Err(turn) => turn,
         };
-        let Stored { resource, until, .. } = self.map.get(key)?;
-        self.front.learn(turn, key, &resource, until);
+        if !self.urls.may_have(key) {
+            return None;
+        }
+        let Stored { resource, until, .. } = self.map.get(key.as_bytes())?;
+        self.front.learn(turn, key.as_bytes(), &resource, until);
         Some((resource, until))
     }
 

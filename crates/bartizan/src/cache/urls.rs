@@ -42,6 +42,12 @@ impl Urls {
     /// Whether something may have been stored. Asked after the purge has been counted.
     pub(super) fn have(&self, key: &CacheKey) -> bool {
         fence(SeqCst);
+        self.may_have(key)
+    }
+
+    /// The same for who may miss what is being stored right now.
+    #[inline]
+    pub(super) fn may_have(&self, key: &CacheKey) -> bool {
         let (word, bit) = self.place(key);
         word.load(Relaxed) & bit != 0
     }
