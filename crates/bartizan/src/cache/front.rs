@@ -103,7 +103,7 @@ impl Front {
         }
     }
 
-    /// To be told when what is stored under a key has been changed, and before anybody may rely on it.
+    /// To be told when what is stored under a key has been changed, and before the change is told to anybody.
     pub(super) fn changed(&self, key: &[u8]) {
         self.changes_of(Hint::of(key)).fetch_add(1, Release);
     }
@@ -124,16 +124,17 @@ impl Front {
 // ===== impl Hint =====
 
 impl Hint {
-    /// Of the end of a key, where keys differ most. Who looks for keys with the same takes away their seats, and no more.
+    /// No secret is in it. Who looks for keys with the same place takes away their seats, and no more.
     #[inline]
     fn of(key: &[u8]) -> Self {
         const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
         let mix = |sum: u64, word: u64| (sum ^ word).wrapping_mul(FACTOR).rotate_left(29);
-        let end = key.last_chunk::<16>().map(|end| u128::from_le_bytes(*end));
-        let end = end.unwrap_or_else(|| key.iter().fold(0, |end, byte| end << 8 | u128::from(*byte)));
-        #[allow(clippy::cast_possible_truncation, reason = "both halves count")]
-        let (low, high) = (end as u64, (end >> 64) as u64);
-        Self(mix(mix(key.len() as u64, low), high).wrapping_mul(FACTOR))
+        let (words, _) = key.as_chunks::<8>();
+        let sum = words.iter().fold(key.len() as u64, |sum, word| mix(sum, u64::from_le_bytes(*word)));
+        // The last bytes are no whole word as a rule, so some of them count twice.
+        let end = key.last_chunk::<8>().map(|end| u64::from_le_bytes(*end));
+        let end = end.unwrap_or_else(|| key.iter().fold(0, |end, byte| end << 8 | u64::from(*byte)));
+        Self(mix(sum, end).wrapping_mul(FACTOR))
     }
 
     #[inline]
@@ -201,17 +202,31 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_look_alike_are_told_apart() {
+    fn keys_that_share_a_place_are_told_apart() {
         let (front, one, other) = (Front::new(), resource(), resource());
-        let keys = [b"1 the same end of both keys", b"2 the same end of both keys"];
-        assert_eq!(Hint::of(keys[0]), Hint::of(keys[1]));
-        for _ in 0..20 {
-            for (key, stored) in [(keys[0], &one), (keys[1], &other)] {
-                if let Ok((found, _)) = front.find(key) {
-                    assert!(Arc::ptr_eq(&found, stored));
+        let place = |key: &str| Hint::of(key.as_bytes()).index(PLACES);
+        let first = "a key of which there are others".to_owned();
+        let second = (0..).map(|nth| format!("another key, the {nth}th")).find(|key| place(key) == place(&first));
+        let keys = [first, second.expect("there are few places")];
+        let mut found = 0;
+        for (key, stored) in keys.iter().zip([&one, &other]).cycle().step_by(3).take(30) {
+            for _ in 0..4 {
+                if let Ok((seated, _)) = front.find(key.as_bytes()) {
+                    assert!(Arc::ptr_eq(&seated, stored));
+                    found += 1;
                 }
-                ask(&front, key, stored);
+                ask(&front, key.as_bytes(), stored);
             }
         }
+        assert!(found >= 30, "each of them gets the seat: {found}");
+    }
+
+    #[test]
+    fn tenants_that_ask_for_the_same_in_turn_do_not_take_each_other_s_seats() {
+        let places = ["acme", "glob"].map(|tenant| Hint::of(format!("{tenant}h-shop.example\0/shoes").as_bytes()));
+        assert_ne!(places[0], places[1]);
+        let whose = (0..64).map(|nth| Hint::of(format!("{nth:02}h-shop.example\0/shoes").as_bytes()).index(PLACES));
+        let different: std::collections::HashSet<_> = whose.collect();
+        assert!(different.len() > 30, "{}", different.len());
     }
 }

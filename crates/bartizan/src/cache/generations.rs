@@ -126,7 +126,7 @@ impl Generations {
     }
 
     /// From here on nothing is stored under these keys that was asked for before.
-    pub(super) fn purge_prefix(&self, prefix: Resource<'_>) {
+    pub(super) fn purge_prefix(&self, prefix: Resource<'_>) -> u64 {
         self.swept.fetch_max(millis(wall_now()), AcqRel);
         let mut prefixes = self.prefixes.lock();
         let purge = self.next();
@@ -138,6 +138,18 @@ impl Generations {
         let (partition, target) = (prefix.partition.into(), prefix.target.into());
         prefixes.log.push_back(Prefix { purge, partition, target });
         self.last_prefix.fetch_max(purge, AcqRel);
+        purge
+    }
+
+    /// The same prefix once more. If it is not in the log any more, it counts as purge of anything.
+    pub(super) fn renew_prefix(&self, purge: u64) {
+        let mut prefixes = self.prefixes.lock();
+        let renewed = self.next();
+        match prefixes.log.iter().position(|prefix| prefix.purge == purge).and_then(|at| prefixes.log.remove(at)) {
+            Some(prefix) => prefixes.log.push_back(Prefix { purge: renewed, ..prefix }),
+            None => prefixes.forgotten = renewed,
+        }
+        self.last_prefix.fetch_max(renewed, AcqRel);
     }
 
     /// From here on nothing is stored that was asked for before.

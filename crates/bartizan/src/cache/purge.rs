@@ -134,10 +134,7 @@ impl ResponseCache {
             What::Everything if purge.partition.is_some() => {
                 Some(shared.purge_prefix(key::Resource { partition, target: b"" }, is_soft))
             }
-            What::Everything => {
-                generations.purge_all();
-                Some(shared.sweep(|_| true, is_soft))
-            }
+            What::Everything => Some(shared.purge_all(is_soft)),
             What::Tag(tag) => {
                 generations.purge(Label::Tag { partition, tag: tag.as_bytes() }, is_soft);
                 None
@@ -188,24 +185,42 @@ impl Generations {
 
 // ===== impl Shared =====
 
+/// What is deleted is counted twice, before and after it is taken out: who finds it in between has the first number, and
+/// learns from the second that it is gone.
 impl Shared {
+    fn purge_all(&self, is_soft: bool) -> u64 {
+        self.generations.purge_all();
+        let keys = self.sweep(|_| true, is_soft);
+        if !is_soft {
+            self.generations.purge_all();
+        }
+        keys
+    }
+
     /// Keys with more in them than the URL are not looked for: its purges count as those of a tag that they have.
     fn purge_url(&self, key: &CacheKey, is_soft: bool) -> Option<u64> {
         self.generations.purge(Label::Url(key.resource()), is_soft);
         let keys = match self.urls.have(key) {
             true => key.of_every_scheme().filter(|key| self.take_back(key.as_bytes(), is_soft)).count(),
-            false => 0,
+            false => return (!self.has_extended()).then_some(0),
         };
+        if !is_soft {
+            self.generations.purge(Label::Url(key.resource()), is_soft);
+        }
         (!self.has_extended()).then_some(keys as u64)
     }
 
     fn purge_prefix(&self, prefix: key::Resource<'_>, is_soft: bool) -> u64 {
-        self.generations.purge_prefix(prefix);
+        let purge = self.generations.purge_prefix(prefix);
         let matches = |key: &[u8]| {
             let key = key::Resource::of(key);
             key.partition == prefix.partition && key.target.starts_with(prefix.target)
         };
-        self.sweep(matches, is_soft)
+        let keys = self.sweep(matches, is_soft);
+        if !is_soft {
+            self.generations.renew_prefix(purge);
+        }
+        keys
     }
 
     /// Takes back all that is there and all that is being put, but not what is refused from now on.

@@ -4,7 +4,7 @@
 //! more often than that, the head is the same as the last time.
 
 use super::{entry::Entry, lanes::Lanes};
-use http::{HeaderMap, HeaderValue, Response, response};
+use http::{HeaderValue, Response, response};
 use std::{
     iter,
     sync::{Arc, Weak},
@@ -45,6 +45,7 @@ struct Kept {
 const PLACES: usize = 32;
 const MOST_FIELDS: usize = 32;
 const MOST_BYTES: usize = 4 * 1024;
+const LONGEST_CONDITION: usize = 256;
 const SECOND: Duration = Duration::from_secs(1);
 
 // ===== impl Ready =====
@@ -67,11 +68,11 @@ impl Ready {
         let Some(mut lane) = self.0.own() else { return };
         let place = &mut lane[answer.place()];
         let is_again = place.last.is_some_and(|(id, until)| id == answer.id() && now < until);
-        if is_again && is_small(response.headers()) {
+        if is_again && answer.is_small() {
             place.kept = Some(Kept {
                 entry: Arc::downgrade(answer.entry),
                 name: answer.name.cloned(),
-                condition: answer.condition.cloned(),
+                condition: answer.condition.and_then(copy),
                 head: head_of(response),
                 from: now,
                 until,
@@ -81,9 +82,9 @@ impl Ready {
     }
 }
 
-/// Larger heads are not worth their memory.
-fn is_small(fields: &HeaderMap) -> bool {
-    fields.len() <= MOST_FIELDS && fields.values().map(HeaderValue::len).sum::<usize>() <= MOST_BYTES
+/// A value that lies by itself: one of a request is a piece of all that was read with it.
+fn copy(value: &HeaderValue) -> Option<HeaderValue> {
+    HeaderValue::from_bytes(value.as_bytes()).ok()
 }
 
 /// Status and fields, which is all that a stored response has.
@@ -105,6 +106,16 @@ pub(super) fn same_until(now: Instant, age: Duration, lifetime: Duration) -> Ins
 // ===== impl Answer =====
 
 impl Answer<'_> {
+    /// Larger ones are not worth their memory. All of what is stored counts, also for a 304, which has less of it: the values
+    /// lie in one piece.
+    fn is_small(self) -> bool {
+        let fields = &self.entry.headers;
+        let bytes = fields.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>();
+        fields.len() <= MOST_FIELDS
+            && bytes <= MOST_BYTES
+            && self.condition.is_none_or(|condition| condition.len() <= LONGEST_CONDITION)
+    }
+
     /// Which entry, and whether it is a 304: what is mostly another one for another answer.
     fn id(self) -> usize {
         Arc::as_ptr(self.entry).addr() | usize::from(self.condition.is_some())
@@ -131,6 +142,7 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::memory::tests::entry;
 
     const MINUTE: Duration = Duration::from_secs(60);
 
@@ -149,5 +161,25 @@ mod tests {
         ] {
             assert_eq!(same_until(now, age, lifetime) - now, millis(same), "{age:?} of {lifetime:?}");
         }
+    }
+
+    #[test]
+    fn what_is_large_is_not_kept() {
+        let now = Instant::now();
+        let is_kept = |entry: &Arc<Entry>, condition: &HeaderValue| {
+            let ready = Ready::new();
+            let answer = Answer { entry, name: None, condition: Some(condition) };
+            for _ in 0..2 {
+                ready.made(answer, &Response::new(()), now, now + SECOND);
+            }
+            ready.get(answer, now).is_some()
+        };
+        let tag = |length: usize| HeaderValue::try_from("x".repeat(length)).unwrap();
+        let small = Arc::new(entry("de", "1"));
+        assert!(is_kept(&small, &tag(LONGEST_CONDITION)) && !is_kept(&small, &tag(LONGEST_CONDITION + 1)));
+        // Of which a 304 has only a part.
+        let mut large = entry("de", "1");
+        large.headers.insert("content-security-policy", tag(MOST_BYTES));
+        assert!(!is_kept(&Arc::new(large), &tag(1)));
     }
 }

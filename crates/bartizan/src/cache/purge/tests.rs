@@ -205,3 +205,40 @@ fn nobody_sees_after_a_purge_what_was_before_it() {
         });
     }
 }
+
+#[test]
+fn who_finds_something_while_it_is_deleted_learns_afterwards_that_it_is_gone() {
+    let keys: Vec<_> = (0..3000).map(|nth| url(&format!("http://a/{nth}"))).collect();
+    for purge in [Purge::prefix(url("http://a/")), Purge::everything(), Purge::url(keys[0].clone())] {
+        let cache = ResponseCache::new(64 << 20);
+        keys.iter().for_each(|key| put(&cache, key, &[]));
+        let (begins, ends) = (AtomicBool::new(false), AtomicBool::new(false));
+        let found = thread::scope(|scope| {
+            let seeker = scope.spawn(|| {
+                let mut found = Vec::new();
+                begins.store(true, SeqCst);
+                while !ends.load(SeqCst) {
+                    for key in keys.iter().step_by(300) {
+                        // Counted before it is looked for, as for a request.
+                        let purges = cache.purges();
+                        if let Some(resource) = cache.get(key, Instant::now()) {
+                            found.push((purges, key, resource));
+                        }
+                    }
+                }
+                found
+            });
+            while !begins.load(SeqCst) {
+                thread::yield_now();
+            }
+            cache.purge(&purge);
+            ends.store(true, SeqCst);
+            seeker.join().unwrap()
+        });
+        assert!(!found.is_empty());
+        let is_meant = |key: &CacheKey| !matches!(purge.what, What::Url(_)) || *key == keys[0];
+        for (purges, key, resource) in found.into_iter().filter(|(_, key, _)| is_meant(key)) {
+            assert!(cache.is_deleted_since(purges, key, &resource.entries[0]), "{purge:?}: {key}");
+        }
+    }
+}
