@@ -193,6 +193,71 @@ async fn content_in_pieces_is_one_content() {
     assert_eq!(seen.lock().unwrap()[0].1, "shoes");
 }
 
+/// What comes is a slice of a buffer that is held with it: thousands of them would hold thousands of buffers.
+#[tokio::test(start_paused = true)]
+async fn content_of_which_each_byte_comes_alone_is_held_in_one_piece() {
+    let service = service_fn(async |request: Request<QueryBody<Frames>>| {
+        let mut body = request.into_body();
+        let mut pieces = Vec::new();
+        while let Some(frame) = body.frame().await {
+            pieces.push(frame.unwrap().into_data().unwrap());
+        }
+        let lengths: Vec<_> = pieces.iter().map(|piece| piece.len().to_string()).collect();
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(lengths.join(" "))))
+    });
+    let reads = QueryLayer::new(4000).layer(service);
+    for (bytes, pieces) in [(4000, "4000"), (4001, "4000 1"), (4003, "4000 1 1 1")] {
+        assert_eq!(send(&reads, in_pieces(&vec!["a"; bytes], None)).await.text(), pieces);
+    }
+    // What is too long with its last piece is not held twice.
+    let long: &str = "a".repeat(5000).leak();
+    assert_eq!(send(&reads, in_pieces(&["a", "b", long, "c"], None)).await.text(), "2 5000 1");
+}
+
+/// Content of which a piece comes each second.
+struct Slow(Frames, Pin<Box<tokio::time::Sleep>>);
+
+impl Body for Slow {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        std::task::ready!(self.1.as_mut().poll(cx));
+        self.1 = Box::pin(sleep(Duration::from_secs(1)));
+        Pin::new(&mut self.0).poll_frame(cx)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_stalls_in_what_it_asks_for_is_left_to_the_service() {
+    let slow = |pieces| in_pieces(pieces, None).map(|frames| Slow(frames, Box::pin(sleep(Duration::from_secs(1)))));
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let sees = Arc::clone(&seen);
+    let service = service_fn(move |request: Request<QueryBody<Slow>>| {
+        sees.lock().unwrap().push((request.body().size_hint().lower(), tokio::time::Instant::now()));
+        async move { Ok::<_, Broken>(Response::new(Full::<Bytes>::from(request.into_body().collect().await?.to_bytes()))) }
+    });
+    let cached = layer().layer(service);
+    for (reads, within) in
+        [(QueryLayer::new(100).read_within(Duration::from_millis(3500)), 3500), (QueryLayer::new(100), 30_000)]
+    {
+        let begun = tokio::time::Instant::now();
+        let answer = send(&reads.layer(cached.clone()), slow(&["a"; 60])).await;
+        // All of it comes, though only some of it had been read.
+        assert_eq!((answer.text().len(), answer.said().contains("stored")), (60, false), "{}", answer.said());
+        let (read, at) = seen.lock().unwrap().pop().unwrap();
+        let waited = at - begun;
+        assert_eq!(
+            (waited.as_millis() / 100, read),
+            (within / 100, within as u64 / 1000 - u64::from(within == 30_000))
+        );
+    }
+    // Who is in time is read.
+    let reads = QueryLayer::new(100).layer(cached);
+    assert_eq!(send(&reads, slow(&["a"; 20])).await.text().len(), 20);
+    assert_eq!(seen.lock().unwrap().pop().unwrap().0, 20);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_a_key_passes_by_with_all_that_came() {
     let trailers = || Some(Ok(Frame::trailers(HeaderMap::new())));
