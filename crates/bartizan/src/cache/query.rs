@@ -2,7 +2,7 @@
 
 use super::key::{self, CacheKey};
 use bytes::{Buf, BufMut, Bytes};
-use http::{Extensions, HeaderMap, Method, Request, header};
+use http::{Extensions, HeaderMap, HeaderName, Method, Request, header};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use sha2::{Digest, Sha256};
@@ -22,8 +22,8 @@ use tower_service::Service;
 /// Reads what a `QUERY` asks for, so that a [`CacheLayer`](super::CacheLayer) within can answer it.
 ///
 /// A `QUERY` is a `GET` that asks by its content (RFC 10008), and so the content is part of what its answer is stored under,
-/// with `Content-Type`, `Content-Encoding` and `Content-Language`. A cache by itself reads no content: every `QUERY` passes
-/// it by, unless this layer stands right outside. Then it is cached as a `GET` is: validated, selected by `Vary`, asked for
+/// with all that its fields say of it: `Content-Type` and each other whose name begins so, but its length. A cache by itself
+/// reads no content: every `QUERY` passes it by, unless this layer stands right outside. Then it is cached as a `GET` is: validated, selected by `Vary`, asked for
 /// once however many wait; it changes nothing and takes nothing away. Ranges of it pass by.
 ///
 /// Content of up to so many bytes is held, in one piece, until the service has read it. Where there is more, or it breaks off,
@@ -201,22 +201,23 @@ where
     }
 }
 
-/// What the content is, as its fields say: nothing of a field is a line end, so that no two of them look alike. `None` if they
-/// contradict themselves.
+/// What the content is, as its fields say (RFC 10008 §2.7): each line with its name, by name. Nothing of a line is a line end,
+/// so that no two of them look alike. `None` if they contradict themselves.
 fn kind(headers: &HeaderMap) -> Option<Vec<u8>> {
-    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
-    let mut kind = types.next().map_or_else(Vec::new, |first| first.as_bytes().to_vec());
-    if types.next().is_some() {
+    if headers.get_all(header::CONTENT_TYPE).iter().nth(1).is_some() {
         return None;
     }
-    for name in [header::CONTENT_ENCODING, header::CONTENT_LANGUAGE] {
-        let mut lines = headers.get_all(&name).iter().peekable();
-        if lines.peek().is_some() {
-            kind.push(b'\n');
+    let is_of_content = |name: &&HeaderName| name.as_str().starts_with("content-") && *name != header::CONTENT_LENGTH;
+    let mut names: Vec<_> = headers.keys().filter(is_of_content).collect();
+    names.sort_unstable_by_key(|name| name.as_str());
+    let mut kind = Vec::new();
+    for name in names {
+        for line in headers.get_all(name) {
+            if !kind.is_empty() {
+                kind.push(b'\n');
+            }
             kind.extend_from_slice(name.as_str().as_bytes());
-        }
-        for line in lines {
-            kind.push(b'\n');
+            kind.push(b'=');
             kind.extend_from_slice(line.as_bytes());
         }
     }

@@ -79,13 +79,19 @@ const PLAIN: (&str, &str) = ("x-plain", "1");
 #[tokio::test(start_paused = true)]
 async fn a_query_is_answered_from_what_is_stored_for_what_it_asks_for() {
     let (seen, search) = searching(&layer(), PLAIN);
-    let rows: [fn() -> Ask; 7] = [
+    let rows: [fn() -> Ask; 13] = [
         || asking("shoes"),
         || asking("hats"),
         || asking(""),
         || asking("shoes").with("content-type", "text/plain"),
         || asking("shoes").with("content-encoding", "x"),
         || asking("shoes").with("content-language", "x"),
+        || asking("shoes").with("content-language", "x").with("content-language", "y"),
+        || asking("shoes").with("content-language", "x, y"),
+        || asking("shoes").with("content-location", "/x"),
+        || asking("shoes").with("content-range", "bytes 0-4/9"),
+        || asking("shoes").with("content-type", ""),
+        || asking("shoes").with("content-none-of-ours", "x"),
         || asking("shoes").with("x-kind", "1").with("content-type", "text/plain; charset=utf-8"),
     ];
     for nth in 0..2 {
@@ -97,6 +103,9 @@ async fn a_query_is_answered_from_what_is_stored_for_what_it_asks_for() {
         }
     }
     assert_eq!(seen.lock().unwrap().len(), rows.len());
+    // Their order counts within a name, and how long the content is goes without saying.
+    let again = asking("shoes").with("content-length", "5").with("content-language", "x").with("content-language", "y");
+    assert!(send(&search, again).await.is_hit());
     // What is stored for it is nothing to who only names the URL, nor the other way round.
     assert!(!send(&search, get("/")).await.is_hit());
     assert!(send(&search, get("/")).await.is_hit());
