@@ -28,7 +28,7 @@ use tower_service::Service;
 ///
 /// Content of up to so many bytes is held, in one piece, until the service has read it. Where there is more, or it breaks off,
 /// or trailers follow, or it takes [longer](Self::read_within) than 30 seconds, the service gets what was read and then the
-/// rest, and the cache has no part in it. Requests with other methods are not touched.
+/// rest, and the cache has no part in it. Requests with other methods, or with `Expect`, are not touched.
 ///
 /// It is a layer of its own, since who reads has to hand on another body: so the service of a cache gets the body that it
 /// always got, and nobody pays for this who does not want it.
@@ -178,7 +178,9 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let is_long = request.body().size_hint().lower() > self.most as u64;
-        if *request.method() != Method::QUERY || is_long {
+        // RFC 9110 §10.1.1: whether the client is to send its content is for whoever answers to say.
+        let waits = request.headers().contains_key(header::EXPECT);
+        if *request.method() != Method::QUERY || is_long || waits {
             let asking = self.inner.call(request.map(QueryBody::inner));
             return QueryFuture { state: State::Asks { asking } };
         }

@@ -281,7 +281,7 @@ async fn what_cannot_be_a_key_passes_by_with_all_that_came() {
         let is_kept = text == "1234567890";
         let again = end.is_none().then(|| in_pieces(pieces, None));
         let answer = send(&search, in_pieces(pieces, end)).await;
-        assert_eq!(answer.said() == "fwd=method", !is_kept, "{text}: {}", answer.said());
+        assert_eq!(answer.said() == "fwd=bypass; detail=not-read", !is_kept, "{text}: {}", answer.said());
         assert_eq!(seen.lock().unwrap().last().unwrap().1, text);
         if let Some(again) = again {
             assert_eq!(send(&search, again).await.is_hit(), is_kept);
@@ -290,7 +290,7 @@ async fn what_cannot_be_a_key_passes_by_with_all_that_came() {
     let (_, search) = searching(&layer(), PLAIN);
     for long in ["123456789012345", "shoes"] {
         let answer = send(&search, asking(long)).await;
-        assert_eq!(answer.said() == "fwd=method", long.len() > 10);
+        assert_eq!(answer.said() == "fwd=bypass; detail=not-read", long.len() > 10);
     }
     let rows: [fn() -> Ask; 3] = [
         || asking("shoes").with("range", "bytes=0-1"),
@@ -299,7 +299,7 @@ async fn what_cannot_be_a_key_passes_by_with_all_that_came() {
     ];
     for row in rows {
         let said = send(&search, row()).await.said();
-        assert!(said == "fwd=bypass" || said == "fwd=method", "{said}");
+        assert!(said == "fwd=bypass" || said == "fwd=bypass; detail=not-read", "{said}");
     }
 }
 
@@ -313,15 +313,46 @@ async fn a_query_that_wants_only_what_is_stored_never_reaches_the_origin() {
     assert_eq!(send(&search, only()).await.text(), "shoes");
 }
 
+/// RFC 9110 §10.1.1: who reads the content tells the client to send it, which is for whoever answers to do.
+#[tokio::test(start_paused = true)]
+async fn content_that_the_client_waits_to_send_is_not_read() {
+    let (seen, search) = searching(&layer(), PLAIN);
+    for _ in 0..2 {
+        let waits = || asking("shoes").with("expect", "100-continue");
+        assert_eq!(send(&search, waits()).await.said(), "fwd=bypass; detail=not-read");
+        assert_eq!(seen.lock().unwrap().pop().unwrap().1, "shoes");
+    }
+    struct Unasked;
+    impl Body for Unasked {
+        type Data = Bytes;
+        type Error = Broken;
+
+        fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+            panic!("nobody has asked for it")
+        }
+    }
+    let refuses = service_fn(async |_: Request<QueryBody<Unasked>>| {
+        Ok::<_, Infallible>(Response::builder().status(417).body(Full::<Bytes>::default()).unwrap())
+    });
+    let waits = request("QUERY", "/").with("expect", "100-continue").map(|_| Unasked);
+    assert_eq!(send(&QueryLayer::new(10).layer(refuses), waits).await.status.as_u16(), 417);
+}
+
 /// Without the layer that reads it, a cache has no part in it.
 #[tokio::test(start_paused = true)]
 async fn a_query_that_nobody_has_read_passes_by() {
     let origin = Origin::new(|_, _| fresh(60));
     let cache = cache(&origin);
     for _ in 0..2 {
-        assert_eq!(send(&cache, asking("shoes")).await.said(), "fwd=method");
+        assert_eq!(send(&cache, asking("shoes")).await.said(), "fwd=bypass; detail=not-read");
     }
     assert_eq!(origin.asked(), 2);
+    // RFC 9111 §5.2.1.7: who wants only what is stored does not want the origin to be asked.
+    let only = send(&cache, asking("shoes").with("cache-control", "only-if-cached")).await;
+    assert_eq!((only.status.as_u16(), origin.asked()), (504, 2));
+    // Of another method that changes nothing a cache has no answer in any case.
+    let other = send(&cache, request("OPTIONS", "/").with("cache-control", "only-if-cached")).await;
+    assert_eq!((other.said().as_str(), origin.asked()), ("fwd=method", 3));
 }
 
 /// The service that was made ready is the one that is called, however long the reading takes.
