@@ -7,11 +7,12 @@ use http::Request;
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 use support::{wire::*, *};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
+    time::timeout,
 };
 
 const FRESH: &str = "cache-control: max-age=60\r\netag: \"1\"\r\n";
@@ -322,4 +323,15 @@ async fn the_program_stores_what_a_query_asks_for_when_it_is_told_to() {
             assert!(!client.ask(&ask(&long)).await.is_hit());
         }
     }
+}
+
+#[tokio::test]
+async fn the_program_waits_for_what_a_query_asks_for_no_longer_than_for_a_head() {
+    let origin = Origin::saying(ok(FRESH, "hello")).await;
+    let flags = ["--cache", "1MiB", "--cache-query", "1KiB", "--head-within", "200ms"];
+    let (_program, addr) = start(origin.addr, &flags).await;
+    let mut client = Peer::connect(addr).await;
+    let stalls = client.ask("QUERY / HTTP/1.1\r\nhost: shop.example\r\ncontent-length: 9\r\n\r\nshoes");
+    let reply = timeout(Duration::from_secs(20), stalls).await.expect("it is not held");
+    assert!(reply.how().contains("not-read"), "{reply:?}");
 }

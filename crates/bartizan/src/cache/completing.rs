@@ -9,9 +9,10 @@ use super::{
     flight::Landing,
     head::stored_head,
     lead::Asked,
-    policy::{self, Parts},
+    policy::{self, NotStored, Parts},
     refused::Refused,
     rules::IDLE,
+    tags::Stamped,
 };
 use crate::shared::wall_now;
 use bytes::{Buf, Bytes, BytesMut};
@@ -74,9 +75,10 @@ impl Asked {
         now.status = StatusCode::OK;
         now.headers = stored_head(&headers, &omit, arrival.wall)?;
         now.tags.asked = self.ticket.purges;
-        let stored = match kept {
-            Ok(kept) => {
-                now.terms = kept.terms;
+        let tags = Stamped::read(&head.headers, &self.key).and_then(|tags| entry.tags.and(&tags, &self.key));
+        let stored = match kept.and_then(|kept| Ok((kept, tags.ok_or(NotStored::Tags)?))) {
+            Ok((kept, slots)) => {
+                (now.terms, now.tags.slots) = (kept.terms, slots);
                 let stored = self.rules.cache.keep(&self.key, now.copy_with(now.content.clone()), self.ticket);
                 stored.map_err(Refused::as_str)
             }

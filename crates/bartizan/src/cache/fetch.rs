@@ -15,7 +15,7 @@ use super::{
     rules::{Found, Rules, Stale},
 };
 use crate::shared::{Deadline, Notes, Problem};
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body;
 use std::{
     error::Error,
@@ -69,7 +69,8 @@ where
         found: Option<Found>,
         now: Instant,
     ) -> Result<Response<CacheBody<R>>, S::Error> {
-        let is_read = matches!(self.ask.verb, Verb::Get | Verb::Head | Verb::Query);
+        // A `QUERY` asks for content, also where nobody has read what it asks for.
+        let is_read = matches!(self.ask.verb, Verb::Get | Verb::Head | Verb::Query) || self.is_unread();
         // RFC 9111 §5.2.1.7: not even where nothing that is stored could answer.
         if self.ask.directives.only_if_cached && is_read && (self.key.is_none() || found.is_none()) {
             return Ok(self.view().refuse());
@@ -137,9 +138,19 @@ where
         View { rules, ask: *ask, headers, deadline, notes }
     }
 
+    /// A `QUERY` of which the cache does not know what it asks for.
+    fn is_unread(&self) -> bool {
+        self.ask.verb == Verb::Safe && *self.request.method() == Method::QUERY
+    }
+
     /// A request that the cache has no part in.
     async fn pass(mut self: Box<Self>, detail: Option<&'static str>) -> Result<Response<CacheBody<R>>, S::Error> {
-        let forward = if self.ask.verb == Verb::Safe { Forward::Method } else { Forward::Bypass };
+        let (forward, detail) = match self.ask.verb {
+            // RFC 9211 §2.2: its method would allow for it.
+            _ if self.is_unread() => (Forward::Bypass, Some("not-read")),
+            Verb::Safe => (Forward::Method, detail),
+            _ => (Forward::Bypass, detail),
+        };
         poll_fn(|cx| self.inner.poll_ready(cx)).await?;
         let response = self.inner.call(self.request).await?;
         Ok(self.rules.hand_over(response, Outcome::Forwarded(forward), detail))
@@ -272,11 +283,17 @@ where
     B: Body + Send + 'static,
     R: Body<Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
+    // RFC 9111 §5.2.1.5: nothing of it is stored, nor of what would be the answer to it. The next one refreshes.
+    if visit.ask.directives.no_store {
+        return;
+    }
     let rules = Arc::new(Rules { is_behind: true, ..Rules::clone(&visit.rules) });
     visit.rules = Arc::clone(&rules);
     // What the one who came wanted of it, he has got. This is for all.
     visit.ask = visit.ask.for_all();
     policy::take_wishes(visit.request.headers_mut());
+    visit.request.extensions_mut().remove::<Deadline>();
+    Notes::leave(visit.request.extensions_mut());
     let purges = rules.cache.purges();
     let Some(resource) = rules.cache.get(&key, Instant::now()) else { return };
     let stale = rules.stale(&resource, Some(entry), purges, visit.ask, visit.request.headers());

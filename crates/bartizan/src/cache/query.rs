@@ -1,33 +1,34 @@
 //! `QUERY` (RFC 10008): content that becomes part of a key.
 
 use super::key::{self, CacheKey};
-use bytes::{Buf, Bytes};
-use http::{Extensions, HeaderMap, Method, Request, header};
+use bytes::{Buf, BufMut, Bytes};
+use http::{Extensions, HeaderMap, HeaderName, Method, Request, header};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use sha2::{Digest, Sha256};
 use std::{
-    collections::VecDeque,
     fmt,
     future::poll_fn,
     mem,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
+use tokio::time::sleep;
 use tower_layer::Layer;
 use tower_service::Service;
 
 /// Reads what a `QUERY` asks for, so that a [`CacheLayer`](super::CacheLayer) within can answer it.
 ///
 /// A `QUERY` is a `GET` that asks by its content (RFC 10008), and so the content is part of what its answer is stored under,
-/// with `Content-Type`, `Content-Encoding` and `Content-Language`. A cache by itself reads no content: every `QUERY` passes
-/// it by, unless this layer stands right outside. Then it is cached as a `GET` is: validated, selected by `Vary`, asked for
+/// with all that its fields say of it: `Content-Type` and each other whose name begins so, but its length. A cache by itself
+/// reads no content: every `QUERY` passes it by, unless this layer stands right outside. Then it is cached as a `GET` is: validated, selected by `Vary`, asked for
 /// once however many wait; it changes nothing and takes nothing away. Ranges of it pass by.
 ///
-/// Content of up to so many bytes is held until the service has read it. Where there is more, or it breaks off, or trailers
-/// follow, the service gets what was read and then the rest, and the cache has no part in it. Requests with other methods
-/// are not touched. How long a client may take with what it asks for is for whatever limits requests further out.
+/// Content of up to so many bytes is held, in one piece, until the service has read it. Where there is more, or it breaks off,
+/// or trailers follow, or it takes [longer](Self::read_within) than 30 seconds, the service gets what was read and then the
+/// rest, and the cache has no part in it. Requests with other methods, or with `Expect`, are not touched.
 ///
 /// It is a layer of its own, since who reads has to hand on another body: so the service of a cache gets the body that it
 /// always got, and nobody pays for this who does not want it.
@@ -61,6 +62,7 @@ use tower_service::Service;
 #[derive(Clone, Copy, Debug)]
 pub struct QueryLayer {
     most: usize,
+    within: Duration,
 }
 
 /// The service of [`QueryLayer`].
@@ -68,6 +70,7 @@ pub struct QueryLayer {
 pub struct Query<S> {
     inner: S,
     most: usize,
+    within: Duration,
 }
 
 /// What a `QUERY` asks for, beside its URL. Only [`Query`] puts it among the extensions of a request.
@@ -92,11 +95,15 @@ pin_project! {
 
 /// What was read, in the order in which it came.
 struct Read<B: Body> {
-    pieces: VecDeque<Bytes>,
-    /// What came last, and is no piece of the content.
+    /// In one piece, however it came: what comes is a slice of a larger buffer, which would be held with it.
+    content: Bytes,
+    /// What came last, and is not in there: with it the content is too long, or it is no content.
     last: Option<Result<Frame<Bytes>, B::Error>>,
     rest: Option<Pin<Box<B>>>,
 }
+
+/// So long may a client take with what it asks for, if nothing else is said.
+const WITHIN: Duration = Duration::from_secs(30);
 
 pin_project! {
     /// The future of [`Query`].
@@ -134,7 +141,15 @@ impl QueryLayer {
     /// Reads content of up to so many bytes.
     #[must_use]
     pub const fn new(most: usize) -> Self {
-        Self { most }
+        Self { most, within: WITHIN }
+    }
+
+    /// Waits for the content no longer than this; 30 seconds, if nothing is said. A client that takes longer is for the service
+    /// to wait for, or not to.
+    #[must_use]
+    pub const fn read_within(mut self, time: Duration) -> Self {
+        self.within = time;
+        self
     }
 }
 
@@ -142,7 +157,7 @@ impl<S> Layer<S> for QueryLayer {
     type Service = Query<S>;
 
     fn layer(&self, inner: S) -> Query<S> {
-        Query { inner, most: self.most }
+        Query { inner, most: self.most, within: self.within }
     }
 }
 
@@ -163,16 +178,19 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let is_long = request.body().size_hint().lower() > self.most as u64;
-        if *request.method() != Method::QUERY || is_long {
+        // RFC 9110 §10.1.1: whether the client is to send its content is for whoever answers to say.
+        let waits = request.headers().contains_key(header::EXPECT);
+        if *request.method() != Method::QUERY || is_long || waits {
             let asking = self.inner.call(request.map(QueryBody::inner));
             return QueryFuture { state: State::Asks { asking } };
         }
         let clone = self.inner.clone();
         // The one that is ready.
-        let (mut inner, most) = (mem::replace(&mut self.inner, clone), self.most);
+        let mut inner = mem::replace(&mut self.inner, clone);
+        let (most, within) = (self.most, self.within);
         let reading = Box::pin(async move {
             let (mut head, body) = request.into_parts();
-            let read = Read::of(body, most).await;
+            let read = Read::of(body, most, within).await;
             if let Some(digest) = read.digest()
                 && let Some(kind) = kind(&head.headers)
             {
@@ -185,22 +203,23 @@ where
     }
 }
 
-/// What the content is, as its fields say: nothing of a field is a line end, so that no two of them look alike. `None` if they
-/// contradict themselves.
+/// What the content is, as its fields say (RFC 10008 §2.7): each line with its name, by name. Nothing of a line is a line end,
+/// so that no two of them look alike. `None` if they contradict themselves.
 fn kind(headers: &HeaderMap) -> Option<Vec<u8>> {
-    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
-    let mut kind = types.next().map_or_else(Vec::new, |first| first.as_bytes().to_vec());
-    if types.next().is_some() {
+    if headers.get_all(header::CONTENT_TYPE).iter().nth(1).is_some() {
         return None;
     }
-    for name in [header::CONTENT_ENCODING, header::CONTENT_LANGUAGE] {
-        let mut lines = headers.get_all(&name).iter().peekable();
-        if lines.peek().is_some() {
-            kind.push(b'\n');
+    let is_of_content = |name: &&HeaderName| name.as_str().starts_with("content-") && *name != header::CONTENT_LENGTH;
+    let mut names: Vec<_> = headers.keys().filter(is_of_content).collect();
+    names.sort_unstable_by_key(|name| name.as_str());
+    let mut kind = Vec::new();
+    for name in names {
+        for line in headers.get_all(name) {
+            if !kind.is_empty() {
+                kind.push(b'\n');
+            }
             kind.extend_from_slice(name.as_str().as_bytes());
-        }
-        for line in lines {
-            kind.push(b'\n');
+            kind.push(b'=');
             kind.extend_from_slice(line.as_bytes());
         }
     }
@@ -210,39 +229,37 @@ fn kind(headers: &HeaderMap) -> Option<Vec<u8>> {
 // ===== impl Read =====
 
 impl<B: Body> Read<B> {
-    /// As much of a body as is at most so long, or what came until it was longer.
-    async fn of(body: B, most: usize) -> Self {
-        let mut body = Box::pin(body);
-        let mut read = Self { pieces: VecDeque::new(), last: None, rest: None };
-        let mut length = 0;
-        loop {
-            if body.is_end_stream() {
-                return read;
-            }
-            match poll_fn(|cx| body.as_mut().poll_frame(cx)).await.map(|came| came.map(to_bytes)) {
-                None => return read,
-                Some(came) => match came.map(Frame::into_data) {
-                    Ok(Ok(data)) => {
-                        length += data.len();
-                        if !data.is_empty() {
-                            read.pieces.push_back(data);
-                        }
+    /// As much of a body as is at most so long and comes in so much time, or what came until it was longer.
+    async fn of(body: B, most: usize, within: Duration) -> Self {
+        let (mut body, mut is_over) = (Box::pin(body), pin!(sleep(within)));
+        let mut content = Vec::new();
+        while !body.is_end_stream() {
+            let came = poll_fn(|cx| match is_over.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(None),
+                Poll::Pending => body.as_mut().poll_frame(cx).map(Some),
+            });
+            let last = match came.await {
+                None => None,
+                Some(None) => break,
+                Some(Some(Err(error))) => Some(Err(error)),
+                Some(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) if data.remaining() <= most - content.len() => {
+                        content.put(data);
+                        continue;
                     }
-                    Ok(Err(trailers)) => read.last = Some(Ok(trailers)),
-                    Err(error) => read.last = Some(Err(error)),
+                    Ok(data) => Some(Ok(to_bytes(Frame::data(data)))),
+                    Err(trailers) => Some(Ok(to_bytes(trailers))),
                 },
-            }
-            if length > most || read.last.is_some() {
-                read.rest = Some(body);
-                return read;
-            }
+            };
+            return Self { content: content.into_boxed_slice().into(), last, rest: Some(body) };
         }
+        Self { content: content.into_boxed_slice().into(), last: None, rest: None }
     }
 
     /// Of the content, if this is all of it.
     fn digest(&self) -> Option<[u8; 32]> {
         let is_whole = self.last.is_none() && self.rest.is_none();
-        is_whole.then(|| self.pieces.iter().fold(Sha256::new(), Sha256::chain_update).finalize().into())
+        is_whole.then(|| Sha256::digest(&self.content).into())
     }
 }
 
@@ -266,8 +283,8 @@ impl<B: Body> Body for QueryBody<B> {
         let came = match self.project().kind.project() {
             KindProj::Inner { body } => ready!(body.poll_frame(cx)),
             KindProj::Read { read } => {
-                if let Some(piece) = read.pieces.pop_front() {
-                    return Poll::Ready(Some(Ok(Frame::data(piece))));
+                if !read.content.is_empty() {
+                    return Poll::Ready(Some(Ok(Frame::data(mem::take(&mut read.content)))));
                 }
                 if let Some(last) = read.last.take() {
                     return Poll::Ready(Some(last));
@@ -286,7 +303,7 @@ impl<B: Body> Body for QueryBody<B> {
             Kind::Inner { body } => body.is_end_stream(),
             Kind::Read { read } => {
                 let is_over = read.rest.as_ref().is_none_or(Body::is_end_stream);
-                read.pieces.is_empty() && read.last.is_none() && is_over
+                read.content.is_empty() && read.last.is_none() && is_over
             }
         }
     }
@@ -295,7 +312,8 @@ impl<B: Body> Body for QueryBody<B> {
         match &self.kind {
             Kind::Inner { body } => body.size_hint(),
             Kind::Read { read } => {
-                let here: u64 = read.pieces.iter().map(|piece| piece.len() as u64).sum();
+                let last = read.last.as_ref().and_then(|last| last.as_ref().ok()?.data_ref());
+                let here = (read.content.len() + last.map_or(0, Bytes::len)) as u64;
                 let rest = read.rest.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
                 let mut hint = SizeHint::new();
                 hint.set_lower(here.saturating_add(rest.lower()));

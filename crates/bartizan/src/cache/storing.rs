@@ -177,22 +177,26 @@ impl Storing {
         if before.as_ref().is_some_and(|before| before.makes_vain(head)) {
             return Err(Refused::Superseded);
         }
-        let mut ticket = self.ticket;
-        let (parts, headers) = match before.as_ref().map(|entry| (&entry.content, &entry.headers)) {
-            Some((Content::Parts(others), headers)) => match others.and(headers, part, head) {
-                Some(both) => {
-                    // They are as recent as the most recent of them.
-                    ticket.at =
-                        before.as_ref().and_then(|entry| entry.tags.at).map_or(ticket.at, |at| at.max(ticket.at));
-                    (both, policy::combined(headers, &self.entry.headers, &[]))
-                }
-                None => (part.clone(), self.entry.headers.clone()),
-            },
-            _ => (part.clone(), self.entry.headers.clone()),
+        let (mut ticket, mut tags) = (self.ticket, self.entry.tags.clone());
+        let both = before.as_ref().and_then(|before| match &before.content {
+            Content::Parts(others) => {
+                let parts = others.and(&before.headers, part, head)?;
+                Some((before, parts, before.tags.and(&tags, &self.key)?))
+            }
+            _ => None,
+        });
+        let (parts, headers) = match both {
+            Some((before, parts, slots)) => {
+                // They are as recent as the most recent of them.
+                ticket.at = before.tags.at.map_or(ticket.at, |at| at.max(ticket.at));
+                tags.slots = slots;
+                (parts, policy::combined(&before.headers, &self.entry.headers, &[]))
+            }
+            None => (part.clone(), self.entry.headers.clone()),
         };
         let content = parts.whole().map_or(Content::Parts(parts), Content::Whole);
         let headers = policy::without_range(headers);
-        let entry = Entry { status: StatusCode::OK, headers, ..self.entry.copy_with(content) };
+        let entry = Entry { status: StatusCode::OK, headers, tags, ..self.entry.copy_with(content) };
         self.rules.cache.keep(&self.key, entry, ticket)
     }
 }

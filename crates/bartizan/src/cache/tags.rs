@@ -60,9 +60,7 @@ impl Stamped {
         let mut slots: Vec<u32> = Vec::new();
         let mut bytes = 0;
         let partition = key.resource().partition;
-        // What is nobody's can only be purged with what is nobody's or with all.
-        let is_theirs = partition != &CacheKey::nobody()[..];
-        let most = if is_theirs { 2 * MOST } else { MOST };
+        let (is_theirs, most) = (is_theirs(key), most(key));
         let mut add = |label: Label<'_>| {
             let slot = Generations::slot_of(&label);
             if !slots.contains(&slot) {
@@ -85,6 +83,14 @@ impl Stamped {
         let fits = bytes <= MOST_BYTES
             && groups(headers, &CACHE_GROUPS).iter().all(|group| add(Label::Group { origin, group: group.as_bytes() }));
         fits.then(|| Self { slots: slots.into(), ..Self::default() })
+    }
+
+    /// The tags of two that become one: whichever of them is purged, that is purged. `None` if there are more than one may have.
+    pub(super) fn and(&self, other: &Self, key: &CacheKey) -> Option<Box<[u32]>> {
+        let more = other.slots.iter().filter(|slot| !self.slots.contains(slot));
+        let slots: Box<[u32]> = self.slots.iter().chain(more).copied().collect();
+        // What is stored has the place of its URL among them.
+        (slots.len() <= most(key) + 1).then_some(slots)
     }
 
     /// Another tag, if it is not there yet.
@@ -113,6 +119,15 @@ impl Label<'_> {
         let hash = checksum(kind, whose);
         spread(checksum(hash, name))
     }
+}
+
+/// What is nobody's can only be purged with what is nobody's or with all.
+fn is_theirs(key: &CacheKey) -> bool {
+    key.resource().partition != &CacheKey::nobody()[..]
+}
+
+fn most(key: &CacheKey) -> usize {
+    if is_theirs(key) { 2 * MOST } else { MOST }
 }
 
 /// The strings of a list (RFC 9875 §2, §3). A list that holds anything else is none.

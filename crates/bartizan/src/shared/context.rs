@@ -132,6 +132,13 @@ impl Notes {
         Context::of(extensions)?.notes.as_ref()
     }
 
+    /// From here on the request is nobody's, and what happens to it is in nobody's log.
+    pub(crate) fn leave(extensions: &mut Extensions) {
+        if let Some(context) = extensions.get_mut::<Context>() {
+            context.notes = None;
+        }
+    }
+
     /// Notes the tenant for whom the request is.
     pub fn tenant(&self, id: impl Into<Arc<str>>) {
         self.lock().tenant = Some(id.into());

@@ -6,7 +6,7 @@ use crate::{
 };
 use bartizan::{TrustedProxies, access_log::Format, cache::CachePolicy};
 use bartizan_gateway::{Forwarding, Proxy, client};
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -22,8 +22,9 @@ const MOST_THREADS: usize = 1024;
 const SMALLEST_CACHE: u64 = 64 * 1024;
 const SIZE: &str = "a size such as 512KiB, 64MiB or 2GiB, of 64KiB at least";
 const ADDRESS: &str = "an address with a port, such as 127.0.0.1:8410 or [::1]:8410";
-const SMALLEST_QUERY: u64 = 1024;
-const QUERY_SIZE: &str = "a size such as 16KiB, of 1KiB at least";
+/// What a `QUERY` asks for is held for each that is being read, beside what is stored.
+const QUERY: RangeInclusive<u64> = 1024..=1024 * 1024;
+const QUERY_SIZE: &str = "a size such as 16KiB, of 1KiB at least and 1MiB at most";
 
 const HELP: &str = "\
 Bartizan in front of a service.
@@ -54,7 +55,8 @@ Usage: bartizan proxy --listen ADDRESS --to URL [FLAGS]
   --drain TIME         how long requests may take to finish after a signal (30s)
   --cache SIZE         store responses by the rules of HTTP, in so much memory: 64MiB; nothing is stored otherwise
   --cache-policy WHICH with --cache: safe (if nothing is said), or rfc for everything that RFC 9111 allows
-  --cache-query SIZE   with --cache: store what a QUERY asks for, too, if that is no longer: 16KiB
+  --cache-query SIZE   with --cache: answer QUERY from the cache, too, where its content is no longer than this, as it is held
+                       while it is read: 16KiB; it is read for as long as --head-within says
   --cache-key          with --cache: Cache-Status says under what a response is stored, to every client
   --access-log FORM    a line for each request, on standard output: json, combined (as Apache and nginx write it) or text;
                        none otherwise
@@ -112,7 +114,7 @@ fn proxy(words: &mut Words) -> Result<Command, String> {
             })?),
             "--head-within" => head_within = words.time(LONGEST)?,
             "--drain" => drain = words.time(LONGEST)?,
-            "--cache" => cache = Some(words.read(SIZE, |value| size(value, SMALLEST_CACHE))?),
+            "--cache" => cache = Some(words.read(SIZE, |value| size(value, SMALLEST_CACHE..=u64::MAX))?),
             "--cache-policy" => {
                 policy = Some(words.read("safe or rfc", |value| match value {
                     "safe" => Some(CachePolicy::new()),
@@ -121,7 +123,7 @@ fn proxy(words: &mut Words) -> Result<Command, String> {
                 })?);
             }
             "--cache-query" => {
-                query = usize::try_from(words.read(QUERY_SIZE, |value| size(value, SMALLEST_QUERY))?).ok();
+                query = usize::try_from(words.read(QUERY_SIZE, |value| size(value, QUERY))?).ok();
             }
             "--cache-key" => tells_key = true,
             "--access-log" => {
@@ -151,8 +153,8 @@ fn proxy(words: &mut Words) -> Result<Command, String> {
     Ok(Command::Proxy(Box::new(plan)))
 }
 
-/// At least so many bytes: a number, and KiB, MiB or GiB.
-fn size(text: &str, least: u64) -> Option<u64> {
+/// So many bytes: a number, and KiB, MiB or GiB.
+fn size(text: &str, range: RangeInclusive<u64>) -> Option<u64> {
     let (number, unit) = text.split_at(text.find(|char: char| !char.is_ascii_digit())?);
     let bytes = match unit.to_ascii_lowercase().as_str() {
         "kib" => 1 << 10,
@@ -160,7 +162,7 @@ fn size(text: &str, least: u64) -> Option<u64> {
         "gib" => 1 << 30,
         _ => return None,
     };
-    number.parse::<u64>().ok()?.checked_mul(bytes).filter(|bytes| *bytes >= least)
+    number.parse::<u64>().ok()?.checked_mul(bytes).filter(|bytes| range.contains(bytes))
 }
 
 /// The URL of a service that can be asked.
@@ -276,6 +278,10 @@ mod tests {
             (&format!("{both} --access-log xml"), "--access-log takes json, combined or text, not \"xml\""),
             (&format!("{both} --cache-query 16KiB"), "--cache-query is for a cache: how large may it be? --cache"),
             (&format!("{both} --cache 1MiB --cache-query 9"), "--cache-query takes a size"),
+            (
+                &format!("{both} --cache 1MiB --cache-query 1025KiB"),
+                "--cache-query takes a size such as 16KiB, of 1KiB at least and 1MiB at most, not \"1025KiB\"",
+            ),
             (&format!("{both} --cache-key"), "--cache-key is for a cache: how large may it be? --cache 64MiB"),
             (&format!("{both} --cache 1MiB --cache-key=no"), "--cache-key takes no value, so \"no\" is one too many"),
             (&format!("{both} --drain 0s"), "--drain takes a time"),

@@ -75,7 +75,10 @@ pub(crate) fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
                 let cached = cache.layer(app);
                 match *query {
                     None => logged(listener, cached, plan).await,
-                    Some(most) => logged(listener, QueryLayer::new(most).layer(cached), plan).await,
+                    Some(most) => {
+                        let reads = QueryLayer::new(most).read_within(plan.head_within);
+                        logged(listener, reads.layer(cached), plan).await
+                    }
                 }
             }
         };

@@ -12,10 +12,10 @@ use std::{
     fmt,
     pin::Pin,
     sync::{Arc, Mutex},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
-use tokio::time::sleep;
+use tokio::time::{Instant, Sleep, sleep};
 use tower::{limit::ConcurrencyLimit, service_fn};
 use tower_layer::Layer;
 
@@ -79,13 +79,19 @@ const PLAIN: (&str, &str) = ("x-plain", "1");
 #[tokio::test(start_paused = true)]
 async fn a_query_is_answered_from_what_is_stored_for_what_it_asks_for() {
     let (seen, search) = searching(&layer(), PLAIN);
-    let rows: [fn() -> Ask; 7] = [
+    let rows: [fn() -> Ask; 13] = [
         || asking("shoes"),
         || asking("hats"),
         || asking(""),
         || asking("shoes").with("content-type", "text/plain"),
         || asking("shoes").with("content-encoding", "x"),
         || asking("shoes").with("content-language", "x"),
+        || asking("shoes").with("content-language", "x").with("content-language", "y"),
+        || asking("shoes").with("content-language", "x, y"),
+        || asking("shoes").with("content-location", "/x"),
+        || asking("shoes").with("content-range", "bytes 0-4/9"),
+        || asking("shoes").with("content-type", ""),
+        || asking("shoes").with("content-none-of-ours", "x"),
         || asking("shoes").with("x-kind", "1").with("content-type", "text/plain; charset=utf-8"),
     ];
     for nth in 0..2 {
@@ -97,6 +103,9 @@ async fn a_query_is_answered_from_what_is_stored_for_what_it_asks_for() {
         }
     }
     assert_eq!(seen.lock().unwrap().len(), rows.len());
+    // Their order counts within a name, and how long the content is goes without saying.
+    let again = asking("shoes").with("content-length", "5").with("content-language", "x").with("content-language", "y");
+    assert!(send(&search, again).await.is_hit());
     // What is stored for it is nothing to who only names the URL, nor the other way round.
     assert!(!send(&search, get("/")).await.is_hit());
     assert!(send(&search, get("/")).await.is_hit());
@@ -193,6 +202,66 @@ async fn content_in_pieces_is_one_content() {
     assert_eq!(seen.lock().unwrap()[0].1, "shoes");
 }
 
+/// What comes is a slice of a buffer that is held with it: thousands of them would hold thousands of buffers.
+#[tokio::test(start_paused = true)]
+async fn content_of_which_each_byte_comes_alone_is_held_in_one_piece() {
+    let service = service_fn(async |request: Request<QueryBody<Frames>>| {
+        let mut body = request.into_body();
+        let mut pieces = Vec::new();
+        while let Some(frame) = body.frame().await {
+            pieces.push(frame.unwrap().into_data().unwrap());
+        }
+        let lengths: Vec<_> = pieces.iter().map(|piece| piece.len().to_string()).collect();
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(lengths.join(" "))))
+    });
+    let reads = QueryLayer::new(4000).layer(service);
+    for (bytes, pieces) in [(4000, "4000"), (4001, "4000 1"), (4003, "4000 1 1 1")] {
+        assert_eq!(send(&reads, in_pieces(&vec!["a"; bytes], None)).await.text(), pieces);
+    }
+    // What is too long with its last piece is not held twice.
+    let long: &str = "a".repeat(5000).leak();
+    assert_eq!(send(&reads, in_pieces(&["a", "b", long, "c"], None)).await.text(), "2 5000 1");
+}
+
+/// Content of which a piece comes each second.
+struct Slow(Frames, Pin<Box<Sleep>>);
+
+impl Body for Slow {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        ready!(self.1.as_mut().poll(cx));
+        self.1 = Box::pin(sleep(Duration::from_secs(1)));
+        Pin::new(&mut self.0).poll_frame(cx)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_stalls_in_what_it_asks_for_is_left_to_the_service() {
+    let slow = |pieces| in_pieces(pieces, None).map(|frames| Slow(frames, Box::pin(sleep(Duration::from_secs(1)))));
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let sees = Arc::clone(&seen);
+    let service = service_fn(move |request: Request<QueryBody<Slow>>| {
+        sees.lock().unwrap().push((request.body().size_hint().lower(), Instant::now()));
+        async move { Ok::<_, Broken>(Response::new(Full::<Bytes>::from(request.into_body().collect().await?.to_bytes()))) }
+    });
+    let cached = layer().layer(service);
+    let soon = QueryLayer::new(100).read_within(Duration::from_millis(3500));
+    for (reads, seconds, read) in [(soon, 3, 3), (QueryLayer::new(100), 30, 29)] {
+        let begun = Instant::now();
+        let answer = send(&reads.layer(cached.clone()), slow(&["a"; 60])).await;
+        // All of it comes, though only some of it had been read.
+        assert_eq!((answer.text().len(), answer.said().as_str()), (60, "fwd=bypass; detail=not-read"));
+        let (was_read, at) = seen.lock().unwrap().pop().unwrap();
+        assert_eq!(((at - begun).as_secs(), was_read), (seconds, read));
+    }
+    // Who is in time is read.
+    let reads = QueryLayer::new(100).layer(cached);
+    assert_eq!(send(&reads, slow(&["a"; 20])).await.text().len(), 20);
+    assert_eq!(seen.lock().unwrap().pop().unwrap().0, 20);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_a_key_passes_by_with_all_that_came() {
     let trailers = || Some(Ok(Frame::trailers(HeaderMap::new())));
@@ -207,7 +276,7 @@ async fn what_cannot_be_a_key_passes_by_with_all_that_came() {
         let is_kept = text == "1234567890";
         let again = end.is_none().then(|| in_pieces(pieces, None));
         let answer = send(&search, in_pieces(pieces, end)).await;
-        assert_eq!(answer.said() == "fwd=method", !is_kept, "{text}: {}", answer.said());
+        assert_eq!(answer.said() == "fwd=bypass; detail=not-read", !is_kept, "{text}: {}", answer.said());
         assert_eq!(seen.lock().unwrap().last().unwrap().1, text);
         if let Some(again) = again {
             assert_eq!(send(&search, again).await.is_hit(), is_kept);
@@ -216,7 +285,7 @@ async fn what_cannot_be_a_key_passes_by_with_all_that_came() {
     let (_, search) = searching(&layer(), PLAIN);
     for long in ["123456789012345", "shoes"] {
         let answer = send(&search, asking(long)).await;
-        assert_eq!(answer.said() == "fwd=method", long.len() > 10);
+        assert_eq!(answer.said() == "fwd=bypass; detail=not-read", long.len() > 10);
     }
     let rows: [fn() -> Ask; 3] = [
         || asking("shoes").with("range", "bytes=0-1"),
@@ -225,7 +294,7 @@ async fn what_cannot_be_a_key_passes_by_with_all_that_came() {
     ];
     for row in rows {
         let said = send(&search, row()).await.said();
-        assert!(said == "fwd=bypass" || said == "fwd=method", "{said}");
+        assert!(said == "fwd=bypass" || said == "fwd=bypass; detail=not-read", "{said}");
     }
 }
 
@@ -239,15 +308,46 @@ async fn a_query_that_wants_only_what_is_stored_never_reaches_the_origin() {
     assert_eq!(send(&search, only()).await.text(), "shoes");
 }
 
+/// RFC 9110 §10.1.1: who reads the content tells the client to send it, which is for whoever answers to do.
+#[tokio::test(start_paused = true)]
+async fn content_that_the_client_waits_to_send_is_not_read() {
+    let (seen, search) = searching(&layer(), PLAIN);
+    for _ in 0..2 {
+        let waits = || asking("shoes").with("expect", "100-continue");
+        assert_eq!(send(&search, waits()).await.said(), "fwd=bypass; detail=not-read");
+        assert_eq!(seen.lock().unwrap().pop().unwrap().1, "shoes");
+    }
+    struct Unasked;
+    impl Body for Unasked {
+        type Data = Bytes;
+        type Error = Broken;
+
+        fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+            panic!("nobody has asked for it")
+        }
+    }
+    let refuses = service_fn(async |_: Request<QueryBody<Unasked>>| {
+        Ok::<_, Infallible>(Response::builder().status(417).body(Full::<Bytes>::default()).unwrap())
+    });
+    let waits = request("QUERY", "/").with("expect", "100-continue").map(|_| Unasked);
+    assert_eq!(send(&QueryLayer::new(10).layer(refuses), waits).await.status.as_u16(), 417);
+}
+
 /// Without the layer that reads it, a cache has no part in it.
 #[tokio::test(start_paused = true)]
 async fn a_query_that_nobody_has_read_passes_by() {
     let origin = Origin::new(|_, _| fresh(60));
     let cache = cache(&origin);
     for _ in 0..2 {
-        assert_eq!(send(&cache, asking("shoes")).await.said(), "fwd=method");
+        assert_eq!(send(&cache, asking("shoes")).await.said(), "fwd=bypass; detail=not-read");
     }
     assert_eq!(origin.asked(), 2);
+    // RFC 9111 §5.2.1.7: who wants only what is stored does not want the origin to be asked.
+    let only = send(&cache, asking("shoes").with("cache-control", "only-if-cached")).await;
+    assert_eq!((only.status.as_u16(), origin.asked()), (504, 2));
+    // Of another method that changes nothing a cache has no answer in any case.
+    let other = send(&cache, request("OPTIONS", "/").with("cache-control", "only-if-cached")).await;
+    assert_eq!((other.said().as_str(), origin.asked()), ("fwd=method", 3));
 }
 
 /// The service that was made ready is the one that is called, however long the reading takes.

@@ -249,6 +249,70 @@ async fn parts_that_were_purged_are_not_made_whole_and_not_put_together_with_oth
     }
 }
 
+/// A whole or a part, with a tag that says how many were asked for before it.
+fn tagged_apart(head: &http::request::Parts, nth: usize) -> Reply {
+    whole_or_part(head).with("cache-tag", &format!("t{nth}"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_put_together_goes_with_the_tags_of_each_part() {
+    // The rest is put to what is there: as another part, as the rest of the whole, and as one that the whole was asked for.
+    for ranges in [&["bytes=0-6", "bytes=5-8"][..], &["bytes=0-6", "bytes=7-9"], &["bytes=0-6", ""]] {
+        for (tag, soft) in [("t0", false), ("t1", false), ("t0", true), ("t1", true), ("t2", false)] {
+            let layer = layer();
+            let origin = Origin::new(tagged_apart);
+            let cache = tower_layer::Layer::layer(&layer, origin.clone());
+            for range in ranges {
+                let ask = if range.is_empty() { get("/") } else { get("/").with("range", range) };
+                send(&cache, ask).await;
+            }
+            let again = || get("/").with("range", "bytes=6-8");
+            assert!(send(&cache, again()).await.is_hit());
+            let purge = Purge::tag(tag);
+            cache_of(&layer).purge(&if soft { purge.softly() } else { purge });
+            assert_eq!(send(&cache, again()).await.is_hit(), tag == "t2", "{ranges:?} {tag}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_either_part_was_purged_with_while_the_rest_came_is_not_stored_together() {
+    for (range, tag) in [("bytes=7-9", "t0"), ("bytes=7-9", "t1"), ("", "t0"), ("", "t1")] {
+        let layer = layer();
+        let origin = Origin::new(|head, nth| tagged_apart(head, nth).after(if nth == 1 { 5 } else { 0 }));
+        let cache = tower_layer::Layer::layer(&layer, origin.clone());
+        send(&cache, get("/").with("range", "bytes=0-6")).await;
+        let asking = tokio::spawn({
+            let (cache, ask) = (cache.clone(), if range.is_empty() { get("/") } else { get("/").with("range", range) });
+            async move { send(&cache, ask).await }
+        });
+        pass(1).await;
+        cache_of(&layer).purge(&Purge::tag(tag));
+        let answer = asking.await.unwrap();
+        assert_eq!(answer.text(), if range.is_empty() { TEXT } else { "789" }, "{range} {tag}");
+        let whole = send(&cache, get("/").with("cache-control", "only-if-cached")).await;
+        assert_eq!(whole.status, StatusCode::GATEWAY_TIMEOUT, "{range} {tag}");
+    }
+}
+
+/// Of more tags than one response may have nobody could purge all.
+#[tokio::test(start_paused = true)]
+async fn parts_with_too_many_tags_between_them_are_not_put_together() {
+    for (range, text) in [("bytes=7-9", "789"), ("", TEXT)] {
+        let origin = Origin::new(|head, nth| {
+            let tags: Vec<_> = (0..100).map(|tag| format!("{nth}-{tag}")).collect();
+            whole_or_part(head).with("cache-tag", &tags.join(","))
+        });
+        let cache = rfc(&origin);
+        send(&cache, get("/").with("range", "bytes=0-6")).await;
+        let ask = if range.is_empty() { get("/") } else { get("/").with("range", range) };
+        let answer = send(&cache, ask).await;
+        assert_eq!((answer.text(), answer.said().contains("tags")), (text, range.is_empty()), "{}", answer.said());
+        let whole = send(&cache, get("/").with("cache-control", "only-if-cached")).await;
+        assert_eq!(whole.status, StatusCode::GATEWAY_TIMEOUT);
+    }
+}
+
 /// It was asked on condition that it is a part of what was there then.
 #[tokio::test(start_paused = true)]
 async fn what_is_purged_while_the_rest_is_asked_for_is_still_the_answer_and_is_not_stored() {

@@ -3,10 +3,10 @@
 use super::support::*;
 use crate::{
     cache::{CacheKey, CacheLayer, Purge, ResponseCache, tier::tests::Shared},
-    shared::{NoAnswer, Refusal},
+    shared::{self, Deadline, NoAnswer, Notes, Refusal, RequestId},
 };
 use bartizan_store::Memory;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tower_layer::Layer;
 
 fn says(control: &str) -> Reply {
@@ -98,7 +98,6 @@ async fn what_is_purged_during_a_refresh_is_not_brought_back_by_it() {
 async fn the_refresh_is_for_all_and_asks_for_nothing_that_its_client_wanted() {
     let wishes = [
         ("cache-control", "only-if-cached"),
-        ("cache-control", "no-store"),
         ("cache-control", "max-stale=100"),
         ("pragma", "no-cache"),
         ("if-none-match", "\"mine\""),
@@ -118,6 +117,53 @@ async fn the_refresh_is_for_all_and_asks_for_nothing_that_its_client_wanted() {
         assert_eq!(origin.was_told("authorization"), ["me"]);
         let new = send(&cache, get("/")).await;
         assert_eq!((new.text(), new.said().as_str()), ("1", "hit; ttl=10"), "{name}: {value}");
+    }
+}
+
+/// RFC 9111 §5.2.1.5: nothing of such a request is stored, nor of any response to it.
+#[tokio::test(start_paused = true)]
+async fn who_says_no_store_has_nothing_refreshed_behind() {
+    let origin = Origin::new(|_, nth| says(WHILE).body(&nth.to_string()));
+    let cache = cache(&origin);
+    send(&cache, get("/")).await;
+    pass(15).await;
+    for control in ["no-store", "max-stale, no-store"] {
+        let stale = send(&cache, get("/").with("cache-control", control)).await;
+        assert_eq!((stale.text(), stale.said().as_str()), ("0", "hit; ttl=-5"));
+        settle().await;
+        assert_eq!(origin.asked(), 1);
+    }
+    // The next one has it done.
+    assert_eq!(send(&cache, get("/")).await.said(), "hit; ttl=-5");
+    settle().await;
+    assert_eq!((send(&cache, get("/")).await.text(), origin.asked()), ("1", 2));
+}
+
+/// How long its client would have waited is nothing to it, nor is what happens to it for the log of that client.
+#[tokio::test(start_paused = true)]
+async fn the_refresh_has_neither_the_deadline_nor_the_log_of_its_client() {
+    let origin = Origin::new(|_, _| says(WHILE));
+    let cache = cache(&origin);
+    let ask = || {
+        let mut ask = get("/");
+        Deadline::after(Duration::from_secs(1)).tighten(ask.extensions_mut());
+        let id = RequestId::new("an-id".parse().unwrap());
+        *shared::Context::of_mut(ask.extensions_mut()) = shared::Context { id, notes: Some(Notes::default()) };
+        ask
+    };
+    for is_behind in [false, true] {
+        let ask = ask();
+        let notes = Notes::of(ask.extensions()).cloned().unwrap();
+        send(&cache, ask).await;
+        settle().await;
+        let extensions = &origin.seen().last().unwrap().extensions.clone();
+        assert_eq!(origin.asked(), 1 + usize::from(is_behind));
+        let has = (Deadline::of(extensions).is_some(), Notes::of(extensions).is_some());
+        assert_eq!(has, (!is_behind, !is_behind));
+        assert!(RequestId::of(extensions).is_some());
+        // That the client was given what was stale is in its log all the same.
+        assert_eq!(notes.lock().flags != 0, is_behind);
+        pass(15).await;
     }
 }
 
