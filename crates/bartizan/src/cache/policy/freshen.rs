@@ -46,10 +46,15 @@ pub(in crate::cache) fn validated<'a>(
 ///
 /// `omit` are the names that are not stored, of which `Set-Cookie` is one unless the policy says otherwise.
 pub(in crate::cache) fn freshen(stored: &HeaderMap, from_304: &HeaderMap, omit: &[HeaderName]) -> HeaderMap {
-    update(stored, from_304, omit, |name| {
+    let mut head = update(stored, from_304, omit, |name| {
         // RFC 9111 §3.2: what the content depends on stays. Many an origin puts the type of an error page on its 304.
         [header::CONTENT_ENCODING, header::CONTENT_LENGTH, header::CONTENT_RANGE, header::CONTENT_TYPE].contains(name)
-    })
+    });
+    // RFC 9110 §6.6.1: without a date it is of when it came. The old one would make it as old as before.
+    if !from_304.contains_key(header::DATE) {
+        head.remove(header::DATE);
+    }
+    head
 }
 
 /// The head of stored parts after another part of the same representation came (RFC 9111 §3.4): as when it is freshened,

@@ -1,7 +1,9 @@
 //! The origin says whether what is stored still holds (RFC 9111 §4.3).
 
 use super::support::*;
+use crate::shared::wall_now;
 use http::StatusCode;
+use std::time::Duration;
 
 fn page(seconds: u32) -> Reply {
     fresh(seconds)
@@ -226,4 +228,18 @@ async fn a_304_whose_tag_is_strong_where_ours_is_weak_is_an_answer_and_updates_n
         assert_eq!(send(&cache, get("/")).await.text(), "one");
         assert_eq!((origin.asked(), origin.was_told("if-none-match")), (asked, vec!["W/\"e\"".to_owned()]));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_304_without_a_date_is_of_when_it_came() {
+    let date = httpdate::fmt_http_date(wall_now() - Duration::from_secs(1000));
+    let page = fresh(1500).with("date", &date).with("etag", "\"e\"").body("one");
+    let origin = Origin::says([page, status(304).with("etag", "\"e\"")]);
+    let cache = cache(&origin);
+    send(&cache, get("/")).await;
+    pass(600).await;
+    let told = send(&cache, get("/")).await;
+    assert_eq!((told.text(), told.said()), ("one", "fwd=stale; fwd-status=304; ttl=1500".to_owned()));
+    let hit = send(&cache, get("/")).await;
+    assert_eq!((hit.text(), hit.said(), origin.asked()), ("one", "hit; ttl=1500".to_owned(), 2));
 }
