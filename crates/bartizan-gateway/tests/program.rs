@@ -9,7 +9,7 @@ use std::{
     os::unix::ffi::OsStrExt,
     process::{ExitStatus, Stdio},
 };
-use support::*;
+use support::{wire::Peer, *};
 use tokio::{
     io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader, Lines},
     process::{Child, ChildStderr, ChildStdout, Command},
@@ -202,4 +202,41 @@ async fn why_a_service_does_not_answer_is_told_to_who_asks_for_it() {
     program.signal("-TERM").await;
     let (_, notes) = program.ends().await;
     assert!(notes.starts_with("stopping: "), "nothing was told before: {notes}");
+}
+
+/// Sends so many requests with a path that makes a long line, and has an answer to each.
+async fn fill(addr: SocketAddr, count: usize) {
+    let mut peer = Peer::connect(addr).await;
+    let path = "x".repeat(6_000);
+    for number in 0..count {
+        assert_eq!(peer.ask(&format!("GET /{number}/{path} HTTP/1.1\r\nhost: h\r\n\r\n")).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn an_access_log_that_nobody_reads_holds_up_no_request_and_not_the_end() {
+    let behind = service(Router::new().fallback(|| async { "hello" })).await;
+    for threads in ["1", "2"] {
+        let program = start(behind, &["--access-log", "json", "--threads", threads]).await;
+        fill(program.addr, 2_000).await;
+        program.signal("-TERM").await;
+        let (status, notes) = program.ends().await;
+        assert!(status.success() && notes.contains("\ndrained: "), "{notes}");
+        let warnings = notes.lines().filter(|note| note.contains("lines of the access log are lost")).count();
+        assert_eq!(warnings, 2, "as the first is lost, and how many at the end: {notes}");
+    }
+}
+
+#[tokio::test]
+async fn who_reads_the_access_log_late_has_all_of_it_at_the_end() {
+    let behind = service(Router::new().fallback(|| async { "hello" })).await;
+    let mut program = start(behind, &["--access-log", "json"]).await;
+    fill(program.addr, 300).await;
+    program.signal("-TERM").await;
+    for number in 0..300 {
+        let line = next(&mut program.said).await;
+        assert!(line.contains(&format!("\"path\":\"/{number}/x")) && line.ends_with('}'), "{number}: {line}");
+    }
+    let (status, notes) = program.ends().await;
+    assert!(status.success() && !notes.contains("lost"), "{notes}");
 }

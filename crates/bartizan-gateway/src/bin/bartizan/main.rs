@@ -1,9 +1,10 @@
 //! Bartizan as a program. Its first command is a streaming reverse proxy.
 //!
 //! `bartizan proxy --listen 127.0.0.1:8410 --to http://127.0.0.1:8400`: [`cli`] is how it is told what to do, [`proxy`]
-//! is what it does then, [`log`] what it tells meanwhile.
+//! is what it does then, [`log`] what it tells meanwhile, [`lines`] how nobody waits for who reads the access log.
 
 mod cli;
+mod lines;
 mod log;
 mod proxy;
 mod words;
