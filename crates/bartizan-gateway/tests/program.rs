@@ -156,6 +156,20 @@ async fn a_mistake_is_one_line_and_the_status_says_so() {
 }
 
 #[tokio::test]
+async fn help_is_given_whatever_the_environment_says() {
+    for (flags, says) in [
+        (&["--version"][..], env!("CARGO_PKG_VERSION")),
+        (&["--help"], "proxy"),
+        (&["proxy", "--help"], "--trust CIDR"),
+    ] {
+        let output = timeout(PATIENCE, command(flags).env("RUST_LOG", "my_crate").output()).await.unwrap().unwrap();
+        assert!(output.status.success(), "{flags:?}: {output:?}");
+        assert!(String::from_utf8(output.stdout).unwrap().contains(says), "{flags:?}");
+        assert!(output.stderr.is_empty(), "{flags:?}");
+    }
+}
+
+#[tokio::test]
 async fn each_request_is_a_line_on_standard_output_if_that_is_asked_for() {
     for (form, cache, says) in [
         ("json", None, &["{\"ts\":\"", "\"path\":\"/a\"", "\"status\":200", "\"bytes_out\":5"][..]),

@@ -15,13 +15,17 @@ use std::{io::Write, process::ExitCode};
 fn main() -> ExitCode {
     // What is not UTF-8 is no reason to panic: it is read with marks in the place of what is not.
     let arguments = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
-    let asked = cli::parse(arguments).and_then(|command| log::start().map(|()| command));
-    let done = match asked {
-        Ok(Command::Proxy(plan)) => proxy::run(&plan),
-        Ok(Command::Help(text)) => {
+    let asked = cli::parse(arguments).and_then(|command| match command {
+        Command::Proxy(plan) => log::start().map(|()| Some(plan)),
+        // Whatever is wrong besides: who asks for help gets it.
+        Command::Help(text) => {
             say(text);
-            Ok(())
+            Ok(None)
         }
+    });
+    let done = match asked {
+        Ok(Some(plan)) => proxy::run(&plan),
+        Ok(None) => Ok(()),
         Err(mistake) => {
             note(&format!("bartizan: {mistake} (--help tells more)"));
             return ExitCode::from(2);
