@@ -134,6 +134,7 @@ async fn a_mistake_is_one_line_and_the_status_says_so() {
     for (flags, status, says) in [
         (&["proxy", "--to", "http://h"][..], 2, "bartizan: where shall it listen? --listen 127.0.0.1:8410"),
         (&["proxy", "--listen", "8410"], 2, "bartizan: --listen takes an address with a port"),
+        (&["proxy", "--listen", "localhost:8410"], 2, "such as 127.0.0.1:8410 or [::1]:8410, not \"localhost:8410\""),
         (&["proxy", "--listen", "192.0.2.1:1", "--to", "http://h"], 1, "is not an address of this machine"),
     ] {
         let output = timeout(PATIENCE, command(flags).output()).await.unwrap().unwrap();
@@ -195,6 +196,7 @@ async fn warnings_are_seen_on_standard_error() {
     rest(&mut connect_and_send(program.addr, forwarded).await).await;
     let warning = next(&mut program.noted).await;
     assert!(warning.contains(" WARN bartizan::") && warning.contains("no proxy is trusted"), "{warning}");
+    assert!(warning.contains("--trust 10.0.0.0/8"), "how to trust one: {warning}");
     // Nobody reads what is written there any more: it is told once, and requests go on.
     let Program { said, mut noted, addr, child: _child, .. } = program;
     drop(said);
