@@ -244,6 +244,18 @@ async fn an_access_log_that_nobody_reads_holds_up_no_request_and_not_the_end() {
 }
 
 #[tokio::test]
+async fn neither_do_notes_that_nobody_reads() {
+    let mut program = start_with(dead().await, &[], "bartizan_gateway=info").await;
+    let mut peer = Peer::connect(program.addr).await;
+    for _ in 0..1_000 {
+        assert_eq!(peer.ask("GET / HTTP/1.1\r\nhost: h\r\n\r\n").await.status, 502);
+    }
+    program.signal("-TERM").await;
+    let ended = timeout(PATIENCE, program.child.wait()).await.expect("in time").expect("an end");
+    assert!(ended.success());
+}
+
+#[tokio::test]
 async fn who_reads_the_access_log_late_has_all_of_it_at_the_end() {
     let behind = service(Router::new().fallback(|| async { "hello" })).await;
     let mut program = start(behind, &["--access-log", "json"]).await;

@@ -17,6 +17,8 @@ pub(crate) struct Lines {
 
 #[derive(Default)]
 struct Queue {
+    /// Whether nothing is told of what is lost.
+    is_quiet: bool,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -38,9 +40,18 @@ const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
 // ===== impl Lines =====
 
 impl Lines {
-    /// Starts the thread, which ends with the program.
+    /// Starts the thread, which ends with the program, and warns of the lines of the access log that are lost.
     pub(crate) fn to(writer: impl Write + Send + 'static) -> io::Result<Self> {
-        let queue = Arc::<Queue>::default();
+        Self::over(Queue::default(), writer)
+    }
+
+    /// The same for warnings, since that nobody reads them is not to be told to the same nobody.
+    pub(crate) fn quietly_to(writer: impl Write + Send + 'static) -> io::Result<Self> {
+        Self::over(Queue { is_quiet: true, ..Queue::default() }, writer)
+    }
+
+    fn over(queue: Queue, writer: impl Write + Send + 'static) -> io::Result<Self> {
+        let queue = Arc::new(queue);
         let written = Arc::clone(&queue);
         thread::Builder::new().name("lines".to_owned()).spawn(move || written.write_to(writer))?;
         Ok(Self { queue })
@@ -53,7 +64,7 @@ impl Lines {
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let lost = mem::take(&mut state.lost) + state.waiting.iter().filter(|byte| **byte == b'\n').count();
         drop(state);
-        if lost > 0 {
+        if lost > 0 && !self.queue.is_quiet {
             warn_that_nobody_reads(lost);
         }
     }
@@ -70,7 +81,7 @@ impl Write for Lines {
             return Ok(lines.len());
         }
         state.lost += 1;
-        if state.told.is_none_or(|told| told.elapsed() >= BETWEEN_WARNINGS) {
+        if !self.queue.is_quiet && state.told.is_none_or(|told| told.elapsed() >= BETWEEN_WARNINGS) {
             state.told = Some(Instant::now());
             let lost = mem::take(&mut state.lost);
             drop(state);
@@ -93,7 +104,7 @@ impl Queue {
     }
 
     fn write_to(&self, mut writer: impl Write) {
-        let (mut lines, mut is_told) = (Vec::new(), false);
+        let (mut lines, mut is_told) = (Vec::new(), self.is_quiet);
         loop {
             let is_idle = |state: &mut State| state.waiting.is_empty();
             let mut state = self.changed.wait_while(self.lock(), is_idle).unwrap_or_else(PoisonError::into_inner);

@@ -1,7 +1,7 @@
 //! Bartizan as a program. Its first command is a streaming reverse proxy.
 //!
 //! `bartizan proxy --listen 127.0.0.1:8410 --to http://127.0.0.1:8400`: [`cli`] is how it is told what to do, [`proxy`]
-//! is what it does then, [`log`] what it tells meanwhile, [`lines`] how nobody waits for who reads the access log.
+//! is what it does then, [`log`] what it tells meanwhile, [`lines`] how nobody waits for who reads that.
 
 mod cli;
 mod lines;
@@ -9,7 +9,7 @@ mod log;
 mod proxy;
 mod words;
 
-use self::cli::Command;
+use self::{cli::Command, log::note};
 use std::{io::Write, process::ExitCode};
 
 fn main() -> ExitCode {
@@ -31,21 +31,18 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match done {
+    let status = match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             note(&format!("bartizan: {error}"));
             ExitCode::FAILURE
         }
-    }
+    };
+    log::finish();
+    status
 }
 
-// To whoever started it. That nobody may be listening is no reason to stop, as `println!` would.
-
+/// To whoever started it. That nobody may be listening is no reason to stop, as `println!` would.
 fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
-}
-
-fn note(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
 }
