@@ -14,6 +14,7 @@ use support::{
 };
 use tokio::{
     io::AsyncWriteExt,
+    net::TcpListener,
     sync::watch,
     time::{sleep, timeout},
 };
@@ -238,4 +239,31 @@ async fn a_request_that_meets_two_closing_connections_is_not_sent_a_third_time()
     // And on a connection that is new, it is sent once.
     timeout(PATIENCE, get()).await.expect("in time").expect_err("no answer");
     assert_eq!(origin.count(), 4);
+}
+
+#[tokio::test]
+async fn what_may_have_been_done_is_not_called_undone_because_it_could_not_be_sent_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let service = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        head(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+        let done = head(&mut stream).await;
+        // It has done it, and exits before it can say so.
+        drop(listener);
+        done
+    });
+    let client = client();
+    let send = async |method: &str| {
+        let request = Request::builder().method(method).uri(format!("http://{addr}/x")).body(Body::empty()).unwrap();
+        timeout(PATIENCE, client.request(request)).await.expect("in time")
+    };
+    send("GET").await.unwrap().into_body().collect().await.unwrap();
+    sleep(ms(5)).await; // real time: until it waits in the pool
+    let error = send("DELETE").await.expect_err("no answer");
+    assert!(service.await.unwrap().starts_with("DELETE /x "));
+    assert!(!error.is_not_processed(), "it was: {error}");
+    assert_eq!((error.cause(), error.is_connect()), (Cause::ConnectionReset, false));
+    assert!(send("DELETE").await.expect_err("no answer").is_not_processed(), "nobody is there");
 }

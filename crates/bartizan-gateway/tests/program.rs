@@ -9,7 +9,7 @@ use std::{
     os::unix::ffi::OsStrExt,
     process::{ExitStatus, Stdio},
 };
-use support::*;
+use support::{wire::Peer, *};
 use tokio::{
     io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader, Lines},
     process::{Child, ChildStderr, ChildStdout, Command},
@@ -134,6 +134,7 @@ async fn a_mistake_is_one_line_and_the_status_says_so() {
     for (flags, status, says) in [
         (&["proxy", "--to", "http://h"][..], 2, "bartizan: where shall it listen? --listen 127.0.0.1:8410"),
         (&["proxy", "--listen", "8410"], 2, "bartizan: --listen takes an address with a port"),
+        (&["proxy", "--listen", "localhost:8410"], 2, "such as 127.0.0.1:8410 or [::1]:8410, not \"localhost:8410\""),
         (&["proxy", "--listen", "192.0.2.1:1", "--to", "http://h"], 1, "is not an address of this machine"),
     ] {
         let output = timeout(PATIENCE, command(flags).output()).await.unwrap().unwrap();
@@ -153,6 +154,20 @@ async fn a_mistake_is_one_line_and_the_status_says_so() {
     assert!(notes.contains("--to takes a URL such as") && notes.lines().count() == 1, "{notes}");
     let output = command(&["proxy", "--help"]).output().await.unwrap();
     assert!(output.status.success() && String::from_utf8(output.stdout).unwrap().contains("--head-within TIME"));
+}
+
+#[tokio::test]
+async fn help_is_given_whatever_the_environment_says() {
+    for (flags, says) in [
+        (&["--version"][..], env!("CARGO_PKG_VERSION")),
+        (&["--help"], "proxy"),
+        (&["proxy", "--help"], "--trust CIDR"),
+    ] {
+        let output = timeout(PATIENCE, command(flags).env("RUST_LOG", "my_crate").output()).await.unwrap().unwrap();
+        assert!(output.status.success(), "{flags:?}: {output:?}");
+        assert!(String::from_utf8(output.stdout).unwrap().contains(says), "{flags:?}");
+        assert!(output.stderr.is_empty(), "{flags:?}");
+    }
 }
 
 #[tokio::test]
@@ -181,6 +196,7 @@ async fn warnings_are_seen_on_standard_error() {
     rest(&mut connect_and_send(program.addr, forwarded).await).await;
     let warning = next(&mut program.noted).await;
     assert!(warning.contains(" WARN bartizan::") && warning.contains("no proxy is trusted"), "{warning}");
+    assert!(warning.contains("--trust 10.0.0.0/8"), "how to trust one: {warning}");
     // Nobody reads what is written there any more: it is told once, and requests go on.
     let Program { said, mut noted, addr, child: _child, .. } = program;
     drop(said);
@@ -202,4 +218,53 @@ async fn why_a_service_does_not_answer_is_told_to_who_asks_for_it() {
     program.signal("-TERM").await;
     let (_, notes) = program.ends().await;
     assert!(notes.starts_with("stopping: "), "nothing was told before: {notes}");
+}
+
+/// Sends so many requests with a path that makes a long line, and has an answer to each.
+async fn fill(addr: SocketAddr, count: usize) {
+    let mut peer = Peer::connect(addr).await;
+    let path = "x".repeat(6_000);
+    for number in 0..count {
+        assert_eq!(peer.ask(&format!("GET /{number}/{path} HTTP/1.1\r\nhost: h\r\n\r\n")).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn an_access_log_that_nobody_reads_holds_up_no_request_and_not_the_end() {
+    let behind = service(Router::new().fallback(|| async { "hello" })).await;
+    for threads in ["1", "2"] {
+        let program = start(behind, &["--access-log", "json", "--threads", threads]).await;
+        fill(program.addr, 2_000).await;
+        program.signal("-TERM").await;
+        let (status, notes) = program.ends().await;
+        assert!(status.success() && notes.contains("\ndrained: "), "{notes}");
+        let warnings = notes.lines().filter(|note| note.contains("lines of the access log are lost")).count();
+        assert_eq!(warnings, 2, "as the first is lost, and how many at the end: {notes}");
+    }
+}
+
+#[tokio::test]
+async fn neither_do_notes_that_nobody_reads() {
+    let mut program = start_with(dead().await, &[], "bartizan_gateway=info").await;
+    let mut peer = Peer::connect(program.addr).await;
+    for _ in 0..1_000 {
+        assert_eq!(peer.ask("GET / HTTP/1.1\r\nhost: h\r\n\r\n").await.status, 502);
+    }
+    program.signal("-TERM").await;
+    let ended = timeout(PATIENCE, program.child.wait()).await.expect("in time").expect("an end");
+    assert!(ended.success());
+}
+
+#[tokio::test]
+async fn who_reads_the_access_log_late_has_all_of_it_at_the_end() {
+    let behind = service(Router::new().fallback(|| async { "hello" })).await;
+    let mut program = start(behind, &["--access-log", "json"]).await;
+    fill(program.addr, 300).await;
+    program.signal("-TERM").await;
+    for number in 0..300 {
+        let line = next(&mut program.said).await;
+        assert!(line.contains(&format!("\"path\":\"/{number}/x")) && line.ends_with('}'), "{number}: {line}");
+    }
+    let (status, notes) = program.ends().await;
+    assert!(status.success() && !notes.contains("lost"), "{notes}");
 }

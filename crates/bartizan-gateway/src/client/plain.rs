@@ -26,8 +26,8 @@ pub struct Client {
 /// It gives up connecting after one second. An idle connection is kept for less than four seconds, less than servers
 /// commonly keep theirs, so that a request seldom meets a connection that the other side has just closed. If it does, it
 /// goes over a new one, once, if nothing of it has been written yet, or if nothing was heard of an answer and it may be
-/// sent again: its method is idempotent, and it has no body. At most 256 connections wait idle for each of at most 64
-/// hosts.
+/// sent again: its method is idempotent, and it has no body. If it can't be sent again, the error is that of the first
+/// time, after which it may have been done. At most 256 connections wait idle for each of at most 64 hosts.
 #[must_use]
 pub fn client() -> Client {
     Client { pool: Arc::default() }
@@ -51,11 +51,13 @@ impl Client {
 async fn send(pool: Arc<Pool>, mut request: Request<Body>) -> Result<Response<ClientBody>, ClientError> {
     let to = address(&mut request)?;
     let mut idle = pool.take(&to);
+    // Why the request is sent again although somebody may have done what it asks for.
+    let mut doubt = None;
     loop {
         let is_new = idle.is_none();
         let mut connection = match idle.take() {
             Some(connection) => connection,
-            None => pool.connect(&to).await?,
+            None => pool.connect(&to).await.map_err(|error| doubt.take().unwrap_or(error))?,
         };
         let again = if is_new { None } else { again(&request) };
         match connection.send(request).await {
@@ -66,8 +68,13 @@ async fn send(pool: Arc<Pool>, mut request: Request<Body>) -> Result<Response<Cl
             }
             // RFC 9110 §9.2.2: what nobody has received may be sent again, whatever its method.
             Err(Unanswered { error, unsent, heard }) => {
-                let again = unsent.filter(|_| !is_new).or(again.filter(|_| !heard));
-                request = again.ok_or_else(|| ClientError::sending(error))?;
+                let error = ClientError::sending(error);
+                let may_be_done = !error.is_not_processed();
+                let Some(again) = unsent.filter(|_| !is_new).or(again.filter(|_| !heard)) else {
+                    return Err(doubt.filter(|_| !may_be_done).unwrap_or(error));
+                };
+                doubt = may_be_done.then_some(error);
+                request = again;
             }
         }
     }

@@ -296,7 +296,8 @@ fn warn_if_forwarded(headers: &HeaderMap) {
     {
         tracing::warn!(
             "requests carry X-Forwarded-For or Forwarded, but no proxy is trusted, so everybody behind one proxy counts \
-             as one client: if the proxy is yours, name it with TrustedProxies::new([\"10.0.0.0/8\"])"
+             as one client: if the proxy is yours, name it, with TrustedProxies::new([\"10.0.0.0/8\"]) or bartizan proxy \
+             --trust 10.0.0.0/8"
         );
     }
 }

@@ -1,6 +1,14 @@
 //! What the program tells while it runs: on standard error, line by line.
 
-use std::{env, ffi::OsStr};
+use crate::lines::Lines;
+use std::{
+    env,
+    ffi::OsStr,
+    fmt::Display,
+    io::{self, Write},
+    sync::OnceLock,
+    time::Duration,
+};
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
     fmt,
@@ -9,12 +17,33 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
+/// Whoever reads them may stop to, and then no request waits for that.
+static NOTES: OnceLock<Lines> = OnceLock::new();
+
 /// Warnings and worse, or what `RUST_LOG` says.
 pub(crate) fn start() -> Result<(), String> {
     let wanted = wanted(env::var_os("RUST_LOG").as_deref())?;
-    // That nobody reads them is not to be told to the same nobody.
-    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(false).log_internal_errors(false);
-    registry().with(wanted).with(lines).try_init().map_err(|error| format!("nothing can be logged: {error}"))
+    let cannot = |error: &dyn Display| format!("nothing can be logged: {error}");
+    let notes = Lines::quietly_to(io::stderr()).map_err(|error| cannot(&error))?;
+    let notes = NOTES.get_or_init(|| notes);
+    let lines = fmt::layer().with_writer(|| notes.clone()).with_ansi(false).log_internal_errors(false);
+    registry().with(wanted).with(lines).try_init().map_err(|error| cannot(&error))
+}
+
+/// A line to whoever started the program. That nobody may be listening is no reason to stop, as `eprintln!` would.
+pub(crate) fn note(text: &str) {
+    let line = format!("{text}\n");
+    let _ = match NOTES.get() {
+        Some(notes) => notes.clone().write_all(line.as_bytes()),
+        None => io::stderr().write_all(line.as_bytes()),
+    };
+}
+
+/// Waits until all of it is written, and no longer than a second.
+pub(crate) fn finish() {
+    if let Some(notes) = NOTES.get() {
+        notes.finish(Duration::from_secs(1));
+    }
 }
 
 fn wanted(rust_log: Option<&OsStr>) -> Result<Targets, String> {

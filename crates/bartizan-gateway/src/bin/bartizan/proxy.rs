@@ -1,6 +1,6 @@
 //! `bartizan proxy`: one service behind, and nothing but HTTP in between.
 
-use crate::{note, say};
+use crate::{lines::Lines, note, say};
 use axum::BoxError;
 use bartizan::{
     TrustedProxies,
@@ -53,6 +53,9 @@ pub(crate) enum Host {
     Service,
 }
 
+/// How long whoever reads the access log has for the rest of it, once the last request has ended.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
 /// Runs until it is told to stop, and what was begun by then has ended.
 pub(crate) fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
     let runtime = runtime(plan.threads)?;
@@ -66,7 +69,7 @@ pub(crate) fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
             Some(_) => note(&banner),
         }
         let drained = match &plan.cache {
-            None => logged(listener, app, plan).await,
+            None => logged(listener, app, plan).await?,
             Some(Caching { bytes, policy, tells_key, query }) => {
                 let mut cache = CacheLayer::new(ResponseCache::new(*bytes)).policy(policy.clone());
                 if *tells_key {
@@ -74,10 +77,10 @@ pub(crate) fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
                 }
                 let cached = cache.layer(app);
                 match *query {
-                    None => logged(listener, cached, plan).await,
+                    None => logged(listener, cached, plan).await?,
                     Some(most) => {
                         let reads = QueryLayer::new(most).read_within(plan.head_within);
-                        logged(listener, reads.layer(cached), plan).await
+                        logged(listener, reads.layer(cached), plan).await?
                     }
                 }
             }
@@ -88,19 +91,22 @@ pub(crate) fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
 }
 
 /// Serves, with an access log if there is to be one.
-async fn logged<S, B>(listener: TcpListener, app: S, plan: &Plan) -> Drained
+async fn logged<S, B>(listener: TcpListener, app: S, plan: &Plan) -> io::Result<Drained>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send> + Clone + Send + 'static,
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let limit = plan.drain;
-    match plan.access_log {
+    Ok(match plan.access_log {
         None => serve(listener, app).until(stopped(limit)).drain(limit).run().await,
         Some(format) => {
-            let log = AccessLogLayer::new().client_by(plan.trusted.clone()).write_to(io::stdout(), format);
-            serve(listener, log.layer(app)).until(stopped(limit)).drain(limit).run().await
+            let lines = Lines::to(io::stdout())?;
+            let log = AccessLogLayer::new().client_by(plan.trusted.clone()).write_to(lines.clone(), format);
+            let drained = serve(listener, log.layer(app)).until(stopped(limit)).drain(limit).run().await;
+            lines.finish(LAST_LINES);
+            drained
         }
-    }
+    })
 }
 
 async fn stopped(limit: Duration) {
