@@ -133,7 +133,7 @@ impl Generations {
         if prefixes.log.len() == LOGGED
             && let Some(oldest) = prefixes.log.pop_front()
         {
-            prefixes.forgotten = oldest.purge;
+            prefixes.forgotten = prefixes.forgotten.max(oldest.purge);
         }
         let (partition, target) = (prefix.partition.into(), prefix.target.into());
         prefixes.log.push_back(Prefix { purge, partition, target });

@@ -17,7 +17,7 @@ use std::{
 /// Two requests have the same key only if they are the same in all of these.
 #[derive(Clone)]
 pub struct CacheKey {
-    /// `partition scheme forwarded-proto host 0 path-and-query (0 name (1 length value)*)* (2 length media-type digest)?`
+    /// `partition scheme forwarded-proto host 0 path-and-query (0 name (1 length value)*)* (2 length fields digest)?`
     ///
     /// A partition says how long it is; host, path and query have no bytes below 33.
     bytes: Buffer,
@@ -120,9 +120,9 @@ impl CacheKey {
         (key.bytes.len() <= LONGEST).then_some(key)
     }
 
-    /// Content counts, too, of a request that asks by it (RFC 10008 §2.7): its media type, and its SHA-256.
-    pub(super) fn extend_with_content(&mut self, media_type: &[u8], digest: &[u8; DIGEST]) {
-        self.add(CONTENT, media_type);
+    /// Content counts, too, of a request that asks by it (RFC 10008 §2.7): what its fields say of it, and its SHA-256.
+    pub(super) fn extend_with_content(&mut self, fields: &[u8], digest: &[u8; DIGEST]) {
+        self.add(CONTENT, fields);
         self.bytes.extend_from_slice(digest);
     }
 

@@ -281,7 +281,10 @@ impl Shared {
             return Err(Refused::TooLarge);
         }
         self.stamp(&mut entry, key, ticket, asked);
-        self.urls.add(key);
+        if self.urls.add(key) {
+            // What was spared the map, which lets in what is asked for more than what makes room for it.
+            let _ = self.map.get(key.as_bytes());
+        }
         let _one = self.lock(key.as_bytes());
         if !self.generations.allows(ticket, key, &entry.tags.slots) {
             return Err(Refused::Purged);

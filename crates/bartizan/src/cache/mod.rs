@@ -102,7 +102,7 @@
 //! is larger passes by. Beside that it takes 64 KiB for the URLs of which nothing can be stored, and 512 KiB for purges once
 //! there has been one: a purge of a tag counts, whatever the number of responses that have the tag. What is asked for all the
 //! time takes some 60 KiB more for each processor, which remembers how it was found and the head that was sent, or 300 KiB if heads are
-//! as large as are remembered. A 4096th of the bytes, up to 512 KiB, is bits for the URLs of which something was ever stored: who
+//! as large as are remembered. A 2048th of the bytes at most, between 2 KiB and 512 KiB, is bits for the URLs of which something was ever stored: who
 //! asks for another one, or changes it, need not look for what is stored of it, until so many have been stored that most bits are set.
 //!
 //! A body that is on its way is held as far as it has come, until it has ended, though not more of it than may be stored; that

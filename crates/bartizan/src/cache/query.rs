@@ -22,9 +22,9 @@ use tower_service::Service;
 /// Reads what a `QUERY` asks for, so that a [`CacheLayer`](super::CacheLayer) within can answer it.
 ///
 /// A `QUERY` is a `GET` that asks by its content (RFC 10008), and so the content is part of what its answer is stored under,
-/// with all that its fields say of it: `Content-Type` and each other whose name begins so, but its length. A cache by itself
-/// reads no content: every `QUERY` passes it by, unless this layer stands right outside. Then it is cached as a `GET` is: validated, selected by `Vary`, asked for
-/// once however many wait; it changes nothing and takes nothing away. Ranges of it pass by.
+/// with all that its fields say of it: each whose name begins with `Content-`, but `Content-Length`. A cache by itself reads no
+/// content: every `QUERY` passes it by, unless this layer stands right outside. Then it is cached as a `GET` is: validated,
+/// selected by `Vary`, asked for once however many wait; it changes nothing and takes nothing away. Ranges of it pass by.
 ///
 /// Content of up to so many bytes is held, in one piece, until the service has read it. Where there is more, or it breaks off,
 /// or trailers follow, or it takes [longer](Self::read_within) than 30 seconds, the service gets what was read and then the

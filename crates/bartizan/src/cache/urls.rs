@@ -12,8 +12,9 @@ use std::{
 
 /// Remembers of each URL that something was stored under it, by one bit that URLs share by their hashes.
 ///
-/// Most of what changes something has a URL of its own, of which nothing is ever stored. Who knows that need not look for it
-/// under every scheme.
+/// Most of what changes something has a URL of its own, of which nothing is ever stored, and so has much of what is asked for.
+/// Who knows that need not look for it, under whatever scheme. No bit is ever taken back: what is remembered wears off as URLs
+/// come and go.
 pub(super) struct Urls(Box<[AtomicU64]>);
 
 /// How many bits a cache of so many bytes has: more than it can have keys, as a rule.
@@ -31,12 +32,16 @@ impl Urls {
 
     /// Something is about to be stored. Said before it is asked whether there has been a purge: of the one who stores and
     /// the one who purges at the same time, at least one sees the other.
-    pub(super) fn add(&self, key: &CacheKey) {
+    ///
+    /// Whether it is the first of its URL.
+    pub(super) fn add(&self, key: &CacheKey) -> bool {
         let (word, bit) = self.place(key);
-        if word.load(Relaxed) & bit == 0 {
+        let is_first = word.load(Relaxed) & bit == 0;
+        if is_first {
             word.fetch_or(bit, Relaxed);
         }
         fence(SeqCst);
+        is_first
     }
 
     /// Whether something may have been stored. Asked after the purge has been counted.

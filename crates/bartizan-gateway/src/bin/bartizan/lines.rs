@@ -35,6 +35,8 @@ struct State {
 
 /// In bytes, since a line is as long as a client makes its path: thousands of usual ones.
 const MOST: usize = 8 << 20;
+/// So much memory is kept for those that come next.
+const USUAL: usize = 64 << 10;
 const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
 
 // ===== impl Lines =====
@@ -75,9 +77,12 @@ impl Write for Lines {
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
         let mut state = self.queue.lock();
         if state.waiting.len() + lines.len() <= MOST {
+            let is_first = state.waiting.is_empty();
             state.waiting.extend_from_slice(lines);
             drop(state);
-            self.queue.changed.notify_all();
+            if is_first {
+                self.queue.changed.notify_all();
+            }
             return Ok(lines.len());
         }
         state.lost += 1;
@@ -116,7 +121,18 @@ impl Queue {
             {
                 tracing::warn!(%error, "lines of the access log could not be written; this is told once");
             }
-            lines.clear();
+            if lines.capacity() > USUAL {
+                lines = Vec::new();
+            } else {
+                lines.clear();
+            }
+            let mut state = self.lock();
+            // Who has caught up is told the rest of what was lost.
+            let lost = if state.waiting.is_empty() { mem::take(&mut state.lost) } else { 0 };
+            drop(state);
+            if lost > 0 && !self.is_quiet {
+                warn_that_nobody_reads(lost);
+            }
             self.lock().is_writing = false;
             self.changed.notify_all();
         }
@@ -172,6 +188,10 @@ mod tests {
     fn who_does_not_read_loses_lines_and_holds_up_nobody() {
         let (mut lines, pipe) = piped();
         let line = [&[b'x'; 1_023][..], b"\n"].concat();
+        lines.write_all(&line).unwrap();
+        while !lines.queue.lock().is_writing {
+            thread::yield_now();
+        }
         for _ in 0..4 * MOST / line.len() {
             lines.write_all(&line).unwrap();
         }

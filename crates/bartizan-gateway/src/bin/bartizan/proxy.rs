@@ -58,55 +58,63 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Runs until it is told to stop, and what was begun by then has ended.
 pub(crate) fn run(plan: &Plan) -> Result<(), Box<dyn Error>> {
+    let lines = plan.access_log.map(|format| Ok::<_, io::Error>((format, Lines::to(io::stdout())?))).transpose()?;
     let runtime = runtime(plan.threads)?;
-    runtime.block_on(async {
-        let listener = bind(plan.listen).await?;
-        let app = app(plan)?;
-        let banner = banner(listener.local_addr()?, &plan.to);
-        match plan.access_log {
-            None => say(&banner),
-            // Whoever reads lines there expects no others.
-            Some(_) => note(&banner),
-        }
-        let drained = match &plan.cache {
-            None => logged(listener, app, plan).await?,
-            Some(Caching { bytes, policy, tells_key, query }) => {
-                let mut cache = CacheLayer::new(ResponseCache::new(*bytes)).policy(policy.clone());
-                if *tells_key {
-                    cache = cache.cache_status_with_key();
-                }
-                let cached = cache.layer(app);
-                match *query {
-                    None => logged(listener, cached, plan).await?,
-                    Some(most) => {
-                        let reads = QueryLayer::new(most).read_within(plan.head_within);
-                        logged(listener, reads.layer(cached), plan).await?
-                    }
+    let served = runtime.block_on(serve_by(plan, lines.clone()));
+    // What is cut off ends with it, and each of that is a line.
+    drop(runtime);
+    if let Some((_, lines)) = lines {
+        lines.finish(LAST_LINES);
+    }
+    note(&served?.to_string());
+    Ok(())
+}
+
+/// An access log: its form, and who writes it.
+type Log = Option<(Format, Lines)>;
+
+async fn serve_by(plan: &Plan, log: Log) -> Result<Drained, Box<dyn Error>> {
+    let listener = bind(plan.listen).await?;
+    let app = app(plan)?;
+    let banner = banner(listener.local_addr()?, &plan.to);
+    match log {
+        None => say(&banner),
+        // Whoever reads lines there expects no others.
+        Some(_) => note(&banner),
+    }
+    Ok(match &plan.cache {
+        None => logged(listener, app, plan, log).await,
+        Some(Caching { bytes, policy, tells_key, query }) => {
+            let mut cache = CacheLayer::new(ResponseCache::new(*bytes)).policy(policy.clone());
+            if *tells_key {
+                cache = cache.cache_status_with_key();
+            }
+            let cached = cache.layer(app);
+            match *query {
+                None => logged(listener, cached, plan, log).await,
+                Some(most) => {
+                    let reads = QueryLayer::new(most).read_within(plan.head_within);
+                    logged(listener, reads.layer(cached), plan, log).await
                 }
             }
-        };
-        note(&drained.to_string());
-        Ok(())
+        }
     })
 }
 
 /// Serves, with an access log if there is to be one.
-async fn logged<S, B>(listener: TcpListener, app: S, plan: &Plan) -> io::Result<Drained>
+async fn logged<S, B>(listener: TcpListener, app: S, plan: &Plan, log: Log) -> Drained
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send> + Clone + Send + 'static,
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let limit = plan.drain;
-    Ok(match plan.access_log {
+    match log {
         None => serve(listener, app).until(stopped(limit)).drain(limit).run().await,
-        Some(format) => {
-            let lines = Lines::to(io::stdout())?;
-            let log = AccessLogLayer::new().client_by(plan.trusted.clone()).write_to(lines.clone(), format);
-            let drained = serve(listener, log.layer(app)).until(stopped(limit)).drain(limit).run().await;
-            lines.finish(LAST_LINES);
-            drained
+        Some((format, lines)) => {
+            let log = AccessLogLayer::new().client_by(plan.trusted.clone()).write_to(lines, format);
+            serve(listener, log.layer(app)).until(stopped(limit)).drain(limit).run().await
         }
-    })
+    }
 }
 
 async fn stopped(limit: Duration) {

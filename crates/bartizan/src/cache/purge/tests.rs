@@ -216,8 +216,7 @@ fn who_finds_something_while_it_is_deleted_learns_afterwards_that_it_is_gone() {
         let found = thread::scope(|scope| {
             let seeker = scope.spawn(|| {
                 let mut found = Vec::new();
-                begins.store(true, SeqCst);
-                while !ends.load(SeqCst) {
+                loop {
                     for key in keys.iter().step_by(300) {
                         // Counted before it is looked for, as for a request.
                         let purges = cache.purges();
@@ -225,8 +224,11 @@ fn who_finds_something_while_it_is_deleted_learns_afterwards_that_it_is_gone() {
                             found.push((purges, key, resource));
                         }
                     }
+                    begins.store(true, SeqCst);
+                    if ends.load(SeqCst) {
+                        return found;
+                    }
                 }
-                found
             });
             while !begins.load(SeqCst) {
                 thread::yield_now();
