@@ -238,7 +238,7 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         job: "cache, nothing there: the origin is asked for what may not be stored",
         entries: &[
-            ours("cache/miss-ours", at_most(9000, 9)),
+            ours("cache/miss-ours", Target { instructions: 1200, allocations: None }),
             peer("http-cache-tower-server, moka", "cache/miss-server"),
         ],
     },
