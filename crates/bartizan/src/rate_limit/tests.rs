@@ -557,6 +557,25 @@ async fn behind_a_line_what_can_never_pass_is_told_so_and_what_takes_nothing_pas
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_stands_in_line_for_a_policy_that_takes_nothing_from_them() {
+    let writes = Policy::new("writes", Quota::per_minute(1).burst(1))
+        .cost_by(|head| u32::from(head.headers.contains_key("write")));
+    let layer = RateLimitLayer::new(Policy::new("all", Quota::per_second(100)))
+        .and(writes)
+        .wait_up_to(Duration::from_secs(90), 1);
+    assert_eq!(ask(&layer, request_with("write", "1")).await.status(), 200);
+    let waiting = tokio::spawn({
+        let layer = layer.clone();
+        async move { ask(&layer, request_with("write", "2")).await.status() }
+    });
+    tokio::task::yield_now().await;
+    let began = Instant::now();
+    assert_eq!(ask(&layer, request("192.0.2.1")).await.status(), 200);
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert_eq!(waiting.await.expect("no panic"), 200);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_is_kept_back_by_another_bucket_goes_to_the_end_of_its_line() {
     let layer = RateLimitLayer::new(Policy::new("own", Quota::per(2, Duration::from_secs(3)).burst(1)))
         .and(Policy::new("total", Quota::per_second(1).burst(1)).key_by(key::global()))
