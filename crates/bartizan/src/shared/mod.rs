@@ -37,7 +37,7 @@ pub(crate) use self::{
     deadline::THIRTY_YEARS,
     grpc::{GrpcStatus, is_grpc},
     head::{Single, accepts_json, seconds_value, single, with_head},
-    json::{for_each_json_piece, is_plain, write_json_str},
+    json::{for_each_json_piece, is_deceptive, is_plain, write_json_str},
     problem::{PreparedProblem, answer_to},
     refusal::{OnRefusal, PreparedRefusal},
     retry_after::retry_after,
