@@ -94,11 +94,15 @@ impl How {
     }
 }
 
-/// RFC 9110 §15.2: a proxy passes interim responses on, without what was meant for the connection to it.
+/// RFC 9110 §15.2: a proxy passes interim responses on, without what was meant for the connection to it, and without the
+/// tags of what is stored, which are for caches: these never see what comes before an answer.
 pub(super) fn pass_interim(outgoing: &mut Request<Body>, to: Interim, via: Arc<Via>) {
     hyper::ext::on_informational(outgoing, move |told| {
         let mut fields = told.headers().clone();
         strip_hop_by_hop(&mut fields, &[]);
+        for tags in ["cache-tag", "surrogate-key"] {
+            fields.remove(tags);
+        }
         add_via(&mut fields, told.version(), &via);
         to.send(told.status(), &fields);
     });

@@ -2,6 +2,7 @@
 
 use super::{
     fields::{Forwarding, Via, add_upgrade, has_unknown_coding, wanted_upgrade},
+    front::FrontLayer,
     how::{How, pass_interim},
     instead::{failed, is_problem_of_ours, stack_says},
     target::{ProxyError, Target},
@@ -132,6 +133,31 @@ impl<C: HttpService> Proxy<C> {
     #[must_use]
     pub fn carry<T: Clone + Send + Sync + 'static>(self) -> Self {
         self.with(|how| how.carry = mem::take(&mut how.carry).and::<T>())
+    }
+
+    /// What goes in front of layers that read fields before this proxy does, of a cache before all: the request then has
+    /// nothing in it that its service will not get.
+    ///
+    /// What `Connection` names is dropped, and what the client claims about itself, unless it is
+    /// [trusted](Self::trusted). Otherwise a client could name in `Connection` the field by which a response varies, and
+    /// have the answer to its absence stored as the answer to its value; or claim a scheme that the service does not hear of.
+    ///
+    /// ```
+    /// use bartizan::cache::{CacheLayer, CachePolicy, KeyRules, ResponseCache};
+    /// use bartizan_gateway::{Proxy, client};
+    /// use http::HeaderName;
+    /// use tower::Layer;
+    ///
+    /// let users = Proxy::new(client(), "http://127.0.0.1:7101")?;
+    /// let policy = CachePolicy::new().written_behind([HeaderName::from_static("x-forwarded-for")]);
+    /// let cache = CacheLayer::new(ResponseCache::new(64 * 1024 * 1024)).policy(policy).keys(KeyRules::new().with_forwarding());
+    /// let cached = users.front().layer(cache.layer(users.clone()));
+    /// # let _ = cached;
+    /// # Ok::<(), bartizan_gateway::ProxyError>(())
+    /// ```
+    #[must_use]
+    pub fn front(&self) -> FrontLayer {
+        FrontLayer::new(Arc::clone(&self.how))
     }
 
     /// How the service learns who the client is. By `X-Forwarded-For`, `-Proto` and `-Host`, if nothing is said.

@@ -50,26 +50,11 @@ pub(in crate::proxy) fn add_forwarded(
     proxies: &TrustedProxies,
     keep: &[HeaderName],
 ) {
-    let trusted = proxies.trusts_peer_of(head);
     let peer = head.extensions.get::<PeerAddr>().map(|peer| peer.0.ip().to_canonical());
     let host = host(head);
+    strip_claims(head, how, proxies, keep);
 
     let headers = &mut head.headers;
-    // A trusted proxy passes the family that it does not write on as strangers sent it, so only ours is kept.
-    let ours = |name: &HeaderName| match how {
-        _ if TIMES.contains(&name.as_str()) || ATTEMPTS.contains(&name.as_str()) => true,
-        Forwarding::XForwarded => *name != header::FORWARDED && !name.as_str().contains('_'),
-        Forwarding::Forwarded => *name == header::FORWARDED,
-        Forwarding::Off => false,
-    };
-    let is_grpc = is_grpc(headers);
-    let stays = |name: &HeaderName| {
-        (trusted && ours(name)) || (is_grpc && name.as_str() == GRPC_TIMEOUT) || keep.contains(name)
-    };
-    let dropped = |name: &&HeaderName| is_claim(name) && !stays(name);
-    for name in headers.keys().filter(dropped).cloned().collect::<Vec<_>>() {
-        headers.remove(name);
-    }
     match how {
         Forwarding::XForwarded => {
             if let Some(peer) = peer.and_then(address) {
@@ -88,6 +73,32 @@ pub(in crate::proxy) fn add_forwarded(
             }
         }
         Forwarding::Off => {}
+    }
+}
+
+/// Drops what the client claims about itself, all but what a trusted peer says in the fields that are ours.
+pub(in crate::proxy) fn strip_claims(
+    head: &mut request::Parts,
+    how: Forwarding,
+    proxies: &TrustedProxies,
+    keep: &[HeaderName],
+) {
+    let trusted = proxies.trusts_peer_of(head);
+    let headers = &mut head.headers;
+    // A trusted proxy passes the family that it does not write on as strangers sent it, so only ours is kept.
+    let ours = |name: &HeaderName| match how {
+        _ if TIMES.contains(&name.as_str()) || ATTEMPTS.contains(&name.as_str()) => true,
+        Forwarding::XForwarded => *name != header::FORWARDED && !name.as_str().contains('_'),
+        Forwarding::Forwarded => *name == header::FORWARDED,
+        Forwarding::Off => false,
+    };
+    let is_grpc = is_grpc(headers);
+    let stays = |name: &HeaderName| {
+        (trusted && ours(name)) || (is_grpc && name.as_str() == GRPC_TIMEOUT) || keep.contains(name)
+    };
+    let dropped = |name: &&HeaderName| is_claim(name) && !stays(name);
+    for name in headers.keys().filter(dropped).cloned().collect::<Vec<_>>() {
+        headers.remove(name);
     }
 }
 
@@ -143,9 +154,13 @@ fn append_to_list(headers: &mut HeaderMap, name: HeaderName, member: &HeaderValu
 
 /// Whether somebody says in this field for whom he speaks, what he was asked for, how long he waits, or how
 /// often he has asked.
-pub(super) fn is_claim(name: &HeaderName) -> bool {
-    // What hands fields on as variables (CGI, WSGI) makes one name of `x-real-ip` and `x_real_ip`.
+pub(in crate::proxy) fn is_claim(name: &HeaderName) -> bool {
     let name = name.as_str();
+    // All begin with one of these, which most names of a request do not.
+    if !matches!(name.as_bytes(), [b'f' | b'g' | b't' | b'x', ..]) {
+        return false;
+    }
+    // What hands fields on as variables (CGI, WSGI) makes one name of `x-real-ip` and `x_real_ip`.
     let name = if name.contains('_') { Cow::Owned(name.replace('_', "-")) } else { Cow::Borrowed(name) };
     name.starts_with("x-forwarded-") || [&CLAIMS[..], &TIMES, &ATTEMPTS].iter().any(|fields| fields.contains(&&*name))
 }
