@@ -2,7 +2,7 @@
 
 use super::{
     answer::{Told, answer, note_stale},
-    ask::{Ask, Verb},
+    ask::{Ask, Trait, Verb},
     body::CacheBody,
     entry::Entry,
     event::{Forward, Outcome},
@@ -49,7 +49,7 @@ struct View<'a> {
     notes: Option<&'a Notes>,
 }
 
-/// The work of one who leads. It is done to its end also if he leaves, as others may wait for it.
+/// The work of one who leads, or changes something. It is done to its end also if he leaves, as it concerns others.
 struct Carried<R: Send + 'static, E: Send + 'static> {
     asking: Option<Asking<R, E>>,
     rules: Arc<Rules>,
@@ -118,7 +118,8 @@ where
         self.lead(key, forward, stale, flight).await
     }
 
-    /// Asks the origin. With a flight the work is carried to its end, whoever leaves.
+    /// Asks the origin. With a flight the work is carried to its end, whoever leaves; and so is what changes something, as
+    /// what it changed must not be answered from here any more (RFC 9111 §4.4).
     async fn lead(
         self: Box<Self>,
         key: Box<CacheKey>,
@@ -126,9 +127,9 @@ where
         stale: Option<Stale>,
         flight: Option<Flight<Arc<Entry>>>,
     ) -> Result<Response<CacheBody<R>>, S::Error> {
-        let (rules, is_awaited) = (Arc::clone(&self.rules), flight.is_some());
+        let (rules, is_carried) = (Arc::clone(&self.rules), flight.is_some() || forward == Forward::Method);
         let lead = Lead::new(self, key, forward, stale, flight);
-        if is_awaited { Carried { asking: Some(Box::pin(lead.run())), rules }.await } else { lead.run().await }
+        if is_carried { Carried { asking: Some(Box::pin(lead.run())), rules }.await } else { lead.run().await }
     }
 
     fn view(&self) -> View<'_> {
@@ -163,7 +164,11 @@ impl View<'_> {
     /// Waits for the answer to another request, if there is one under way that may be ours too.
     async fn wait<R>(&self, key: &CacheKey, forward: Forward, stale: Option<&Stale>, now: Instant) -> Gone<R> {
         let Rules { cache, patience, .. } = self.rules;
-        if !self.ask.may_follow() || patience.is_zero() || cache.marks().has(key.as_bytes(), now) {
+        let is_marked = || {
+            let (marks, key) = (cache.marks(), key.as_bytes());
+            marks.has(key, now) || (self.ask.has(Trait::Cookie) && marks.has_for_cookies(key, now))
+        };
+        if !self.ask.may_follow() || patience.is_zero() || is_marked() {
             return Gone::Alone;
         }
         let flight_key = self.flight_key(key, stale);

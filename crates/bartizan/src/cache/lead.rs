@@ -311,8 +311,13 @@ impl Asked {
             return self.pass(response, None);
         }
         // What stands in for an origin that fails says nothing of what it answers when it is well.
-        if !failed && why.is_lasting() && self.ask.verb.gets() {
-            self.rules.cache.marks().set(self.key.as_bytes(), now);
+        if !failed && self.ask.verb.gets() {
+            let (marks, key) = (self.rules.cache.marks(), self.key.as_bytes());
+            match why {
+                NotStored::Cookie => marks.set_for_cookies(key, now),
+                why if why.is_lasting() => marks.set(key, now),
+                _ => {}
+            }
         }
         self.rules.tell(Event::Declined(why.as_str()));
         self.pass(response, Some(why.as_str()))
