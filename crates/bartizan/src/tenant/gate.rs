@@ -76,7 +76,7 @@ impl Gate {
 
     /// The tenant whose name is all of the only field. What the set holds is valid, so nothing else needs a look.
     #[inline]
-    pub(super) fn find(&self, headers: &HeaderMap) -> Option<&Tenant> {
+    fn find(&self, headers: &HeaderMap) -> Option<&Tenant> {
         let Known::Set(tenants) = &self.known else { return None };
         tenants.find(self.source.only_field(headers)?.as_bytes())
     }
@@ -124,8 +124,11 @@ impl Gate {
         }
     }
 
-    #[inline]
-    pub(super) fn admit<B>(&self, request: &mut Request<B>, tenant: Tenant, assurance: Assurance) {
+    /// Lets the request in for the tenant that was decided on; before anything is decided, for the one of a fixed set
+    /// that it names, as most do. Tells whether it is in.
+    pub(super) fn admit<B>(&self, request: &mut Request<B>, decided: Option<(Tenant, Assurance)>) -> bool {
+        let find = || Some((self.find(request.headers())?.clone(), Assurance::Known));
+        let Some((tenant, assurance)) = decided.or_else(find) else { return false };
         if let Some(notes) = Notes::of(request.extensions()) {
             notes.tenant(tenant.tenant_id().shared());
         }
@@ -140,6 +143,7 @@ impl Gate {
         }
         self.tell(&Event::Admitted { tenant: &tenant, assurance });
         request.extensions_mut().insert(tenant);
+        true
     }
 
     pub(super) fn waive<B>(&self, request: &mut Request<B>) {

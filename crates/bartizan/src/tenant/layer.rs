@@ -1,7 +1,7 @@
 //! How the tenant gets onto a request.
 
 use super::{
-    event::{Assurance, Event},
+    event::Event,
     gate::{Decision, Gate, Known, Missing},
     known::{Tenant, TenantSet},
     lookup::{CachedDirectory, Verdict},
@@ -134,9 +134,7 @@ where
 
     #[inline]
     fn call(&mut self, mut request: Request<B>) -> ResponseFuture<S, B> {
-        // Most are one of a fixed set: they are let in before anything else is asked.
-        if let Some(tenant) = self.gate.find(request.headers()) {
-            self.gate.admit(&mut request, tenant.clone(), Assurance::Known);
+        if self.gate.admit(&mut request, None) {
             return ResponseFuture { state: State::Called { future: self.inner.call(request) } };
         }
         self.call_other(request)
@@ -153,7 +151,7 @@ impl<S> WithTenant<S> {
         match self.gate.decide_on(&mut request) {
             Decision::Admit { tenant, assurance, stripped } => {
                 redirect(&mut request, stripped);
-                self.gate.admit(&mut request, tenant, assurance);
+                self.gate.admit(&mut request, Some((tenant, assurance)));
             }
             Decision::Waive => self.gate.waive(&mut request),
             Decision::Refuse(refused) => {
@@ -253,7 +251,7 @@ impl<S: Service<Request<B>>, B> Asking<S, B> {
         match gate.judge(verdict) {
             Ok((tenant, assurance)) => {
                 redirect(&mut request, stripped);
-                gate.admit(&mut request, tenant, assurance);
+                gate.admit(&mut request, Some((tenant, assurance)));
                 State::Called { future: inner.call(request) }
             }
             Err(refused) => State::Refused { response: Some(Box::new(gate.refuse(refused, request))) },
