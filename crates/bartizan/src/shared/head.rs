@@ -33,6 +33,7 @@ pub(crate) enum Single<'a> {
 }
 
 /// Reads a field that should come at most once.
+#[inline]
 pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Single<'a> {
     // The usual head has no field on several lines, and is read with one look.
     if headers.len() == headers.keys_len() {

@@ -393,6 +393,17 @@ fn the_span_round_the_layer_learns_the_tenant() {
     assert!(logged.contains("tenant_id=\"acme\""), "{logged}");
 }
 
+#[test]
+fn a_set_finds_names_of_every_length_and_no_others() {
+    let names = || (1..=63).map(|length| "abcdefghi".chars().cycle().take(length).collect::<String>());
+    let set = TenantSet::new(names()).unwrap();
+    for name in names() {
+        assert_eq!(set.get(&name).map(Tenant::id), Some(name.as_str()));
+        let other = name.replacen('a', "0", 1);
+        assert_eq!(set.get(&other), None, "{other}");
+    }
+}
+
 // ===== the directory =====
 
 /// A directory that knows `acme`, takes a second to say so, and counts how often it is asked and how often left.
