@@ -720,6 +720,17 @@ fn a_path_that_names_somebody_only_to_other_readers_is_malformed() {
     for path in ["//t/acme/x", "/t//acme", "/%74/acme/x", "/t%2Facme", "/t/%61cme"] {
         assert_eq!(read(&from_path("/t"), &head(path, &[])), Err(Refused::Malformed), "{path}");
     }
+    for path in [
+        "/t/acme/../globex/x",
+        "/t/acme/..%2fglobex/x",
+        "/x/../t/acme",
+        "/t/%2e/acme",
+        "/t/acme/..;v=1/globex",
+        "/t/acme/..",
+    ] {
+        assert_eq!(read(&from_path("/t"), &head(path, &[])), Err(Refused::Malformed), "{path}");
+    }
+    assert_eq!(read(&from_path("/t"), &head("/t/acme/v1.2/...%20", &[])), Ok(Some("acme".to_owned())));
     for path in ["/", "/x//t/acme", "/tt/acme", "/t", "/t/"] {
         assert_eq!(read(&from_path("/t"), &head(path, &[])), Ok(None), "{path}");
     }
