@@ -2,6 +2,7 @@
 
 use super::error::ClientError;
 use axum::body::Body;
+use futures_util::TryFutureExt;
 use http::{Request, Response};
 use hyper::{
     body::Incoming,
@@ -9,6 +10,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use std::{
+    future::Future,
     io::{self, IoSlice},
     pin::Pin,
     sync::{
@@ -68,10 +70,15 @@ impl Connection {
         self.requests.is_closed()
     }
 
-    pub(super) async fn send(&mut self, request: Request<Body>) -> Result<Response<Incoming>, Unanswered> {
+    /// Hands it over at once: whoever waits for the answer does not carry the request about.
+    pub(super) fn send(
+        &mut self,
+        request: Request<Body>,
+    ) -> impl Future<Output = Result<Response<Incoming>, Unanswered>> {
         // The channel on which hyper hands over the request and its outcome puts both sides of this in order.
         self.heard.store(false, Ordering::Relaxed);
-        self.requests.try_send_request(request).await.map_err(|mut failed: TrySendError<_>| Unanswered {
+        let sent = self.requests.try_send_request(request);
+        sent.map_err(|mut failed: TrySendError<_>| Unanswered {
             unsent: failed.take_message(),
             error: failed.into_error(),
             heard: self.heard.load(Ordering::Relaxed),
