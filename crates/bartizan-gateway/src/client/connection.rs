@@ -1,6 +1,7 @@
 //! One connection, that tells whether anything was heard on it.
 
 use super::error::ClientError;
+use crate::pieces::poll_write_pieces;
 use axum::body::Body;
 use futures_util::TryFutureExt;
 use http::{Request, Response};
@@ -109,7 +110,7 @@ impl AsyncWrite for Listening {
         cx: &mut Context<'_>,
         bytes: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+        poll_write_pieces(&mut self.stream, cx, bytes)
     }
 
     fn is_write_vectored(&self) -> bool {
