@@ -75,6 +75,7 @@ mod carry;
 mod cause;
 mod client;
 mod path;
+mod pieces;
 mod problem;
 mod proxy;
 mod request_id;

@@ -10,10 +10,10 @@ use hyper_util::rt::TokioIo;
 use std::{net::SocketAddr, time::Duration};
 use support::*;
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     sync::{mpsc, oneshot},
     task::JoinHandle,
-    time::timeout,
+    time::{Instant, sleep, timeout},
 };
 
 struct Server {
@@ -128,6 +128,25 @@ async fn half_a_head_does_not_hold_the_drain() {
     let drained = timeout(PATIENCE, server.running).await.unwrap().unwrap();
     assert_eq!(drained, Drained { left: 0, finished: 2 });
     assert_eq!(rest(&mut first).await + &rest(&mut second).await, "127.0.0.1");
+}
+
+#[tokio::test]
+async fn who_stalls_in_the_head_of_a_request_is_let_go_and_who_waits_for_an_answer_is_not() {
+    let mut server = server(PATIENCE).await;
+    let mut stalls = connect_and_send(server.addr, "GET /peer HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    head(&mut stalls).await;
+    let mut waits = connect_and_send(server.addr, SLOW).await;
+    server.begun.recv().await.unwrap();
+    // From here on time is what the timers say, and nobody sleeps for half a minute.
+    tokio::time::pause();
+    stalls.write_all(b"GET / HTTP/1.1\r\nhos").await.unwrap();
+    let began = Instant::now();
+    let _ = stalls.read_to_end(&mut Vec::new()).await;
+    assert!((25..=40).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    sleep(Duration::from_secs(300)).await;
+    tokio::time::resume();
+    server.end.send(()).unwrap();
+    assert!(head(&mut waits).await.starts_with("HTTP/1.1 200 "));
 }
 
 #[tokio::test]

@@ -62,9 +62,12 @@ impl How {
         send_request_id(&mut head.headers, &head.extensions);
         add_forwarded(head, self.forwarding, &self.scheme, &self.trusted, &self.keep);
         add_via(&mut head.headers, head.version, &self.via);
-        match self.keep_host.then(|| host(head)).flatten() {
-            Some(host) => _ = head.headers.insert(header::HOST, host),
-            None => _ = head.headers.remove(header::HOST), // the client writes that of the URI
+        let stands_there = self.keep_host && head.uri.authority().is_none();
+        if !stands_there {
+            match self.keep_host.then(|| host(head)).flatten() {
+                Some(host) => _ = head.headers.insert(header::HOST, host),
+                None => _ = head.headers.remove(header::HOST), // the client writes that of the URI
+            }
         }
         let mut outgoing = Request::new(Body::empty());
         *outgoing.method_mut() = head.method.clone();
@@ -78,7 +81,7 @@ impl How {
         &self,
         response: Response<B>,
         head: &request::Parts,
-        upload: Upload,
+        upload: Option<Upload>,
     ) -> Response<ResponseBody<B, UpstreamWatch>> {
         let (mut theirs, body) = response.into_parts();
         if Notes::of(&head.extensions).is_some()

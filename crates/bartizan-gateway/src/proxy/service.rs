@@ -9,22 +9,31 @@ use super::{
     tunnel::Switch,
     watch::UpstreamWatch,
 };
-use crate::{Attempts, Cause, HttpService, Interim, carry::Carry, problem::problem, upload::Upload};
+use crate::{
+    Attempts, Cause, HttpService, Interim,
+    carry::Carry,
+    problem::problem,
+    upload::{Upload, stalls},
+};
 use axum::{BoxError, body::Body};
 use bartizan::{Deadline, Flag, Notes, ResponseBody, TrustedProxies};
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, Either, select};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Either, select},
+};
 use http::{Extensions, HeaderName, Request, Response, StatusCode, header, request, uri};
 use std::{
     convert::Infallible,
     error::Error,
-    fmt, mem,
+    fmt,
+    future::poll_fn,
+    mem,
     pin::pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
-use tower::ServiceExt;
 use tower_service::Service;
 
 /// A reverse proxy: sends each request on to one service and streams the answer back.
@@ -204,7 +213,7 @@ impl<C: HttpService> Proxy<C> {
     }
 
     /// Sends a request on.
-    async fn forward<B>(&self, request: Request<B>) -> Response<ResponseBody<C::Body, UpstreamWatch>>
+    async fn forward<B>(mut self, request: Request<B>) -> Response<ResponseBody<C::Body, UpstreamWatch>>
     where
         B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
@@ -223,13 +232,18 @@ impl<C: HttpService> Proxy<C> {
         }
         let attempts = Attempts::default();
         let deadline = Deadline::of(&head.extensions);
-        let upload = Upload::new();
-        tell_stack(outgoing.extensions_mut(), &attempts, deadline, has_body.then_some(&upload));
+        let upload = has_body.then(Upload::new);
+        tell_stack(outgoing.extensions_mut(), &attempts, deadline, upload.as_ref());
         self.how.carry.copy(&head.extensions, outgoing.extensions_mut());
-        *outgoing.body_mut() = Body::new(upload.watch(body));
+        if let Some(upload) = &upload {
+            *outgoing.body_mut() = Body::new(upload.watch(body));
+        }
 
-        let answer = pin!(self.client.clone().oneshot(outgoing));
-        let too_late = pin!(upload.clone().stalls(self.how.head_within, deadline));
+        let answer = pin!(async {
+            poll_fn(|cx| self.client.poll_ready(cx)).await?;
+            self.client.call(outgoing).await
+        });
+        let too_late = pin!(stalls(upload.clone(), self.how.head_within, deadline));
         let (cause, retry_after) = match select(answer, too_late).await {
             Either::Left((Ok(response), _)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 match switch.and_then(|switch| switch.over(&response)) {
@@ -266,7 +280,7 @@ impl<C: HttpService> Proxy<C> {
             }
             Either::Right((cause, _)) => (cause, None),
         };
-        if upload.failed() && cause != Cause::TooLarge {
+        if upload.as_ref().is_some_and(Upload::failed) && cause != Cause::TooLarge {
             if let (Cause::ConnectionReset, Some(notes)) = (cause, Notes::of(&head.extensions)) {
                 notes.flag(Flag::ClientGone);
             }
@@ -317,8 +331,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let proxy = self.clone();
-        Box::pin(async move { Ok(proxy.forward(request).await) })
+        Box::pin(self.clone().forward(request).map(Ok))
     }
 }
 

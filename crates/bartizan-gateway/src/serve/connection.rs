@@ -1,7 +1,9 @@
 //! One connection, from its first byte to its last.
 
 use super::{
+    heads::Heads,
     interim::{Course, Interim},
+    seldom::Seldom,
     socket::{Socket, Speaks},
 };
 use axum::BoxError;
@@ -16,7 +18,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::{
     convert::Infallible,
-    future::{Future, poll_fn},
+    future::{Future, pending, poll_fn},
     net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
@@ -24,14 +26,14 @@ use std::{
 };
 use tokio::{
     net::TcpStream,
-    sync::{Notify, watch},
+    sync::watch,
     time::{sleep, timeout},
 };
 use tower_service::Service;
 
 /// How long a connection without a request has when the server drains: what its client sent may be on the way to us.
 const FIRST_REQUEST: Duration = Duration::from_millis(500);
-/// How long a client has for its first bytes; as long as hyper then gives it for a head.
+/// How long a client has for its first bytes; about as long as it then has for a [head](Heads).
 const FIRST_BYTES: Duration = Duration::from_secs(30);
 /// HTTP/2: how often a client is asked whether it is there, and how long it may think. HTTP/1.1 has a limit for the next
 /// head instead.
@@ -49,61 +51,65 @@ where
         () = async { drains(&mut draining).await; sleep(FIRST_REQUEST).await } => return,
     };
     let Ok(Ok((socket, speaks))) = heard else { return };
-    let asked = Arc::new(Notify::new());
-    let asks = Arc::clone(&asked);
+    let heads = Arc::<Heads>::default();
+    let counts = Arc::clone(&heads);
     match speaks {
         Speaks::Http1 => {
             let course = Arc::new(Course::default());
             let socket = socket.with(Arc::clone(&course));
             let service = service_fn(move |mut request: Request<Incoming>| {
-                asks.notify_one();
+                counts.came();
                 request.extensions_mut().insert(PeerAddr(peer));
                 if let Some(interim) = interim(&request, &course) {
                     request.extensions_mut().insert(interim);
                 }
                 answer(app.clone(), request, Some(Arc::clone(&course)))
             });
-            // The timer gives a client thirty seconds for the head of a request.
-            let http = http1::Builder::new().timer(TokioTimer::new()).serve_connection(socket, service);
-            drive(http.with_upgrades(), http1::UpgradeableConnection::graceful_shutdown, peer, &asked, draining).await;
+            let http = http1::Builder::new().timer(heads.timer()).serve_connection(socket, service).with_upgrades();
+            let finish = http1::UpgradeableConnection::graceful_shutdown;
+            drive(http, finish, peer, &heads, heads.late(), draining).await;
         }
         Speaks::Http2 => {
             let service = service_fn(move |mut request: Request<Incoming>| {
-                asks.notify_one();
+                counts.came();
                 request.extensions_mut().insert(PeerAddr(peer));
                 answer(app.clone(), request, None)
             });
             let mut http = http2::Builder::new(TokioExecutor::new());
             http.timer(TokioTimer::new()).keep_alive_interval(PING.0).keep_alive_timeout(PING.1);
             let http = http.serve_connection(socket, service);
-            drive(http, http2::Connection::graceful_shutdown, peer, &asked, draining).await;
+            drive(http, http2::Connection::graceful_shutdown, peer, &heads, pending(), draining).await;
         }
     }
 }
 
-/// Serves it, and lets it finish what it has begun when the server drains.
+/// Serves it until its client is late, and lets it finish what it has begun when the server drains.
 async fn drive<C>(
     connection: C,
     finish: impl FnOnce(Pin<&mut C>),
     peer: SocketAddr,
-    asked: &Notify,
+    heads: &Heads,
+    late: impl Future<Output = ()>,
     mut draining: watch::Receiver<bool>,
 ) where
     C: Future<Output = hyper::Result<()>>,
 {
-    let mut served = pin!(connection);
-    let ended = tokio::select! {
-        ended = &mut served => ended,
-        () = drains(&mut draining) => tokio::select! {
-            ended = &mut served => ended,
-            heard = timeout(FIRST_REQUEST, asked.notified()) => match heard {
-                Ok(()) => {
-                    finish(served.as_mut());
-                    served.await
-                }
-                Err(_) => return,
+    let stopped = async {
+        drains(&mut draining).await;
+        timeout(FIRST_REQUEST, heads.first()).await.is_ok()
+    };
+    let (mut served, mut late, mut stopped) = (pin!(connection), pin!(Seldom::new(late)), pin!(Seldom::new(stopped)));
+    let mut finish = Some(finish);
+    let ended = loop {
+        tokio::select! {
+            biased;
+            ended = &mut served => break ended,
+            () = &mut late => return tracing::debug!(%peer, "a client took too long for the head of a request"),
+            was_asked = &mut stopped, if finish.is_some() => match finish.take() {
+                Some(finish) if was_asked => finish(served.as_mut()),
+                _ => return,
             },
-        },
+        }
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "a connection broke");

@@ -2,7 +2,12 @@
 
 use super::head::host;
 use bartizan::{PeerAddr, TrustedProxies};
-use http::{HeaderMap, HeaderName, HeaderValue, header, request, uri::Scheme};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{self, Entry},
+    request,
+    uri::Scheme,
+};
 use std::{borrow::Cow, fmt::Write, net::IpAddr};
 
 /// How the service behind learns who the client is.
@@ -58,7 +63,7 @@ pub(in crate::proxy) fn add_forwarded(
     match how {
         Forwarding::XForwarded => {
             if let Some(peer) = peer.and_then(address) {
-                append_to_list(headers, X_FORWARDED_FOR, &peer);
+                append_to_list(headers, X_FORWARDED_FOR, peer);
             }
             let is_https = *scheme == Scheme::HTTPS;
             let scheme = HeaderValue::from_static(if is_https { "https" } else { "http" });
@@ -69,7 +74,7 @@ pub(in crate::proxy) fn add_forwarded(
         }
         Forwarding::Forwarded => {
             if let Ok(element) = HeaderValue::try_from(forwarded_element(peer, host.as_ref(), scheme)) {
-                append_to_list(headers, header::FORWARDED, &element);
+                append_to_list(headers, header::FORWARDED, element);
             }
         }
         Forwarding::Off => {}
@@ -142,14 +147,15 @@ fn forwarded_element(peer: Option<IpAddr>, host: Option<&HeaderValue>, scheme: &
 }
 
 /// One line, as many readers expect: what stood there, then the new member.
-fn append_to_list(headers: &mut HeaderMap, name: HeaderName, member: &HeaderValue) {
-    if !headers.contains_key(&name) {
-        headers.insert(name, member.clone());
-        return;
+fn append_to_list(headers: &mut HeaderMap, name: HeaderName, member: HeaderValue) {
+    match headers.entry(name) {
+        Entry::Vacant(none) => _ = none.insert(member),
+        Entry::Occupied(mut there) => {
+            let lines = there.iter().chain([&member]).map(HeaderValue::as_bytes).collect::<Vec<_>>();
+            let joined = HeaderValue::from_bytes(&lines.join(&b", "[..]));
+            there.insert(joined.unwrap_or(member));
+        }
     }
-    let lines = headers.get_all(&name).iter().chain([member]).map(HeaderValue::as_bytes).collect::<Vec<_>>();
-    let joined = HeaderValue::from_bytes(&lines.join(&b", "[..]));
-    headers.insert(name, joined.unwrap_or_else(|_| member.clone()));
 }
 
 /// Whether somebody says in this field for whom he speaks, what he was asked for, how long he waits, or how
