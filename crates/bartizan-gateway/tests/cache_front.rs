@@ -117,6 +117,18 @@ async fn the_origin_cannot_take_away_by_connection_what_its_answer_varies_by() {
     }
 }
 
+/// RFC 9112 §3.2.2: what the target says goes before `Host`.
+#[tokio::test]
+async fn what_is_changed_under_the_host_of_the_target_is_taken_back_whatever_host_says() {
+    let origin = telling("host", "").await;
+    let (_program, addr) = start(origin.addr, &[]).await;
+    let mut client = Peer::connect(addr).await;
+    client.ask(&ask("/", "")).await;
+    let post = "POST http://shop.example/ HTTP/1.1\r\nhost: other.example\r\ncontent-length: 0\r\n\r\n";
+    assert_eq!(client.ask(post).await.text(), "shop.example");
+    assert!(!client.ask(&ask("/", "")).await.is_hit());
+}
+
 #[tokio::test]
 async fn tags_stay_on_this_side_of_the_cache_in_interim_responses_too() {
     let hints = "HTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload\r\ncache-tag: a\r\nsurrogate-key: b\r\n\r\n";

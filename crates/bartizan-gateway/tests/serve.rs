@@ -159,6 +159,11 @@ async fn a_request_names_one_host_or_is_answered_with_400() {
         (format!("GET /peer HTTP/1.0\r\nhost: a\r\nhost: b\r\n{kept}\r\n"), 400),
         (format!("GET /peer HTTP/1.1\r\nhost:\r\n{kept}\r\n"), 200),
         (format!("GET /peer HTTP/1.0\r\n{kept}\r\n"), 200),
+        (format!("GET /peer HTTP/1.1\r\nhost: [::1]:80\r\n{kept}\r\n"), 200),
+        (format!("GET /peer HTTP/1.1\r\nhost: a b\r\n{kept}\r\n"), 400),
+        (format!("GET /peer HTTP/1.1\r\nhost: a/b?c\r\n{kept}\r\n"), 400),
+        (format!("GET /peer HTTP/1.1\r\nhost: u@a\r\n{kept}\r\n"), 400),
+        (format!("GET a:80 HTTP/1.1\r\nhost: a:80\r\n{kept}\r\n"), 400),
         // The connection ends with the first of them.
         ("GET /peer HTTP/1.1\r\n\r\nGET /peer HTTP/1.1\r\nhost: h\r\n\r\n".to_owned(), 400),
     ] {

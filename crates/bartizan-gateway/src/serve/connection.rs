@@ -9,7 +9,7 @@ use super::{
 use axum::BoxError;
 use bartizan::{PeerAddr, Problem, ResponseBody};
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
@@ -124,13 +124,13 @@ async fn drains(draining: &mut watch::Receiver<bool>) {
 /// One future, and not one in another: each in which a request and its answer are handed on moves them once more.
 async fn answer<A, B>(
     mut app: A,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
     course: Option<Arc<Course>>,
 ) -> Result<Response<ResponseBody<B>>, Infallible>
 where
     A: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
 {
-    let answer = if names_one_host(&request) {
+    let answer = if names_one_host(&mut request) {
         poll_fn(|cx| app.poll_ready(cx)).await?;
         app.call(request).await?.map(ResponseBody::inner)
     } else {
@@ -148,9 +148,10 @@ fn interim<B>(request: &Request<B>, course: &Arc<Course>) -> Option<Interim> {
     (request.version() == Version::HTTP_11).then(|| course.begin(expects()))
 }
 
-/// RFC 9112 §3.2: in HTTP/1.1 a request names its host, once. With two, nobody can tell which site is meant. RFC 9113
-/// §8.3.1: in HTTP/2 it does so in its target, without a user, and a `Host` beside it says the same.
-fn names_one_host<B>(request: &Request<B>) -> bool {
+/// RFC 9112 §3.2: in HTTP/1.1 a request names its host, once, by its grammar. With two, nobody can tell which site is meant;
+/// if the target names it, that holds, and `Host` is made to say the same (§3.2.2). RFC 9113 §8.3.1: in HTTP/2 it does so in its
+/// target, without a user, and a `Host` beside it says the same.
+fn names_one_host<B>(request: &mut Request<B>) -> bool {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let (host, second) = (hosts.next(), hosts.next());
     if second.is_some() {
@@ -161,13 +162,27 @@ fn names_one_host<B>(request: &Request<B>) -> bool {
             let target = target.as_str();
             !target.contains('@') && host.is_none_or(|host| host.as_bytes().eq_ignore_ascii_case(target.as_bytes()))
         }
-        (version, _, host) => host.is_some() || version < Version::HTTP_11,
+        // Only `CONNECT` names a host and no scheme.
+        (_, Some(_), _) if request.uri().scheme().is_none() => *request.method() == Method::CONNECT,
+        (version, target, host) => {
+            let is_named = host.map_or(version < Version::HTTP_11, |host| host.as_bytes().iter().all(is_of_a_host));
+            let named = target.map(|target| target.as_str().rsplit('@').next().unwrap_or_default());
+            if let Some(named) = named.and_then(|named| HeaderValue::try_from(named).ok()) {
+                request.headers_mut().insert(header::HOST, named);
+            }
+            is_named
+        }
     }
+}
+
+/// RFC 3986 §3.2.2, §3.2.3: what may stand in a host with its port.
+fn is_of_a_host(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte)
 }
 
 #[cold]
 fn no_host<B>(request: &Request<B>) -> Response<Bytes> {
-    let problem = Problem::new(StatusCode::BAD_REQUEST).detail("a request names its host, and once");
+    let problem = Problem::new(StatusCode::BAD_REQUEST).detail("a request names its host, once and as RFC 9110 has it");
     let mut response = problem.to_response(request.headers());
     // Whoever sends this may mean something else by what follows, too.
     if request.version() < Version::HTTP_2 {
