@@ -183,6 +183,7 @@ mod layer;
 mod lead;
 mod marks;
 mod memory;
+mod mix;
 mod policy;
 mod purge;
 mod query;
