@@ -75,14 +75,12 @@ where
         if self.ask.directives.only_if_cached && is_read && (self.key.is_none() || found.is_none()) {
             return Ok(self.view().refuse());
         }
-        let Some(key) = self.key.take() else { return self.pass(Some("no-key")).await };
-        let Some(found) = found else {
-            return match self.ask.verb {
-                // What it changes has to be told of.
-                Verb::Post | Verb::Unsafe => self.lead(key, Forward::Method, None, None).await,
-                Verb::Get | Verb::Head | Verb::Query | Verb::Safe => self.pass(None).await,
-            };
+        let Some(key) = self.key.take() else {
+            let detail = self.ask.wants_key().then_some("no-key");
+            return self.pass(detail).await;
         };
+        // What it changes has to be told of.
+        let Some(found) = found else { return self.lead(key, Forward::Method, None, None).await };
         let view = self.view();
         let (forward, stale) = match view.look_further(&key, found).await {
             Found::Ask(forward, stale) => (forward, stale),
@@ -263,7 +261,7 @@ impl View<'_> {
 
     /// Looks into the second tier, where the first has nothing.
     async fn look_further(&self, key: &CacheKey, found: Found) -> Found {
-        if !matches!(found, Found::Ask(Forward::UriMiss, None)) {
+        if self.rules.cache.is_alone() || !matches!(found, Found::Ask(Forward::UriMiss, None)) {
             return found;
         }
         let purges = self.rules.cache.purges();

@@ -3,7 +3,7 @@
 use super::{
     entry::{Entry, Resource},
     flight::Flights,
-    front::Front,
+    front::{Found, Front},
     generations::{Generations, Standing, Ticket},
     key::CacheKey,
     marks::Marks,
@@ -245,17 +245,17 @@ impl Shared {
     /// What is stored under a key, and until when. The map hears of it, unless the key is asked for all the time, or nothing
     /// was ever stored of its URL.
     #[inline]
-    fn find(&self, key: &CacheKey) -> Option<(Arc<Resource>, Instant)> {
+    fn find(&self, key: &CacheKey) -> Found {
         let turn = match self.front.find(key.as_bytes()) {
-            Ok(found) => return Some(found),
+            Ok(found) => return found,
             Err(turn) => turn,
         };
         if !self.urls.may_have(key) {
             return None;
         }
-        let Stored { resource, until, .. } = self.map.get(key.as_bytes())?;
-        self.front.learn(turn, key.as_bytes(), &resource, until);
-        Some((resource, until))
+        let found = self.map.get(key.as_bytes()).map(|stored| (stored.resource, stored.until));
+        self.front.learn(turn, key.as_bytes(), &found);
+        found
     }
 
     /// What another process has stored, which takes no place of what this one has.

@@ -186,6 +186,7 @@ mod layer;
 mod lead;
 mod marks;
 mod memory;
+mod mix;
 mod policy;
 mod purge;
 mod query;
