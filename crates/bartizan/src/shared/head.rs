@@ -84,6 +84,7 @@ fn of_an_hour(seconds: usize) -> &'static str {
 }
 
 /// Written into as many bytes as it needs. What `http` writes itself, it writes into more, and shares.
+#[cold]
 fn long_value(seconds: u64) -> HeaderValue {
     let mut digits = [b'0'; 20];
     let (mut rest, mut first) = (seconds, digits.len());
@@ -108,10 +109,13 @@ pub(crate) fn accepts_json(headers: &HeaderMap) -> bool {
 }
 
 /// Whether a client that sends this line takes a JSON problem, told at a glance. What is no doubt true for
-/// `application/json` can only be revoked for `application/problem+json`.
+/// `application/json` can only be revoked for `application/problem+json`, and that takes room.
 fn plainly_takes_json(line: &[u8]) -> bool {
+    const REVOKED: &[u8] = b",application/problem+json;q=0";
     match line.strip_prefix(b"application/json") {
-        Some(rest) => matches!(rest.first(), None | Some(b',')) && rest.iter().all(|&byte| byte != b'+'),
+        Some([]) => true,
+        Some(rest @ [b',', ..]) => rest.len() < REVOKED.len() || !rest.contains(&b'+'),
+        Some(_) => false,
         None => line == b"*/*",
     }
 }

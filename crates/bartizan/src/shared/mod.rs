@@ -32,6 +32,7 @@ pub use self::{
 pub(crate) use self::clock::tests::wall_follows;
 #[allow(unused_imports, reason = "a build with few layers leaves some of these without a user")]
 pub(crate) use self::{
+    body::Said,
     clock::wall_now,
     context::{Context, Noted},
     deadline::THIRTY_YEARS,
