@@ -36,7 +36,7 @@ pub(crate) use self::{
     clock::wall_now,
     context::{Context, Noted},
     deadline::THIRTY_YEARS,
-    grpc::{GrpcStatus, is_grpc},
+    grpc::{GrpcStatus, is_grpc, speaks_grpc},
     head::{Single, accepts_json, seconds_value, single, with_head},
     json::{for_each_json_piece, is_plain, write_json_str},
     problem::{PreparedProblem, answer_to},

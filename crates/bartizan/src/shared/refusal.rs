@@ -1,6 +1,6 @@
 //! A refusal is a response that a layer made itself.
 
-use super::{Context, Flag, GrpcStatus, PreparedProblem, Problem, Said, is_grpc, seconds_value};
+use super::{Context, Flag, GrpcStatus, PreparedProblem, Problem, Said, seconds_value, speaks_grpc};
 use bytes::Bytes;
 use http::{Request, Response, header, request};
 use std::{fmt, mem, sync::Arc};
@@ -85,7 +85,7 @@ impl PreparedRefusal {
     /// be copied on its way from here.
     #[inline(always)]
     pub(crate) fn respond<B>(&self, request: &mut Request<B>, retry_after: Option<u64>) -> Response<Said> {
-        let is_grpc = is_grpc(request.headers());
+        let is_grpc = speaks_grpc(request);
         let mut response = Response::new(Said::default());
         mem::swap(response.headers_mut(), request.headers_mut());
         mem::swap(response.extensions_mut(), request.extensions_mut());
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_client_of_grpc_is_refused_in_its_own_words() {
-        let mut request = Request::new(());
+        let mut request = Request::post("/").body(()).expect("a request");
         request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc+proto"));
         let response = refusal().respond(&mut request, Some(3));
         assert_eq!((response.status().as_u16(), &response.headers()["grpc-status"]), (200, &HeaderValue::from(14)));
