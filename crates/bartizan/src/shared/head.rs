@@ -100,6 +100,7 @@ fn long_value(seconds: u64) -> HeaderValue {
 ///
 /// No `Accept` takes anything. The most specific range that matches decides; one with `q=0` refuses. A field that can't
 /// be read is as if it were not there.
+#[inline]
 pub(crate) fn accepts_json(headers: &HeaderMap) -> bool {
     match single(headers, &header::ACCEPT) {
         Single::Absent => true,
@@ -121,6 +122,7 @@ fn plainly_takes_json(line: &[u8]) -> bool {
 }
 
 /// Whether a client that sends these lines takes a JSON problem.
+#[inline(never)]
 fn take_json<'a>(lines: impl IntoIterator<Item = &'a HeaderValue>) -> bool {
     let (mut accepts, mut decided_by) = (false, 0);
     for line in lines {

@@ -162,6 +162,7 @@ impl PreparedProblem {
     }
 
     /// The type and the text for the request with this head. `instance` becomes `urn:request:<id>` where the id is known.
+    #[inline]
     pub(crate) fn content(&self, headers: &HeaderMap, context: Option<&Context>) -> (HeaderValue, Said) {
         if !accepts_json(headers) {
             return (PLAIN_TEXT, self.text.clone());
@@ -176,6 +177,7 @@ impl PreparedProblem {
     }
 
     /// Nothing of what was in `response` stays.
+    #[inline]
     pub(crate) fn fill<T: From<Said>>(&self, response: &mut Response<T>, (content_type, said): (HeaderValue, Said)) {
         response.extensions_mut().clear();
         *response.body_mut() = said.into();
