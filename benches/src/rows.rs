@@ -123,6 +123,7 @@ pub(crate) const ROWS: &[Row] = &[
         entries: &[
             ours("ours/breaker-open", at_most(400, 3)),
             peer("tower-resilience, `CircuitBreaker`, by axum's `HandleErrorLayer`", "peer/breaker-open"),
+            floor("floor/breaker-open"),
         ],
     },
     Row {
