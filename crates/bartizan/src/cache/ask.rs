@@ -43,24 +43,14 @@ pub(super) enum Trait {
     Upgrade = 1 << 6,
     /// `X-Forwarded-Proto`, which most keys would look for.
     ForwardedProto = 1 << 7,
-    /// Fields that a service may refuse to read: its error would be stored for everybody ("Cache Poisoned Denial of
-    /// Service", 2019).
-    LargeHead = 1 << 8,
 }
-
-/// How large the fields of a request may be that a stored response could answer: servers read 8 KiB at least, and most not
-/// much more.
-const LARGEST_HEAD: usize = 8 * 1024;
-/// What a field takes beside its value, about.
-const EACH_FIELD: usize = 20;
 
 // ===== impl Ask =====
 
 impl Ask {
     pub(super) fn read<B: Body>(request: &Request<B>) -> Self {
-        let (mut has, mut directives, mut bytes) = (0, false, 0);
-        for (name, value) in request.headers() {
-            bytes += EACH_FIELD + value.len();
+        let (mut has, mut directives) = (0, false);
+        for name in request.headers().keys() {
             // A name that `http` knows is a number to it.
             has |= match *name {
                 header::AUTHORIZATION => Trait::Authorization as u16,
@@ -80,9 +70,6 @@ impl Ask {
         }
         if !request.body().is_end_stream() {
             has |= Trait::Content as u16;
-        }
-        if bytes > LARGEST_HEAD {
-            has |= Trait::LargeHead as u16;
         }
         let directives =
             if directives { RequestDirectives::read(request.headers()) } else { RequestDirectives::default() };
@@ -104,7 +91,7 @@ impl Ask {
 
     /// Whether a stored response could be the answer.
     pub(super) fn may_be_answered(self) -> bool {
-        const NEVER: u16 = Trait::Precondition as u16 | Trait::Upgrade as u16 | Trait::LargeHead as u16;
+        const NEVER: u16 = Trait::Precondition as u16 | Trait::Upgrade as u16;
         let never = match self.verb {
             Verb::Get | Verb::Head => NEVER | Trait::Content as u16,
             // Nobody has said what a range of it is.
