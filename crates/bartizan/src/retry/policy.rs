@@ -75,7 +75,8 @@ impl RetryPolicy {
         self
     }
 
-    /// How long the first pause is at most, and how long any. 50 ms and 20 s by default; it doubles each time.
+    /// How long the first pause is at most, and how long any. 50 ms and 20 s by default; it doubles each time. With
+    /// [`Jitter::Decorrelated`], the first is how long any is at least.
     #[must_use]
     pub const fn pause(mut self, first: Duration, longest: Duration) -> Self {
         self.backoff.base = first;
