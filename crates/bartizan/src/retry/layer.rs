@@ -10,7 +10,7 @@ use super::{
     failure::{Causes, Classify, Failure, can_fail},
     future::ResponseFuture,
     pace::Pace,
-    policy::{IDEMPOTENCY_KEY, RetryPolicy, has_key},
+    policy::{IDEMPOTENCY_KEY, Keyed, RetryPolicy, keyed},
     replay::{ReplayMemory, RequestBody},
 };
 use http::{HeaderName, HeaderValue, Method, Request, Response};
@@ -102,8 +102,9 @@ impl<C: Clone> RetryLayer<C> {
         RetryLayer { rules: Arc::new(Rules { policy, budget, memory, classify, field, pace, carry, keys, observe }) }
     }
 
-    /// Gives each POST and PATCH without an `Idempotency-Key` one of its own, the same for all attempts, which makes it
-    /// one that may be sent twice. For a destination that knows the field (draft-ietf-httpapi-idempotency-key-header).
+    /// Gives each POST and PATCH without an `Idempotency-Key`, or with an empty one, one of its own, the same for all
+    /// attempts, which makes it one that may be sent twice. For a destination that knows the field
+    /// (draft-ietf-httpapi-idempotency-key-header).
     #[must_use]
     pub fn idempotency_keys(self) -> Self {
         self.with(|rules| rules.keys = true)
@@ -198,7 +199,7 @@ where
 /// 128 random bits as a structured field's string, as the draft has it.
 #[inline(never)]
 fn give_key<B>(request: &mut Request<B>) {
-    if !matches!(*request.method(), Method::POST | Method::PATCH) || has_key(request.headers()) {
+    if !matches!(*request.method(), Method::POST | Method::PATCH) || keyed(request.headers()) != Keyed::Not {
         return;
     }
     let key = format!("\"{:032x}\"", rand::random::<u128>());

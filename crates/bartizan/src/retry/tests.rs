@@ -4,6 +4,7 @@
 mod deadline;
 mod decisions;
 mod grpc;
+mod keys;
 mod letting_go;
 mod support;
 
@@ -102,45 +103,6 @@ async fn a_policy_may_leave_a_post_alone_altogether() {
     let upstream = Upstream::answering([Say::Error(io::ErrorKind::ConnectionRefused), Say::Status(201)]);
     assert!(ask(&RetryLayer::new(THREE.only_repeatable()), &upstream, post()).await.is_err());
     assert_eq!(upstream.calls(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_key_makes_a_post_one_that_may_be_sent_twice() {
-    let upstream = Upstream::answering([Say::Status(503), Say::Status(201)]);
-    let mut request = post();
-    request.headers_mut().insert("idempotency-key", "\"a\"".parse().unwrap());
-    let answer = ask(&RetryLayer::new(THREE), &upstream, request).await.unwrap();
-    assert_eq!(answer.status(), StatusCode::CREATED);
-    assert_eq!(upstream.bodies(), ["order", "order"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_key_is_made_once_for_all_attempts_of_a_request() {
-    let layer = RetryLayer::new(THREE).idempotency_keys();
-    let keys = |upstream: &Upstream| upstream.fields("idempotency-key");
-    let upstream = Upstream::answering([Say::Status(503), Say::Status(503), Say::Status(201)]);
-    ask(&layer, &upstream, post()).await.unwrap();
-    let first = keys(&upstream);
-    assert_eq!((first.len(), first[0].len()), (3, 34));
-    assert!(first[0].starts_with('"') && first.iter().all(|key| *key == first[0]));
-    let upstream = Upstream::answering([Say::Status(201)]);
-    ask(&layer, &upstream, post()).await.unwrap();
-    assert_ne!(keys(&upstream)[0], first[0]);
-    let upstream = Upstream::answering([Say::Status(200)]);
-    ask(&layer, &upstream, get()).await.unwrap();
-    assert_eq!(keys(&upstream), [""]);
-}
-
-/// A method that we do not know may be anything: a key would not make it one that may be sent twice.
-#[tokio::test(start_paused = true)]
-async fn keys_are_made_for_post_and_patch_alone() {
-    for (method, calls) in [("POST", 2), ("PATCH", 2), ("LOCK", 1), ("MKCOL", 1), ("CONNECT", 1)] {
-        let upstream = Upstream::answering([Say::Status(503), Say::Status(200)]);
-        let request = Request::builder().method(method).body(Full::from("order")).unwrap();
-        ask(&RetryLayer::new(THREE).idempotency_keys(), &upstream, request).await.unwrap();
-        assert_eq!(upstream.calls(), calls, "{method}");
-        assert_eq!(upstream.fields("idempotency-key")[0].is_empty(), calls == 1, "{method}");
-    }
 }
 
 #[tokio::test(start_paused = true)]
