@@ -89,15 +89,15 @@ impl<S, B: Body, E> Course<S, B, E> {
 
     /// What follows from the outcome of an attempt: another one after a pause, or none.
     pub(super) fn go_on<C>(&mut self, rules: &Rules<C>, outcome: &Outcome, is_answer: bool) -> Option<Duration> {
-        let withdrawal = self.record.withdrawal.take();
+        let spent = self.record.spent.take();
         match outcome {
             Outcome::Answered | Outcome::Unsaid => {
                 self.answered(rules);
                 None
             }
             Outcome::Refused(reason) => {
-                if let Some(withdrawal) = withdrawal {
-                    withdrawal.refund();
+                if let Some(spent) = spent {
+                    spent.refund();
                 }
                 if self.record.attempt > 1 {
                     self.gave_up(rules, *reason, GaveUp::Refused);
@@ -105,7 +105,7 @@ impl<S, B: Body, E> Course<S, B, E> {
                 None
             }
             Outcome::Failed(failed) => {
-                drop(withdrawal);
+                drop(spent);
                 match self.decide(rules, failed, is_answer).and_then(|pause| self.take_over(is_answer, pause)) {
                     Ok(pause) => {
                         let (attempt, reason) = (self.record.attempt, failed.reason);
@@ -156,7 +156,7 @@ impl<S, B: Body, E> Course<S, B, E> {
         if self.replay.take_over(is_answer) {
             return Ok(pause);
         }
-        self.refund();
+        self.record.refund();
         Err(GaveUp::NotReplayable)
     }
 
@@ -191,6 +191,7 @@ impl<S, B: Body, E> Course<S, B, E> {
     /// The next attempt.
     pub(super) fn next<C>(&mut self, rules: &Rules<C>) -> Request<RequestBody<B>> {
         self.record.attempt += 1;
+        self.record.spent = self.record.withdrawal.take();
         self.last = None;
         self.record.began = self.record.deadline.map(|_| Instant::now());
         let is_last = self.record.attempt >= self.attempts(rules);
@@ -206,7 +207,7 @@ impl<S, B: Body, E> Course<S, B, E> {
     /// No attempt can be made any more: the head of the last answer, without its body, which is gone; or the last error.
     /// Nothing was sent for what was withdrawn.
     pub(super) fn settle_for_last<C>(&mut self, rules: &Rules<C>, why: GaveUp) -> Result<response::Parts, E> {
-        self.refund();
+        self.record.refund();
         self.gave_up(rules, self.record.reason, why);
         let mut last = *self.last.take().expect("an attempt has failed before this one");
         if let Ok(head) = &mut last {
@@ -216,12 +217,6 @@ impl<S, B: Body, E> Course<S, B, E> {
             }
         }
         last
-    }
-
-    fn refund(&mut self) {
-        if let Some(withdrawal) = self.record.withdrawal.take() {
-            withdrawal.refund();
-        }
     }
 }
 

@@ -26,7 +26,10 @@ pub(super) struct Record {
     pub(super) reason: Reason,
     /// The first retry that is certain to be no second call costs nothing.
     pub(super) had_free: bool,
+    /// What was withdrawn for the next attempt, as long as that is not sent.
     pub(super) withdrawal: Option<Withdrawal>,
+    /// What was withdrawn for the attempt that is being made.
+    pub(super) spent: Option<Withdrawal>,
 }
 
 // ===== impl Record =====
@@ -45,7 +48,15 @@ impl Record {
         self.pause = Duration::ZERO;
         self.reason = Reason::Error;
         self.had_free = false;
-        self.withdrawal = None;
+        self.refund();
+        self.spent = None;
+    }
+
+    /// There is no next attempt: nothing is sent for what was withdrawn.
+    pub(super) fn refund(&mut self) {
+        if let Some(withdrawal) = self.withdrawal.take() {
+            withdrawal.refund();
+        }
     }
 }
 
@@ -64,6 +75,7 @@ impl Default for Record {
             reason: Reason::Error,
             had_free: false,
             withdrawal: None,
+            spent: None,
         }
     }
 }

@@ -359,11 +359,11 @@ async fn an_error_type_of_the_callers_own_is_read_by_its_function() {
 /// Invariant 7: dropped after any number of polls, at any stage, nothing is left behind.
 #[tokio::test(start_paused = true)]
 async fn a_future_that_is_dropped_at_any_poll_leaves_nothing_behind() {
-    let budget = Budget::new();
     let memory = ReplayMemory::new(1 << 20);
-    let layer = RetryLayer::new(THREE).budget(budget.clone()).memory(memory.clone());
     let mut polls = 0;
     loop {
+        let budget = Budget::new().share(0.0).reserve_per_second(1).in_flight(1.0, 100);
+        let layer = RetryLayer::new(THREE).budget(budget.clone()).memory(memory.clone());
         let upstream =
             Upstream::answering([Say::Slow(503), Say::Error(io::ErrorKind::ConnectionReset), Say::Status(200)])
                 .slow(Duration::from_millis(3))
@@ -382,6 +382,9 @@ async fn a_future_that_is_dropped_at_any_poll_leaves_nothing_behind() {
             .await
         };
         assert_eq!((budget.waiting(), memory.used(), upstream.alive()), ((0, 0), 0, 0), "after {polls} polls");
+        let left: Vec<_> = std::iter::from_fn(|| budget.withdraw()).collect();
+        let sent = upstream.calls().saturating_sub(1);
+        assert_eq!(10 - left.len(), sent, "after {polls} polls, what was not sent is given back");
         if ended {
             break;
         }
