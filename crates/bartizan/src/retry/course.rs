@@ -106,6 +106,9 @@ impl<S, B: Body, E> Course<S, B, E> {
             }
             Outcome::Failed(failed) => {
                 drop(spent);
+                if let Some(took) = self.took() {
+                    rules.pace.learn_of_failure(took);
+                }
                 match self.decide(rules, failed, is_answer).and_then(|pause| self.take_over(is_answer, pause)) {
                     Ok(pause) => {
                         let (attempt, reason) = (self.record.attempt, failed.reason);
@@ -123,12 +126,18 @@ impl<S, B: Body, E> Course<S, B, E> {
     }
 
     fn answered<C>(&self, rules: &Rules<C>) {
-        if let Some(began) = self.record.began {
-            rules.pace.learn(began.elapsed());
+        if let Some(took) = self.took() {
+            rules.pace.learn(took);
         }
         if self.record.attempt > 1 {
             rules.tell(&Event::Recovered { attempts: self.record.attempt });
         }
+    }
+
+    /// How long this attempt has taken, if somebody has to know. The time in which its body came was not the service's.
+    fn took(&self) -> Option<Duration> {
+        let began = self.record.began?;
+        Some(self.replay.came().map_or(began, |came| came.max(began)).elapsed())
     }
 
     fn decide<C>(&mut self, rules: &Rules<C>, failed: &Failed, is_answer: bool) -> Result<Duration, GaveUp> {
@@ -138,7 +147,7 @@ impl<S, B: Body, E> Course<S, B, E> {
             repeatable: self.record.may_repeat,
             replayable: self.replay.can_repeat(is_answer),
             left: self.record.deadline.map(Deadline::remaining),
-            expected: rules.pace.expected(),
+            expected: self.record.deadline.map_or(Duration::ZERO, |_| rules.pace.expected()),
             last_pause: self.record.pause,
             dice: rand::random(),
         };

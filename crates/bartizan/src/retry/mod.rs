@@ -65,7 +65,8 @@
 //!
 //! In the [`Budget`], made in [`RetryLayer::new`] or given to it, two counts over ten seconds, and how many requests
 //! wait for the head of an answer: up to then a retry is one. The first retry after an error that proves that the
-//! service has not seen the request is counted in neither. Beside the budget, how long an attempt takes. Bodies are kept
+//! service has not seen the request is counted in neither. Beside the budget, how long the last fifteen attempts took of
+//! requests that have a deadline, from when their body had come; their median is what the next is expected to. Bodies are kept
 //! while there may be another attempt, 64 MiB of them in the whole process ([`ReplayMemory`]); what finds no place is
 //! sent once.
 //!

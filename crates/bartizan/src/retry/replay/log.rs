@@ -13,6 +13,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Wake, Waker, ready},
 };
+use tokio::time::Instant;
 
 /// A body that several may read, each from its beginning.
 ///
@@ -33,6 +34,10 @@ struct State<B> {
     /// How many bytes were in them.
     bytes: u64,
     keeping: Keeping,
+    /// What comes next was asked for, and was not there.
+    is_awaited: bool,
+    /// When the last came of what was awaited.
+    came: Option<Instant>,
     /// Where those stand who read it.
     readers: Vec<Place>,
     opened: u32,
@@ -93,6 +98,8 @@ impl<B: Body> Log<B> {
             passed: 0,
             bytes: 0,
             keeping,
+            is_awaited: false,
+            came: None,
             readers: Vec::with_capacity(1),
             opened: 0,
             closed: false,
@@ -112,6 +119,10 @@ impl<B: Body> Log<B> {
     /// Whether it can be read once more, after an answer or an error.
     pub(super) fn can_repeat(&self, is_answered: bool) -> bool {
         self.lock().can_repeat(is_answered)
+    }
+
+    pub(super) fn came(&self) -> Option<Instant> {
+        self.lock().came
     }
 
     /// Gives up all readers that there are, if it can still be read once more: their attempts are over, though some may
@@ -262,7 +273,11 @@ where
         };
         waiting.join(reader, cx.waker());
         let waker = Waker::from(Arc::clone(waiting));
-        let came = ready!(body.as_mut().poll_frame(&mut Context::from_waker(&waker)));
+        let came = body.as_mut().poll_frame(&mut Context::from_waker(&waker));
+        if mem::replace(&mut self.is_awaited, came.is_pending()) && came.is_ready() && !self.closed {
+            self.came = Some(Instant::now());
+        }
+        let came = ready!(came);
         let is_over = came.is_none() || body.is_end_stream();
         let out = match came.map(|came| came.map(Frame::into_data)) {
             Some(Ok(Ok(mut data))) => {
