@@ -13,7 +13,7 @@ use super::{
     spare,
 };
 use crate::shared::{Deadline, is_grpc};
-use http::{Method, Request, Response, header, response};
+use http::{Method, Request, Response, response};
 use http_body::Body;
 use std::{
     ops::{Deref, DerefMut},
@@ -29,6 +29,25 @@ pub(super) struct Course<S, B, E> {
     pub(super) last: Option<Box<Result<response::Parts, E>>>,
     record: Lent,
 }
+
+/// What a head says of its body: how it is framed (RFC 9112 §6), the representation (RFC 9110 §8), and its digests
+/// (RFC 9530).
+const OF_BODY: [&str; 14] = [
+    "content-length",
+    "transfer-encoding",
+    "trailer",
+    "content-type",
+    "content-encoding",
+    "content-language",
+    "content-location",
+    "content-range",
+    "etag",
+    "last-modified",
+    "content-digest",
+    "repr-digest",
+    "digest",
+    "content-md5",
+];
 
 /// A record that goes back to the spare ones.
 struct Lent(Option<Box<Record>>);
@@ -213,15 +232,21 @@ impl<S, B: Body, E> Course<S, B, E> {
         request
     }
 
-    /// No attempt can be made any more: the head of the last answer, without its body, which is gone; or the last error.
-    /// Nothing was sent for what was withdrawn.
-    pub(super) fn settle_for_last<C>(&mut self, rules: &Rules<C>, why: GaveUp) -> Result<response::Parts, E> {
+    /// No attempt can be made any more: the head of the last answer, or the last error. Where the answer's body `is_gone`,
+    /// what says something of it is gone too. Nothing was sent for what was withdrawn.
+    pub(super) fn settle_for_last<C>(
+        &mut self,
+        rules: &Rules<C>,
+        why: GaveUp,
+        is_gone: bool,
+    ) -> Result<response::Parts, E> {
         self.record.refund();
         self.gave_up(rules, self.record.reason, why);
         let mut last = *self.last.take().expect("an attempt has failed before this one");
-        if let Ok(head) = &mut last {
-            for field in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONTENT_ENCODING, header::TRAILER]
-            {
+        if let Ok(head) = &mut last
+            && is_gone
+        {
+            for field in OF_BODY {
                 head.headers.remove(field);
             }
         }

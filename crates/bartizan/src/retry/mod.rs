@@ -8,7 +8,9 @@
 //!
 //! When all is in vain, the caller gets the last answer as it came. So it does, at once, if the server asks for a
 //! longer pause than there is time for, or says not to try again. If the deadline passes, or the service fails to get
-//! ready, while another attempt is waited for, it gets the last answer's head alone, or the last error.
+//! ready, while another attempt is waited for, it gets the last error, or the last answer. The body of that was let go by
+//! then, and comes along only if it was short, up to 8 KiB, and read to its end to save its connection (HTTP/1); if not,
+//! the head says nothing of it.
 //!
 //! # Example
 //!
