@@ -12,10 +12,11 @@ use super::{
     replay::{Replay, RequestBody},
     spare,
 };
-use crate::shared::{Deadline, is_grpc};
+use crate::shared::{Deadline, Refusal, is_grpc};
 use http::{Method, Request, Response, response};
 use http_body::Body;
 use std::{
+    mem,
     ops::{Deref, DerefMut},
     time::Duration,
 };
@@ -114,7 +115,12 @@ impl<S, B: Body, E> Course<S, B, E> {
                 self.answered(rules);
                 None
             }
-            Outcome::Refused(reason) => {
+            Outcome::Refused(refusal, reason) => {
+                if self.goes_elsewhere(rules, *refusal) {
+                    // Nothing was sent: what was spent on it is there for the next one, which need not wait.
+                    self.record.withdrawal = spent;
+                    return Some(self.retried(rules, *reason, Duration::ZERO));
+                }
                 if let Some(spent) = spent {
                     spent.refund();
                 }
@@ -129,12 +135,7 @@ impl<S, B: Body, E> Course<S, B, E> {
                     rules.pace.learn_of_failure(took);
                 }
                 match self.decide(rules, failed, is_answer).and_then(|pause| self.take_over(is_answer, pause)) {
-                    Ok(pause) => {
-                        let (attempt, reason) = (self.record.attempt, failed.reason);
-                        rules.tell(&Event::Retried { attempt, reason, pause });
-                        (self.record.pause, self.record.reason) = (pause, reason);
-                        Some(pause)
-                    }
+                    Ok(pause) => Some(self.retried(rules, failed.reason, pause)),
                     Err(why) => {
                         self.gave_up(rules, failed.reason, why);
                         None
@@ -142,6 +143,20 @@ impl<S, B: Body, E> Course<S, B, E> {
                 }
             }
         }
+    }
+
+    fn retried<C>(&mut self, rules: &Rules<C>, reason: Reason, pause: Duration) -> Duration {
+        rules.tell(&Event::Retried { attempt: self.record.attempt, reason, pause });
+        (self.record.pause, self.record.reason) = (pause, reason);
+        pause
+    }
+
+    /// Whether the next attempt goes to another place than the one that has refused this one.
+    fn goes_elsewhere<C>(&self, rules: &Rules<C>, refusal: Refusal) -> bool {
+        self.record.attempt < self.attempts(rules)
+            && rules.goes_elsewhere(refusal, &self.record.head)
+            && self.record.deadline.is_none_or(|deadline| !deadline.remaining().is_zero())
+            && self.replay.take_over(false)
     }
 
     fn answered<C>(&self, rules: &Rules<C>) {
@@ -201,8 +216,9 @@ impl<S, B: Body, E> Course<S, B, E> {
         self.record.is_grpc
     }
 
-    pub(super) fn is_first(&self) -> bool {
-        self.record.attempt == 1
+    /// Whether the budget has to be told of the request: once, when the destination has been asked.
+    pub(super) fn is_to_be_counted(&mut self, outcome: &Outcome) -> bool {
+        !matches!(outcome, Outcome::Refused(..)) && !mem::replace(&mut self.record.is_counted, true)
     }
 
     /// When the request's time is over.

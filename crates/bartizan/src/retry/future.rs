@@ -164,7 +164,7 @@ where
             Ok(answer) => outcome::of_answer(course.policy(rules), answer, course.is_grpc()),
             Err(error) => outcome::of_error(rules.classify.failure(error)),
         };
-        if course.is_first() && !matches!(outcome, Outcome::Refused(_)) {
+        if course.is_to_be_counted(&outcome) {
             rules.budget.deposit();
         }
         let between = match came {
@@ -236,7 +236,10 @@ impl<R: Body> Between<R> {
                     Self::pause(*resume, whole)
                 }
                 BetweenProj::Pausing { sleep, whole } => {
-                    ready!(sleep.poll(cx));
+                    // One that is over is none: the timer's next tick would be up to a millisecond away.
+                    if sleep.deadline() > Instant::now() {
+                        ready!(sleep.poll(cx));
+                    }
                     Self::Readying { deadline: course.deadline().map(sleep_until), whole: whole.take() }
                 }
                 BetweenProj::Readying { deadline, whole } => {

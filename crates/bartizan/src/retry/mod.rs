@@ -4,7 +4,8 @@
 //! request that the service is certain not to have processed: no connection was made, or it was turned back unread. A
 //! POST that may have been processed is never sent twice, not even after a 429 or 503: neither proves that nothing
 //! happened. *Likely to help* are the statuses 429, 502, 503 and 504, errors of the connection, and gRPC's
-//! `UNAVAILABLE`; not a refusal by another layer on this side, and not once the [`Budget`] of the destination is spent.
+//! `UNAVAILABLE`; not a refusal by another layer on this side, unless there is [another place](RetryLayer::elsewhere) that
+//! the request can go to; and not once the [`Budget`] of the destination is spent.
 //!
 //! When all is in vain, the caller gets the last answer as it came. So it does, at once, if the server asks for a
 //! longer pause than there is time for, or says not to try again. If the deadline passes, or the service fails to get
@@ -53,7 +54,7 @@
 //! # Order
 //!
 //! Outside of whatever judges or ends a single attempt (circuit breaker, attempt timeout, the span of the client), so
-//! that each attempt counts and an open breaker ends them; inside of what answers for all of them (total timeout,
+//! that each attempt counts and an open breaker ends them, or sends them [elsewhere](RetryLayer::elsewhere); inside of what answers for all of them (total timeout,
 //! cache, fallback). A [`Deadline`](crate::Deadline) in the request's extensions is kept: no attempt is begun that could
 //! not end before it, as far as earlier ones tell.
 //!

@@ -24,6 +24,8 @@ pub(super) struct Record {
     pub(super) pause: Duration,
     /// Why the last attempt has failed.
     pub(super) reason: Reason,
+    /// The destination has been asked, and the budget knows of the request.
+    pub(super) is_counted: bool,
     /// The first retry that is certain to be no second call costs nothing.
     pub(super) had_free: bool,
     /// What was withdrawn for the next attempt, as long as that is not sent.
@@ -47,6 +49,7 @@ impl Record {
         self.began = None;
         self.pause = Duration::ZERO;
         self.reason = Reason::Error;
+        self.is_counted = false;
         self.had_free = false;
         self.refund();
         self.spent = None;
@@ -73,6 +76,7 @@ impl Default for Record {
             began: None,
             pause: Duration::ZERO,
             reason: Reason::Error,
+            is_counted: false,
             had_free: false,
             withdrawal: None,
             spent: None,

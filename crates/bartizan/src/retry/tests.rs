@@ -3,6 +3,7 @@
 
 mod deadline;
 mod decisions;
+mod elsewhere;
 mod grpc;
 mod keys;
 mod letting_go;
