@@ -23,8 +23,8 @@ impl<S> Balance<S> {
     }
 }
 
-/// Whether a call with these extensions, refused at the endpoint that was chosen for it, would go to another one that takes
-/// it. What was looked at when it was chosen may be otherwise in the call: another one was quicker.
+/// Whether a call with these extensions, refused at the endpoint that was chosen for it, would go to another that takes it.
+/// What was so when it was chosen may be otherwise in the call: somebody else was quicker.
 pub(super) fn takes_elsewhere<S>(endpoints: &[Endpoint<S>], refusal: Refusal, extensions: &Extensions) -> bool {
     // What stands before an endpoint says so. A deadline, say, is over at each of them.
     let is_of_endpoint = matches!(refusal.error_type(), "breaker_open" | "overloaded");
@@ -90,8 +90,7 @@ mod tests {
     };
     use tower::{Layer, ServiceExt};
 
-    /// What stands before an endpoint refuses with this word, though the endpoint looks as if it took one more: somebody
-    /// else was quicker.
+    /// What stands before an endpoint refuses with this word, though it looks as if it took one more.
     #[derive(Clone)]
     struct Guarded {
         says: Option<&'static str>,

@@ -11,8 +11,8 @@ use std::{
 };
 
 pin_project! {
-    /// The body of the inner service. Of a call of gRPC, the first frame may have been looked at; it still comes first. Of
-    /// an answer that had failed and is the last after all, the body was read before.
+    /// The body of the inner service. Of a call of gRPC, the first frame may have been looked at; it still comes first.
+    /// That of an answer which has failed, and is the last after all, was read before.
     ///
     /// Most are not looked at, and carry no room for what came.
     pub struct ResponseBody<B: Body> {

@@ -248,8 +248,8 @@ impl<S, B: Body, E> Course<S, B, E> {
         request
     }
 
-    /// No attempt can be made any more: the head of the last answer, or the last error. Where the answer's body `is_gone`,
-    /// what says something of it is gone too. Nothing was sent for what was withdrawn.
+    /// No attempt can be made any more: the head of the last answer, or the last error. Where the answer's body
+    /// `is_gone`, what says something of it goes too. Nothing was sent for what was withdrawn.
     pub(super) fn settle_for_last<C>(
         &mut self,
         rules: &Rules<C>,

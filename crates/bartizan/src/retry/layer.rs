@@ -137,12 +137,12 @@ impl<C: Clone> RetryLayer<C> {
         })
     }
 
-    /// Asks `takes`, when a layer further in has refused a request, whether it would go to another place if it were sent
-    /// again. Then it is, at once and whatever its method, as long as there are attempts: nothing was sent, and it costs
-    /// the budget nothing.
+    /// Asks `takes`, when a layer further in has refused a request, whether it would go to another place if it were
+    /// sent again. Then it is, at once and whatever its method, as long as there are attempts: nothing was sent, so it
+    /// costs the budget nothing.
     ///
-    /// For a balancer whose places have a circuit breaker or a limit each, where two requests at once may both choose the
-    /// last free one. The function sees the refusal and the extensions of the request.
+    /// For a balancer whose places have a circuit breaker or a limit each: two requests at once may both choose the last
+    /// free one. The function sees the refusal and the extensions of the request.
     #[must_use]
     pub fn elsewhere(self, takes: impl Fn(Refusal, &Extensions) -> bool + Send + Sync + 'static) -> Self {
         self.with(|rules| rules.elsewhere = Some(Arc::new(takes)))

@@ -10,8 +10,8 @@ use std::{
 /// How many attempts are remembered. Fewer than half of them may be unusual.
 const REMEMBERED: usize = 15;
 
-/// How long the last attempts took, in nanoseconds, and 0 where there was none as yet. Two that end at once may overwrite
-/// each other: it is an expectation.
+/// How long the last attempts took, in nanoseconds, and 0 where there was none as yet. Two that end at once may
+/// overwrite each other: it is an expectation.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     took: [AtomicU64; REMEMBERED],

@@ -135,8 +135,8 @@ impl RetryPolicy {
     }
 
     /// Says that the requests may be sent twice whatever their method. By default that holds for the idempotent methods
-    /// (RFC 9110 §9.2.2) and for a request with an `Idempotency-Key`, of one line in which there is something. All calls
-    /// of gRPC are POST: this is for the methods of yours that bear it.
+    /// (RFC 9110 §9.2.2) and for a request with an `Idempotency-Key`, of one line with something in it. All calls of
+    /// gRPC are POST: this is for the methods of yours that bear it.
     #[must_use]
     pub const fn repeatable(mut self) -> Self {
         self.repeatable = true;

@@ -313,8 +313,8 @@ where
         }
     }
 
-    /// Whether a frame of so many bytes more can be kept. Tiny ones are limited in their number too: what holds them takes
-    /// more than their bytes.
+    /// Whether a frame of so many bytes more can be kept. Tiny ones are limited in their number too: what holds them
+    /// takes more than their bytes.
     fn takes_frame(&mut self, bytes: usize) -> bool {
         let Keeping::Whole { most, .. } = self.keeping else { return false };
         if self.frames.len() >= 16 + most / (2 * FRAME) {

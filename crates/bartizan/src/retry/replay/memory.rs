@@ -10,7 +10,7 @@ use std::{
 
 /// How much all bodies that are kept for another attempt may take together: a handle, its clones are the same.
 ///
-/// What holds a frame counts as well as its bytes, so that a body of tiny frames takes what it costs: 32 bytes for each.
+/// What holds a frame counts as well as its bytes, about 32 for each, so that tiny ones take what they cost.
 /// What finds no place streams all the same, and can be sent once.
 #[derive(Clone)]
 pub struct ReplayMemory {

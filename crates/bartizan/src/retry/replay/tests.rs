@@ -137,8 +137,8 @@ fn whole(steps: &[Step]) -> Read {
     read
 }
 
-/// How many bytes are in these steps, and how many what holds them takes besides: place for four frames, doubled when it
-/// is full.
+/// How many bytes are in these steps, and how many what holds them takes besides: place for four frames, doubled when
+/// it is full.
 fn size(steps: &[Step]) -> (usize, usize) {
     let frames = steps.iter().filter(|step| matches!(step, Step::Data(_))).count();
     let held = if frames == 0 { 0 } else { frames.next_power_of_two().max(4) };
