@@ -21,7 +21,10 @@ use tokio::time::Instant;
 /// buckets, two sets for seven keys; so 37 bytes a key, 3.5 MiB for the 100 000 keys of [`new`](Self::new). Keys are told
 /// apart by a hash of 64 bits whose secret is drawn for each `Memory`: any two keys, whoever chose them, share a bucket
 /// with a probability of 2⁻⁶⁴. Quotas that count in windows live in a second table of the same kind, made when the first
-/// of them is used: 384 bytes for each set, and what they count.
+/// of them is used: 384 bytes for each set, and what they count. That is 16 bytes, and up to as many again for room to grow,
+/// for a window, for each segment of a sliding one, and for each request in a sliding log: at most 32 KiB for a key in a log of
+/// 1 024, so that the 200 000 places of [`new`](Self::new), all full, would take 6 GiB. Give a long log a memory of its own for
+/// as few keys as need one.
 ///
 /// **A debt is never forgiven.** A bucket gives way to another only when it is full again. Where all buckets of a set
 /// are in use, further keys that fall into it share one: a flood of invented keys can make strangers wait for each
@@ -42,6 +45,9 @@ struct Inner {
 
 const DEFAULT_KEYS: usize = 100_000;
 
+/// Fewer take 32 KiB all the same: keys of one set have to do with each other, and a few should not all be in one.
+const FEWEST_KEYS: usize = 896;
+
 // ===== impl Memory =====
 
 impl Memory {
@@ -51,13 +57,13 @@ impl Memory {
         Self::for_keys(DEFAULT_KEYS)
     }
 
-    /// Memory for about `keys` keys that are limited at the same time. A key whose bucket is full takes no room.
+    /// Memory for about `keys` keys, or 896, that are limited at the same time. A key whose bucket is full takes no room.
     #[must_use]
     pub fn for_keys(keys: usize) -> Self {
         Self(Arc::new(Inner {
             began: Instant::now(),
             began_wall: wall_now(),
-            buckets: Buckets::for_keys(keys),
+            buckets: Buckets::for_keys(keys.max(FEWEST_KEYS)),
             values: Values::new(),
         }))
     }

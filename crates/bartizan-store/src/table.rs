@@ -23,6 +23,10 @@ pub(crate) trait State: Clone + Default {
     fn add(&mut self, quota: &Quota, owner: Owner, cost: u64, now: u64) -> u64;
     /// Gives back `amount` of what was taken under `stamp`; returns by how much stamps from before are now too late.
     fn refund(&mut self, quota: &Quota, stamp: u64, amount: u64, now: u64) -> u64;
+    /// What a key begins with that was counted here together with others: at least as much.
+    fn heir(&self) -> Self {
+        self.clone()
+    }
     /// What is left.
     fn standing(&self, quota: &Quota, now: u64) -> Standing;
 }
@@ -114,7 +118,7 @@ impl<S: State> Set<S> {
     pub(crate) fn add(&mut self, hash: u64, place: Place, quota: &Quota, cost: u64, now: u64) -> (&S, Stamp) {
         if place.is_free {
             self.hashes[place.cell] = hash;
-            self.states[place.cell] = self.states[OVERFLOW].clone();
+            self.states[place.cell] = self.states[OVERFLOW].heir();
         }
         let owner = if place.cell == OVERFLOW { Owner::Shared } else { Owner::One };
         let state = &mut self.states[place.cell];
@@ -180,6 +184,10 @@ impl State for Window {
     fn refund(&mut self, _: &Quota, stamp: u64, amount: u64, now: u64) -> u64 {
         self.refund(stamp, amount, now);
         0
+    }
+
+    fn heir(&self) -> Self {
+        self.heir()
     }
 
     fn standing(&self, quota: &Quota, now: u64) -> Standing {

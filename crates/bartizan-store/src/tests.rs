@@ -362,8 +362,9 @@ fn refunds_are_exact_however_much_has_been_given_back_in_all() {
     }
 }
 
+/// What was taken last moves no stamp that is still out there; another refund may make a neighbour's in the same set smaller.
 #[test]
-fn a_refund_to_one_key_takes_none_from_its_neighbours() {
+fn a_refund_of_what_was_taken_last_takes_none_from_its_neighbours() {
     let buckets = Buckets::for_keys(1);
     let (one, other) = (Key::new("one"), Key::new("other"));
     let quota = Quota::per_minute(5).burst(5);

@@ -84,6 +84,12 @@ impl Window {
         }
     }
 
+    /// All of it in one entry: it was counted for many, and may be long.
+    pub(crate) fn heir(&self) -> Self {
+        let counted = self.counted.back().map(|last| Counted { until: last.until, amount: self.amount() });
+        Self { counted: counted.into_iter().collect(), shared: self.shared }
+    }
+
     /// What is left now, and when all of it will be there again.
     pub(crate) fn standing(&self, quota: &Quota, now: u64) -> Standing {
         let left = u64::from(quota.limit()).saturating_sub(self.used(now));
@@ -125,10 +131,14 @@ impl Window {
         self.counted.drain(..forgotten);
     }
 
+    fn amount(&self) -> u64 {
+        self.counted.iter().fold(0, |sum, counted| sum.saturating_add(counted.amount))
+    }
+
     /// Lets everything count as long as what lasts longest, so that one entry holds it.
     fn merge(&mut self, until: u64) {
         let until = self.counted.back().map_or(until, |last| last.until.max(until));
-        let amount = self.counted.iter().fold(0, |sum: u64, counted| sum.saturating_add(counted.amount));
+        let amount = self.amount();
         self.counted.clear();
         self.counted.push_back(Counted { until, amount });
     }

@@ -104,6 +104,8 @@ impl<T: Throttle + Clone> RateLimitLayer<T> {
     /// much is given back, as far as it has not been replenished meanwhile; what was charged too little is owed, and has
     /// to be waited for.
     ///
+    /// Of a [`Memory`], keys that share a set (see there) can make each other's refunds smaller, never larger.
+    ///
     /// In between, the request counts with what it was charged at first, so that no number of requests at once gets
     /// past the quota. It holds for the policies that neither settle nor charge by a function of their own. The
     /// response's head is cloned for the function to look at.
