@@ -36,6 +36,7 @@ const IPV4: u8 = 1;
 const IPV6_NET: u8 = 2;
 const DIGEST: u8 = 3;
 const JOINED: u8 = 4;
+const NETWORK: u8 = 5;
 
 impl Key {
     /// The key of everybody: one bucket for all.
@@ -62,6 +63,27 @@ impl Key {
         match addr.to_canonical() {
             IpAddr::V4(addr) => Self::of(IPV4, &addr.octets()),
             IpAddr::V6(addr) => Self::of(IPV6_NET, &addr.octets()[..8]),
+        }
+    }
+
+    /// The key of the network that an address is in: of as many bits as are said for each family, or all. An address of IPv4
+    /// that is mapped into IPv6 counts as IPv4.
+    #[must_use]
+    pub fn network(addr: IpAddr, v4_bits: u8, v6_bits: u8) -> Self {
+        match addr.to_canonical() {
+            IpAddr::V4(addr) => {
+                let bits = v4_bits.min(32);
+                let net = addr.to_bits() & u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
+                let [a, b, c, d] = net.to_be_bytes();
+                Self::of(NETWORK, &[a, b, c, d, bits])
+            }
+            IpAddr::V6(addr) => {
+                let bits = v6_bits.min(128);
+                let net = addr.to_bits() & u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
+                let mut bytes = [bits; 17];
+                bytes[..16].copy_from_slice(&net.to_be_bytes());
+                Self::of(NETWORK, &bytes)
+            }
         }
     }
 
@@ -137,6 +159,11 @@ impl fmt::Display for Key {
                 octets[..net.len()].copy_from_slice(net);
                 write!(f, "ip={}/64", Ipv6Addr::from(octets))
             }
+            (NETWORK, &[a, b, c, d, bits]) => write!(f, "ip={}/{bits}", Ipv4Addr::new(a, b, c, d)),
+            (NETWORK, net) => {
+                let (octets, bits) = net.split_first_chunk::<16>().unwrap_or((&[0; 16], net));
+                write!(f, "ip={}/{}", Ipv6Addr::from(*octets), bits.first().unwrap_or(&0))
+            }
             (DIGEST, digest) => {
                 f.write_str("sha256=")?;
                 digest.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -190,6 +217,21 @@ mod tests {
         assert_ne!(ip("2001:db8:1:2::1"), ip("2001:db8:1:3::1"));
         assert_eq!(ip("::ffff:192.0.2.1"), ip("192.0.2.1"));
         assert_eq!(ip("192.0.2.1").to_string(), "ip=192.0.2.1");
+    }
+
+    #[test]
+    fn a_network_is_as_wide_as_is_said() {
+        let net = |text: &str| Key::network(text.parse().expect("an address"), 24, 48);
+        assert_eq!(net("2001:db8:1:2::1"), net("2001:db8:1:3::9"));
+        assert_ne!(net("2001:db8:1:2::1"), net("2001:db8:2:2::1"));
+        assert_eq!(net("2001:db8:1:2::1").to_string(), "ip=2001:db8:1::/48");
+        assert_eq!(
+            (net("192.0.2.1"), net("192.0.2.1").to_string()),
+            (net("::ffff:192.0.2.9"), "ip=192.0.2.0/24".into())
+        );
+        for (bits, told) in [(0, "ip=0.0.0.0/0"), (32, "ip=192.0.2.1/32"), (99, "ip=192.0.2.1/32")] {
+            assert_eq!(Key::network([192, 0, 2, 1].into(), bits, 0).to_string(), told);
+        }
     }
 
     #[test]

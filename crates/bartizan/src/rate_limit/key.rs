@@ -40,6 +40,24 @@ pub fn client(proxies: TrustedProxies) -> KeyBy {
     KeyBy(Kind::Client(proxies))
 }
 
+/// The network that the client's address is in, of so many bits: for a second policy beside the [`client`], as whoever has a /48
+/// or a rented rack has many addresses, and each of them a bucket.
+///
+/// ```
+/// use bartizan::{
+///     TrustedProxies,
+///     rate_limit::{Policy, Quota, RateLimitLayer, key},
+/// };
+///
+/// let network = Policy::new("network", Quota::per_second(200)).key_by(key::network(TrustedProxies::none(), 24, 48));
+/// let layer = RateLimitLayer::new(Policy::new("client", Quota::per_second(10))).and(network);
+/// # let _ = layer;
+/// ```
+#[must_use]
+pub fn network(proxies: TrustedProxies, v4_bits: u8, v6_bits: u8) -> KeyBy {
+    (move |head: &Parts| proxies.client(head).map(|addr| Key::network(addr, v4_bits, v6_bits))).into()
+}
+
 /// The value of a header, if it is there and not empty. Requests that send it on several lines, so that nobody can tell
 /// which one is meant, share one bucket.
 #[must_use]
