@@ -79,9 +79,11 @@ impl Cause {
     /// The cause that a refusal of a layer in front of the service has; `deadline` is that of the request.
     pub(crate) fn of_refusal(refusal: Refusal, deadline: Option<Deadline>) -> Self {
         match refusal.error_type() {
-            // A layer that bounds the time sets a deadline of its own, which is its limit and nobody else's.
-            "deadline" if deadline.is_some_and(|deadline| deadline.remaining().is_zero()) => Self::Deadline,
-            "deadline" | "timeout" => Self::Timeout,
+            // A layer may have had less than the request; and what it was given in all, it calls its own.
+            "deadline" | "timeout" => match deadline.is_some_and(|deadline| deadline.remaining().is_zero()) {
+                true => Self::Deadline,
+                false => Self::Timeout,
+            },
             _ => Self::Refused(refusal),
         }
     }

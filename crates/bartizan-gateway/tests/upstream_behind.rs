@@ -287,3 +287,45 @@ async fn a_source_has_its_time_and_no_more_whatever_its_upstream_has() {
     let told: serde_json::Value = serde_json::from_slice(answer.body()).expect("JSON");
     assert_eq!(told["_meta"]["sources"]["orders"]["cause"], "deadline");
 }
+
+#[tokio::test]
+async fn an_endpoint_that_is_silent_until_the_time_of_its_source_is_over_opens_its_breaker() {
+    let policy = BreakerPolicy::consecutive_failures(2);
+    let of = |within| {
+        let orders = async { orders([silent().await]).breaker(policy) };
+        async move {
+            let orders = orders.await;
+            let source = Source::get("orders", "http://orders/").within(within);
+            (orders.clone(), Aggregate::new(orders, [source]).expect("a source"))
+        }
+    };
+    let head = || Request::new(()).into_parts().0;
+    let cause = async |aggregate: &Aggregate<Upstream>, head| {
+        let answer = aggregate.answer(&[], &head).await;
+        let told: serde_json::Value = serde_json::from_slice(answer.body()).expect("JSON");
+        told["_meta"]["sources"]["orders"]["cause"].as_str().expect("a cause").to_owned()
+    };
+
+    let (orders, aggregate) = of(ms(50)).await;
+    for expected in ["timeout", "timeout", "breaker_open"] {
+        assert_eq!(cause(&aggregate, head()).await, expected);
+    }
+    assert_eq!(orders.status()[0].calls.failed, 2);
+
+    // The time of the aggregate in all is ours, too.
+    let (orders, aggregate) = of(PATIENCE).await;
+    let aggregate = aggregate.within(ms(50));
+    for expected in ["deadline", "deadline", "breaker_open"] {
+        assert_eq!(cause(&aggregate, head()).await, expected);
+    }
+    assert_eq!(orders.status()[0].calls.failed, 2);
+
+    // What came with the request is not: a client that gives too little time harms nobody.
+    let (orders, aggregate) = of(PATIENCE).await;
+    for _ in 0..3 {
+        let mut hurried = head();
+        Deadline::after(ms(50)).tighten(&mut hurried.extensions);
+        assert_eq!(cause(&aggregate, hurried).await, "deadline");
+    }
+    assert_eq!(orders.status()[0].calls.failed, 0);
+}

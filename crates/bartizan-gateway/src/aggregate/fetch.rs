@@ -58,14 +58,20 @@ pub(super) async fn fetch<C: HttpService>(
         _ => (limit, Cause::Timeout),
     };
     let mut known = Known::default();
-    let request = request(url, headers, extensions, end, &known.attempts);
+    let request = request(url, headers, extensions, limit, &known.attempts);
     let answer = answer(client, request, source, deadline, &mut known);
     let result = timeout_at(end.instant(), answer).await.unwrap_or_else(|_| Err(too_late.into()));
     let Known { http, cached, instead, attempts } = known;
     Outcome { result, http, cached, instead, attempts: attempts.count(), took: start.elapsed() }
 }
 
-fn request(url: Uri, headers: HeaderMap, extensions: Extensions, end: Deadline, attempts: &Attempts) -> Request<Body> {
+fn request(
+    url: Uri,
+    headers: HeaderMap,
+    extensions: Extensions,
+    limit: Deadline,
+    attempts: &Attempts,
+) -> Request<Body> {
     let mut request = Request::new(Body::empty());
     *request.method_mut() = Method::GET;
     *request.uri_mut() = url;
@@ -76,7 +82,7 @@ fn request(url: Uri, headers: HeaderMap, extensions: Extensions, end: Deadline, 
     request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     // For the layers in front of the source.
     request.extensions_mut().insert(attempts.clone());
-    end.tighten(request.extensions_mut());
+    limit.limit(request.extensions_mut());
     request
 }
 

@@ -196,7 +196,13 @@ impl<C: HttpService> Aggregate<C> {
         let headers = self.forwarded(head);
         let mut extensions = Extensions::new();
         self.carry.copy(&head.extensions, &mut extensions);
-        let deadline = Deadline::of(&head.extensions).into_iter().chain(self.within.map(Deadline::after)).min();
+        if let Some(deadline) = Deadline::of(&head.extensions) {
+            deadline.tighten(&mut extensions);
+        }
+        if let Some(limit) = self.within {
+            Deadline::after(limit).limit(&mut extensions);
+        }
+        let deadline = Deadline::of(&extensions);
 
         let mut calls: FuturesUnordered<_> = self
             .sources

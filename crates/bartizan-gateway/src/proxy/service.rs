@@ -105,6 +105,9 @@ impl<C: HttpService> Proxy<C> {
 
     /// How long the service may take for the head of its answer, counted from the last byte of the request that it
     /// took. The request's [`Deadline`] counts as well. Thirty seconds, if nothing is said.
+    ///
+    /// An [`Upstream`](crate::Upstream) has a [limit](crate::Upstream::total_timeout) of its own, which is the one to shorten:
+    /// what is given up out here says nothing of the endpoint.
     #[must_use]
     pub fn head_within(self, limit: Duration) -> Self {
         self.with(|how| how.head_within = limit)

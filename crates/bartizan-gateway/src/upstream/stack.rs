@@ -103,7 +103,7 @@ impl Policy {
             // The share of one that has just recovered is not for its breaker to refuse, while others are well.
             guard = guard.gate();
         }
-        // Given up because all of the time is over, an attempt would say nothing of the endpoint.
+        // An attempt that hangs ends while there still is somebody who waits.
         let within = self.attempt.min(self.total / 10 * 9);
         let mut timeout = AttemptTimeoutLayer::new(within).tightens(true).limit_by(Upload::limit);
         let observe = self.observer.get().map(|observe| -> Arc<Observe> {
