@@ -3,18 +3,20 @@
 
 mod support;
 
-use axum::{body::Body, extract::Request as Incoming};
+use axum::{Router, body::Body, extract::Request as Incoming};
 use bartizan::{
     Deadline, Refusal,
-    circuit_breaker::{self, BreakerPolicy, Mode, State},
+    bridge::hyper_util::HyperErrors,
+    circuit_breaker::{self, BreakerPolicy, ClassifyError, Mode, Outcome, State},
     fallback::{self, Fallback, FallbackLayer, fixed, from_fn},
-    retry::{self, RetryPolicy},
+    retry::{self, Classify, Failure, RetryPolicy},
 };
 use bartizan_gateway::{Attempts, Upstream, UpstreamEvent};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+use hyper_util::client::legacy;
+use std::{convert::Infallible, error::Error, net::SocketAddr, sync::Arc};
 use support::{upstream::*, *};
 use tokio::{
     sync::watch,
@@ -370,20 +372,24 @@ async fn a_body_too_long_to_keep_streams_and_is_sent_once() {
 
 #[tokio::test]
 async fn a_body_that_its_sender_breaks_off_says_nothing_of_the_endpoint() {
-    let (addr, _) = acting("reads", async |_, request: Incoming| {
+    let reads = Router::new().fallback(async |request: Incoming| {
         let _ = request.into_body().collect().await;
-        StatusCode::OK
-    })
-    .await;
-    let orders = orders([addr]).breaker(BreakerPolicy::consecutive_failures(1));
-    let parts = [Ok("begun"), Err(std::io::Error::other("gone"))];
-    let put = Request::put("/").body(Body::from_stream(futures_util::stream::iter(parts))).unwrap();
-    let attempts = Attempts::default();
-    let mut put = put;
-    put.extensions_mut().insert(attempts.clone());
-    assert!(call(&orders, put).await.is_err());
-    assert_eq!((states(&orders), attempts.count()), (vec![State::Closed], 1));
-    assert_eq!(orders.status()[0].calls.ignored, 1);
+    });
+    let (over_http1, over_http2) = (service(reads.clone()).await, http2_service(reads).await);
+    for orders in [orders([over_http1]), orders([over_http2]).http2()] {
+        let orders = orders.breaker(BreakerPolicy::consecutive_failures(1));
+        let parts = [Ok("begun"), Err(std::io::Error::other("gone"))];
+        let mut put = Request::put("/").body(Body::from_stream(futures_util::stream::iter(parts))).unwrap();
+        let attempts = Attempts::default();
+        put.extensions_mut().insert(attempts.clone());
+        let error = call(&orders, put).await.expect_err("no answer");
+        assert_eq!((states(&orders), attempts.count()), (vec![State::Closed], 1));
+        assert_eq!(orders.status()[0].calls.ignored, 1);
+
+        let hypers = error.source().and_then(|source| source.downcast_ref::<legacy::Error>()).expect("hyper's");
+        assert_eq!(HyperErrors::new().failure(hypers), Failure::Final);
+        assert_eq!(HyperErrors::new().classify_error(hypers), Outcome::Ignored);
+    }
 }
 
 // ===== who watches =====
