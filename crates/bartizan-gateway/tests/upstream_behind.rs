@@ -3,12 +3,16 @@
 mod support;
 
 use axum::{Router, body::Body, extract::Request as Incoming, middleware::map_request, routing::get_service};
-use bartizan::{Deadline, circuit_breaker::BreakerPolicy, fallback::fixed};
+use bartizan::{Deadline, TrustedProxies, circuit_breaker::BreakerPolicy, fallback::fixed};
 use bartizan_gateway::{Aggregate, Proxy, Source, Upstream, Upstreams};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use std::{convert::Infallible, net::SocketAddr};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
 use support::{upstream::*, *};
 use tokio::{io::AsyncWriteExt, time::sleep};
 
@@ -214,7 +218,50 @@ async fn time_left(request: Incoming) -> String {
     if request.headers().contains_key("accept") { format!("[{left}]") } else { left }
 }
 
+#[tokio::test]
+async fn what_a_trusted_peer_sends_again_is_sent_once_and_told_as_what_it_is() {
+    let (addr, seen, told) = failing_and_told().await;
+    let loopback = TrustedProxies::new(["127.0.0.0/8"]).expect("a network");
+    let proxy = Proxy::new(orders([addr]), "http://orders").expect("a URL");
+    let proxies = [proxy.clone().trusted(loopback), proxy];
+    let [trusting, wary] = proxies.map(|proxy| service(Router::new().fallback_service(proxy)));
+    for (gateway, expected) in [(trusting.await, vec!["2"]), (wary.await, vec!["", "2", "3"])] {
+        let again = Request::get(format!("http://{gateway}/")).header("x-retry-attempt", "2");
+        let answer = send(again.body(Body::empty()).expect("a request")).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(std::mem::take(&mut *told.lock().expect("whole")), expected);
+    }
+    assert_eq!(seen.count(), 4);
+}
+
+/// Fails, and keeps which attempt each was that it saw, by what it is told.
+async fn failing_and_told() -> (SocketAddr, Seen, Arc<Mutex<Vec<String>>>) {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tell = Arc::clone(&told);
+    let (addr, seen) = acting("failing", move |_, request: Incoming| {
+        let attempt = request.headers().get("x-retry-attempt").map(|value| value.to_str().expect("digits").to_owned());
+        tell.lock().expect("whole").push(attempt.unwrap_or_default());
+        async { StatusCode::SERVICE_UNAVAILABLE }
+    })
+    .await;
+    (addr, seen, told)
+}
+
 // ===== an aggregate =====
+
+#[tokio::test]
+async fn an_aggregate_that_is_asked_again_by_one_it_trusts_asks_each_source_once() {
+    let (addr, _, told) = failing_and_told().await;
+    let loopback = TrustedProxies::new(["127.0.0.0/8"]).expect("a network");
+    let aggregate = Aggregate::new(orders([addr]), [Source::get("orders", "http://orders/")]).expect("a source");
+    let aggregates = [aggregate.clone().trusted(loopback), aggregate];
+    let [trusting, wary] = aggregates.map(|aggregate| service(Router::new().route("/", get_service(aggregate))));
+    for (gateway, expected) in [(trusting.await, vec!["2"]), (wary.await, vec!["", "2", "3"])] {
+        let again = Request::get(format!("http://{gateway}/")).header("x-retry-attempt", "2");
+        send(again.body(Body::empty()).expect("a request")).await;
+        assert_eq!(std::mem::take(&mut *told.lock().expect("whole")), expected);
+    }
+}
 
 #[tokio::test]
 async fn an_aggregate_tells_of_each_source_how_it_went() {

@@ -17,7 +17,7 @@ use axum::{
     body::Body,
     extract::{RawPathParams, rejection::RawPathParamsRejection},
 };
-use bartizan::Deadline;
+use bartizan::{Deadline, TrustedProxies, retry::Attempt};
 use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, request};
@@ -79,6 +79,7 @@ pub struct Aggregate<C> {
     within: Option<Duration>,
     /// Beside [`ALWAYS_FORWARDED`].
     forward: Vec<HeaderName>,
+    trusted: TrustedProxies,
     carry: Carry,
     cache_control: Option<HeaderValue>,
 }
@@ -128,6 +129,7 @@ impl<C: HttpService> Aggregate<C> {
             meta: Meta::Off,
             within: None,
             forward: Vec::new(),
+            trusted: TrustedProxies::none(),
             carry: Carry::default(),
             cache_control: None,
         };
@@ -160,6 +162,16 @@ impl<C: HttpService> Aggregate<C> {
                 self.forward.push(name);
             }
         }
+        self
+    }
+
+    /// Whose word counts that a request is sent again. Nobody's, if nothing is said.
+    ///
+    /// What such a peer sends again, and says so, an [`Upstream`](crate::Upstream) sends less often than it would, so that
+    /// attempts do not multiply: see [`Attempt`].
+    #[must_use]
+    pub fn trusted(mut self, proxies: TrustedProxies) -> Self {
+        self.trusted = proxies;
         self
     }
 
@@ -196,6 +208,9 @@ impl<C: HttpService> Aggregate<C> {
         let headers = self.forwarded(head);
         let mut extensions = Extensions::new();
         self.carry.copy(&head.extensions, &mut extensions);
+        if let Some(attempt) = self.attempt(head) {
+            extensions.insert(attempt);
+        }
         if let Some(deadline) = Deadline::of(&head.extensions) {
             deadline.tighten(&mut extensions);
         }
@@ -230,6 +245,12 @@ impl<C: HttpService> Aggregate<C> {
             Some((source, Some(Outcome { result: Err(failure), .. }))) => answer::failed(&asked, source, failure, head),
             _ => answer::merged(&asked, &self.meta, self.cache_control.as_ref(), &self.forward, head),
         }
+    }
+
+    /// Which attempt the request is, if it is not the first.
+    fn attempt(&self, head: &request::Parts) -> Option<Attempt> {
+        let told = Attempt::told_by(&head.headers).filter(|attempt| attempt.is_retry())?;
+        self.trusted.trusts_peer_of(head).then_some(told)
     }
 
     fn forwarded(&self, head: &request::Parts) -> HeaderMap {

@@ -151,6 +151,9 @@ impl<C: HttpService> Proxy<C> {
     }
 
     /// Whose word about the client is carried on, instead of replaced. Nobody's, if nothing is said.
+    ///
+    /// What such a proxy sends again, and says so, an [`Upstream`](crate::Upstream) sends less often than it would, so that
+    /// attempts do not multiply: see [`Attempt`](bartizan::retry::Attempt).
     #[must_use]
     pub fn trusted(self, proxies: TrustedProxies) -> Self {
         self.with(|how| how.trusted = proxies)

@@ -42,14 +42,15 @@ const GRPC_TIMEOUT: &str = "grpc-timeout";
 /// The fields in which somebody says which attempt it is: who does so is sent again less often.
 const ATTEMPTS: [&str; 3] = ["x-retry-attempt", "x-envoy-attempt-count", "grpc-previous-rpc-attempts"];
 
-/// Says for whom we speak: after what a trusted peer said, instead of what anybody else did.
+/// Says for whom we speak: after what a trusted peer said, instead of what anybody else did. Whether the peer is trusted,
+/// it tells.
 pub(in crate::proxy) fn add_forwarded(
     head: &mut request::Parts,
     how: Forwarding,
     scheme: &Scheme,
     proxies: &TrustedProxies,
     keep: &[HeaderName],
-) {
+) -> bool {
     let trusted = proxies.trusts_peer_of(head);
     let peer = head.extensions.get::<PeerAddr>().map(|peer| peer.0.ip().to_canonical());
     let host = host(head);
@@ -89,6 +90,7 @@ pub(in crate::proxy) fn add_forwarded(
         }
         Forwarding::Off => {}
     }
+    trusted
 }
 
 /// An address as the value of a field, without the detour through `Display`: that was two fifths of what these fields cost.
