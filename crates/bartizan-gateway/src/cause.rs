@@ -1,6 +1,6 @@
 //! Why a call to another service failed, in the words of OpenTelemetry's `error.type`.
 
-use crate::{Attempts, ClientError};
+use crate::{Attempts, ClientError, upstream::Idle};
 use axum::BoxError;
 use bartizan::{
     Deadline, Flag, Notes, Refusal,
@@ -18,7 +18,7 @@ use std::{error::Error, io};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cause {
-    /// `timeout`: it did not answer within its own limit.
+    /// `timeout`: it did not answer, or go on with its answer, within its own limit.
     Timeout,
     /// `deadline`: the time of the whole request was over first.
     Deadline,
@@ -100,7 +100,7 @@ impl Cause {
     /// The cause that an error in the body of the answer has.
     pub(crate) fn of_body(error: &BoxError) -> Self {
         match Self::of_send(error.as_ref()) {
-            Self::TooLarge => Self::TooLarge,
+            cause @ (Self::TooLarge | Self::Timeout) => cause,
             _ => Self::Body,
         }
     }
@@ -137,7 +137,7 @@ fn of_one(error: &(dyn Error + 'static)) -> Option<Cause> {
     if error.is::<LengthLimitError>() {
         return Some(Cause::TooLarge);
     }
-    if error.is::<tokio::time::error::Elapsed>() {
+    if error.is::<tokio::time::error::Elapsed>() || error.is::<Idle>() {
         return Some(Cause::Timeout);
     }
     if error.downcast_ref::<legacy::Error>().is_some_and(legacy::Error::is_connect) {

@@ -68,6 +68,7 @@ use tower_service::Service;
 /// - [`concurrency`](Self::concurrency): so many at once to an endpoint.
 /// - [`attempt_timeout`](Self::attempt_timeout): 10 seconds for an attempt. The endpoint is told what is left, in
 ///   `x-request-timeout-ms` or `grpc-timeout`.
+/// - [`body_idle_timeout`](Self::body_idle_timeout): 30 seconds between two pieces of an answer's body.
 /// - A connection is made within a second of knowing the address, and within two with TLS. To look a name up has the time
 ///   of the attempt; with the feature `tls` all of it together has two seconds. It is kept for four seconds of idleness:
 ///   less than servers commonly keep theirs, so that a request seldom meets one that the other side has just closed.
@@ -177,6 +178,21 @@ impl Upstream {
     #[must_use]
     pub fn attempt_timeout(self, limit: Duration) -> Self {
         self.with(|ours| ours.attempt = limit)
+    }
+
+    /// How long an endpoint may send nothing, once it has begun to answer. 30 seconds, if nothing is said; `None` is for ever.
+    ///
+    /// An answer that rests for longer breaks off: it gives back its place among the [concurrent](Self::concurrency)
+    /// ones, and its breaker counts a failure. Only the time counts in which somebody waits for the endpoint, and none that
+    /// a client takes to read.
+    ///
+    /// A stream that is meant to be quiet at times (server-sent events without a heartbeat, a long poll that has sent its
+    /// head, a subscription over gRPC) needs a longer limit, or none: it is best called through an upstream of its own.
+    /// After a switch to another protocol nothing is limited.
+    #[must_use]
+    pub fn body_idle_timeout(self, limit: impl Into<Option<Duration>>) -> Self {
+        let limit = limit.into();
+        self.with(|ours| ours.body_idle = limit)
     }
 
     /// What is answered to `GET`, `HEAD`, `OPTIONS` and `TRACE` when the service can't: one of [`fixed`], [`from_fn`] and

@@ -54,6 +54,7 @@ pub(super) struct Policy {
     pub(super) breaker: BreakerPolicy,
     pub(super) concurrency: u32,
     pub(super) attempt: Duration,
+    pub(super) body_idle: Option<Duration>,
     pub(super) observer: Observer,
 }
 
@@ -119,7 +120,7 @@ impl Policy {
             .layer(timeout)
             .layer(layer_fn(|inner| Patience::new(inner, Of::Attempt, within, observe.clone())))
             .layer(PropagateDeadlineLayer::new().margin(MARGIN.min(within / 10)))
-            .service(connection.clone())
+            .service(connection.clone().body_idle(self.body_idle))
     }
 
     pub(super) fn stack(&self, endpoints: &Arc<[Stacked]>) -> Stack {
@@ -163,6 +164,7 @@ impl Default for Policy {
             breaker: BreakerPolicy::new(),
             concurrency: u32::MAX,
             attempt: Duration::from_secs(10),
+            body_idle: Some(Duration::from_secs(30)),
             observer: Observer::default(),
         }
     }
