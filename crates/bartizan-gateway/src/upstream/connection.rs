@@ -73,10 +73,11 @@ impl<B> Connection<B>
 where
     B: Body<Data: Send, Error: Into<axum::BoxError>> + Send + Unpin + 'static,
 {
-    pub(super) fn new(to: Address, protocol: Protocol, trust: &Trust) -> Self {
+    /// Connections that are kept for `idle` after their last answer.
+    pub(super) fn new(to: Address, protocol: Protocol, trust: &Trust, idle: Duration) -> Self {
         let mut client = Client::builder(TokioExecutor::new());
         client
-            .pool_idle_timeout(IDLE)
+            .pool_idle_timeout(idle)
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
             .http2_only(protocol == Protocol::Http2)

@@ -70,8 +70,8 @@ use tower_service::Service;
 ///   `x-request-timeout-ms` or `grpc-timeout`.
 /// - [`body_idle_timeout`](Self::body_idle_timeout): 30 seconds between two pieces of an answer's body.
 /// - A connection is made within a second of knowing the address, and within two with TLS. To look a name up has the time
-///   of the attempt; with the feature `tls` all of it together has two seconds. It is kept for four seconds of idleness:
-///   less than servers commonly keep theirs, so that a request seldom meets one that the other side has just closed.
+///   of the attempt; with the feature `tls` all of it together has two seconds. It is kept for
+///   [four seconds](Self::pool_idle_timeout) of idleness.
 ///
 /// While the body of a request comes through a [`Proxy`](crate::Proxy) at the pace of a client, both timeouts count what
 /// the endpoint lets everybody wait for: it takes nothing more of the body, or it has all of it and does not answer.
@@ -210,6 +210,18 @@ impl Upstream {
         A: Answer<Body, AttemptBody, SendError, Kept: Send + 'static, Future: Send + 'static> + Send + Sync + 'static,
     {
         self.with(|ours| ours.instead = Instead::new(answer))
+    }
+
+    /// How long a connection is kept that nobody uses. Four seconds, if nothing is said.
+    ///
+    /// It should be less than the endpoints keep theirs, so that a request seldom meets a connection that the other side
+    /// has just closed: many servers close after five seconds, others after a minute or more, for which a longer time saves
+    /// connections.
+    ///
+    /// The endpoints begin anew with this: say it before calling.
+    #[must_use]
+    pub fn pool_idle_timeout(self, limit: Duration) -> Self {
+        self.anew(|inner| inner.policy.pool_idle = limit)
     }
 
     /// When an endpoint that fails is left alone. See [`BreakerPolicy::new`] for what holds if nothing is said.

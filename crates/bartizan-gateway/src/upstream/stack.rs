@@ -5,7 +5,7 @@ use super::{
     balance::Balance,
     body::AttemptBody,
     call::Attempts,
-    connection::{Connection, Protocol},
+    connection::{Connection, IDLE, Protocol},
     connector::Trust,
     endpoint::{Endpoint, EndpointState},
     error::SendError,
@@ -55,6 +55,7 @@ pub(super) struct Policy {
     pub(super) concurrency: u32,
     pub(super) attempt: Duration,
     pub(super) body_idle: Option<Duration>,
+    pub(super) pool_idle: Duration,
     pub(super) observer: Observer,
 }
 
@@ -71,7 +72,7 @@ impl Policy {
             let state = EndpointState {
                 breaker: self.breaker(&url),
                 limit: ConcurrencyLimit::new(self.concurrency),
-                connection: Connection::new(address.clone(), protocol, trust),
+                connection: Connection::new(address.clone(), protocol, trust, self.pool_idle),
                 url,
             };
             Endpoint { service: self.attempt(&state, addresses.len()), state }
@@ -165,6 +166,7 @@ impl Default for Policy {
             concurrency: u32::MAX,
             attempt: Duration::from_secs(10),
             body_idle: Some(Duration::from_secs(30)),
+            pool_idle: IDLE,
             observer: Observer::default(),
         }
     }
