@@ -299,11 +299,11 @@ async fn an_aggregate_tells_of_each_source_how_it_went() {
         told.as_object_mut().expect("an object").remove("ms").expect("how long it took");
         told.to_string()
     };
-    assert_eq!(told("user"), r#"{"http":200,"status":"ok"}"#);
-    assert_eq!(told("orders"), r#"{"attempts":2,"http":200,"status":"ok"}"#);
-    assert_eq!(told("notes"), r#"{"attempts":3,"cause":"connect","status":"fallback"}"#);
-    assert_eq!(told("hints"), r#"{"attempts":3,"cause":"timeout","status":"error"}"#);
-    assert_eq!(told("maps"), r#"{"cause":"breaker_open","status":"error"}"#);
+    assert_eq!(told("user"), r#"{"attempts":1,"breaker":"closed","http":200,"status":"ok"}"#);
+    assert_eq!(told("orders"), r#"{"attempts":2,"breaker":"closed","http":200,"status":"ok"}"#);
+    assert_eq!(told("notes"), r#"{"attempts":3,"breaker":"closed","cause":"connect","status":"fallback"}"#);
+    assert_eq!(told("hints"), r#"{"attempts":3,"breaker":"closed","cause":"timeout","status":"error"}"#);
+    assert_eq!(told("maps"), r#"{"attempts":1,"breaker":"open","cause":"breaker_open","status":"error"}"#);
     assert_eq!(answer["_meta"]["complete"], false);
 }
 

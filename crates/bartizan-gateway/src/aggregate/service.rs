@@ -39,9 +39,9 @@ use tower_service::Service;
 /// ```json
 /// { "user": {"id": "u1", "name": "Ada"}, "orders": [],
 ///   "_meta": { "complete": false, "sources": {
-///     "user":            {"status": "ok", "http": 200, "ms": 3},
-///     "orders":          {"status": "ok", "http": 200, "attempts": 2, "ms": 11},
-///     "recommendations": {"status": "error", "cause": "timeout", "ms": 150} } } }
+///     "user":            {"status": "ok", "http": 200, "attempts": 1, "breaker": "closed", "ms": 3},
+///     "orders":          {"status": "ok", "http": 200, "attempts": 2, "breaker": "closed", "ms": 11},
+///     "recommendations": {"status": "error", "cause": "timeout", "attempts": 1, "breaker": "open", "ms": 150} } } }
 /// ```
 ///
 /// If an optional source fails, its part is missing, `complete` is `false`, and the answer, still a 200, says
@@ -53,7 +53,9 @@ use tower_service::Service;
 /// If a [fallback](crate::Upstream::fallback) has answered for a source, that says `"status": "fallback"` with the cause of
 /// it, and the whole is not complete. If there is a cache in front of a source, that says how it came by the answer, as
 /// `"cache"`: `hit`, `stale`, `revalidated`, `collapsed`, `miss` or `bypass`, by the `Cache-Status` (RFC 9211) of the cache
-/// nearest to here. What has been sent more than once says how many `attempts` there were.
+/// nearest to here. `attempts` is how often an [`Upstream`](crate::Upstream) sent it, and `breaker` what the breaker of its
+/// endpoint does by now: `closed`, `open` or `half_open`. Any other client has no breaker and one attempt; and what was
+/// answered in front of a client had none.
 ///
 /// Of the request's header only the id and the trace (`x-request-id`, `traceparent`, `tracestate`) go to the sources;
 /// [`forward`](Self::forward) names others. The id is that of the request's extensions, if there is one.

@@ -292,9 +292,12 @@ impl Upstream {
         B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         let mut request = request.map(Body::new);
-        // Where there is one endpoint, all that could be remembered is for who asks.
-        if self.0.endpoints.len() > 1 {
-            request.extensions_mut().get_or_insert_default::<Attempts>();
+        let endpoints = &self.0.endpoints;
+        if let Some(attempts) = Attempts::of(request.extensions()) {
+            attempts.ask(endpoints);
+        } else if endpoints.len() > 1 {
+            // Where there is one endpoint, all that could be remembered is for who asks.
+            request.extensions_mut().insert(Attempts::default());
         }
         Answering::asked(self.0.stack.clone().oneshot(request))
     }
