@@ -246,6 +246,7 @@ impl<C: HttpService> Proxy<C> {
             }
             Either::Right((cause, _)) => (cause, None),
         };
+        let cause = upload.broke().unwrap_or(cause);
         if upload.failed() && cause != Cause::TooLarge {
             if let (Cause::ConnectionReset, Some(notes)) = (cause, Notes::of(&head.extensions)) {
                 notes.flag(Flag::ClientGone);
