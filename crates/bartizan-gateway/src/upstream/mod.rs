@@ -13,7 +13,7 @@
 //!   attempt timeout     10 s
 //!   deadline            told to the endpoint: what is left of the attempt
 //!   body idle timeout   30 s between two pieces of an answer
-//!   connection          made within a second of knowing the address, kept for four idle ones
+//!   connection          made within a second of knowing the address, kept for four of idleness
 //! ```
 //!
 //! At each of the two timeouts stands a `Patience`: for the time in which the body of a request is on its way it takes the
