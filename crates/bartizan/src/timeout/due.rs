@@ -30,14 +30,17 @@ impl Due {
         const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
         let own = now + left.min(LONGEST);
         match deadline {
-            Some(deadline) if deadline.instant() < own => {
-                let at = deadline.instant();
-                let refused =
-                    if deadline.is_limit() { Refused::Timeout(at.duration_since(now)) } else { Refused::Deadline };
-                Self { at, refused }
-            }
+            Some(deadline) if deadline.instant() < own => Self::by_deadline(now, deadline),
             _ => Self { at: own, refused: Refused::Timeout(limit) },
         }
+    }
+
+    // Kept apart, so that those who have all of the limit do not pay for it.
+    #[cold]
+    fn by_deadline(now: Instant, deadline: Deadline) -> Self {
+        let at = deadline.instant();
+        let refused = if deadline.is_limit() { Refused::Timeout(at.duration_since(now)) } else { Refused::Deadline };
+        Self { at, refused }
     }
 }
 
