@@ -2,13 +2,13 @@
 
 use super::*;
 use bartizan::{
-    Deadline,
+    Deadline, Refusal,
     circuit_breaker::{Breaker, BreakerPolicy, CircuitBreakerLayer, State},
     concurrency_limit::{ConcurrencyLimit, ConcurrencyLimitLayer},
     deadline::PropagateDeadlineLayer,
     fallback::{FallbackLayer, fixed},
     retry::{Jitter, RetryLayer, RetryPolicy},
-    timeout::AttemptTimeoutLayer,
+    timeout::{AttemptTimeoutLayer, TimeoutLayer},
 };
 use std::{
     pin::Pin,
@@ -46,6 +46,28 @@ async fn slowness_counts_as_failure_only_if_the_timeout_is_inside_of_the_breaker
     let outside = ServiceBuilder::new().layer(timeout()).layer(CircuitBreakerLayer::new(ours.clone()));
     assert_eq!(send(outside.service(Behind::slow()), get("/")).await.status, StatusCode::GATEWAY_TIMEOUT);
     assert_eq!((ours.state(), ours.metrics().ignored), (State::Closed, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_for_all_that_is_over_before_that_of_an_attempt_counts_as_failure_and_a_deadline_that_came_does_not() {
+    let code = |head: &response::Parts| head.extensions.get::<Refusal>().expect("a refusal").error_type();
+    let stack = |breaker: &Breaker| {
+        ServiceBuilder::new()
+            .layer(TimeoutLayer::new(Duration::from_secs(2)))
+            .layer(RetryLayer::new(RetryPolicy::attempts(3)))
+            .layer(CircuitBreakerLayer::new(breaker.clone()))
+            .layer(AttemptTimeoutLayer::default())
+            .service(Behind::slow())
+    };
+    let ours = Breaker::new(BreakerPolicy::consecutive_failures(1));
+    let answer = send(stack(&ours), get("/")).await;
+    assert_eq!((code(&answer), ours.state()), ("timeout", State::Open));
+
+    let ours = Breaker::new(BreakerPolicy::consecutive_failures(1));
+    let mut hurried = get("/");
+    Deadline::after(Duration::from_secs(1)).tighten(hurried.extensions_mut());
+    let answer = send(stack(&ours), hurried).await;
+    assert_eq!((code(&answer), ours.state()), ("deadline", State::Closed));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! Why a call to another service failed, in the words of OpenTelemetry's `error.type`.
 
-use crate::{Attempts, ClientError};
+use crate::{Attempts, ClientError, upstream::Idle};
 use axum::BoxError;
 use bartizan::{
     Deadline, Flag, Notes, Refusal,
@@ -18,7 +18,7 @@ use std::{error::Error, io};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cause {
-    /// `timeout`: it did not answer within its own limit.
+    /// `timeout`: it did not answer, or go on with its answer, within its own limit.
     Timeout,
     /// `deadline`: the time of the whole request was over first.
     Deadline,
@@ -79,9 +79,11 @@ impl Cause {
     /// The cause that a refusal of a layer in front of the service has; `deadline` is that of the request.
     pub(crate) fn of_refusal(refusal: Refusal, deadline: Option<Deadline>) -> Self {
         match refusal.error_type() {
-            // A layer that bounds the time sets a deadline of its own, which is its limit and nobody else's.
-            "deadline" if deadline.is_some_and(|deadline| deadline.remaining().is_zero()) => Self::Deadline,
-            "deadline" | "timeout" => Self::Timeout,
+            // A layer may have had less than the request; and what it was given in all, it calls its own.
+            "deadline" | "timeout" => match deadline.is_some_and(|deadline| deadline.remaining().is_zero()) {
+                true => Self::Deadline,
+                false => Self::Timeout,
+            },
             _ => Self::Refused(refusal),
         }
     }
@@ -98,7 +100,7 @@ impl Cause {
     /// The cause that an error in the body of the answer has.
     pub(crate) fn of_body(error: &BoxError) -> Self {
         match Self::of_send(error.as_ref()) {
-            Self::TooLarge => Self::TooLarge,
+            cause @ (Self::TooLarge | Self::Timeout) => cause,
             _ => Self::Body,
         }
     }
@@ -135,7 +137,7 @@ fn of_one(error: &(dyn Error + 'static)) -> Option<Cause> {
     if error.is::<LengthLimitError>() {
         return Some(Cause::TooLarge);
     }
-    if error.is::<tokio::time::error::Elapsed>() {
+    if error.is::<tokio::time::error::Elapsed>() || error.is::<Idle>() {
         return Some(Cause::Timeout);
     }
     if error.downcast_ref::<legacy::Error>().is_some_and(legacy::Error::is_connect) {

@@ -1,6 +1,7 @@
 //! How the body of a request goes on its way to the service, at the pace of a client.
 
 use crate::Cause;
+use axum::BoxError;
 use bartizan::{Deadline, End, ResponseBody, Watch};
 use bytes::Bytes;
 use http::{Extensions, request};
@@ -44,6 +45,8 @@ struct Taken {
     /// client.
     service_since: Option<Instant>,
     end: Option<End>,
+    /// Why the body broke off, if it did.
+    broke: Option<Cause>,
 }
 
 pin_project! {
@@ -63,7 +66,7 @@ const LONGEST: Duration = Duration::from_secs(60 * 60);
 impl Upload {
     pub(crate) fn new() -> Self {
         let now = Instant::now();
-        let taken = Mutex::new(Taken { last: now, service_since: Some(now), end: None });
+        let taken = Mutex::new(Taken { last: now, service_since: Some(now), end: None, broke: None });
         Self { course: Arc::new(Course { taken, turned: Notify::new() }), deadline: None }
     }
 
@@ -85,6 +88,11 @@ impl Upload {
     /// Whether it is the client's fault that the body has no end.
     pub(crate) fn failed(&self) -> bool {
         self.lock().end == Some(End::Failed)
+    }
+
+    /// Why the body broke off, if it did. A service that speaks HTTP/2 loses that on the way.
+    pub(crate) fn broke(&self) -> Option<Cause> {
+        self.lock().broke
     }
 
     /// Whether the service has all of the body, or wants no more of it.
@@ -171,7 +179,7 @@ impl Watch for Upload {
         let now = Instant::now();
         // A client that has gone is nobody's to wait for.
         let service_since = (end != End::Failed).then_some(now);
-        *self.lock() = Taken { last: now, service_since, end: Some(end) };
+        *self.lock() = Taken { last: now, service_since, end: Some(end), broke: None };
         self.course.turned.notify_waiters();
     }
 }
@@ -180,16 +188,20 @@ impl Watch for Upload {
 
 impl<B> Body for Uploading<B>
 where
-    B: Body<Data = Bytes>,
+    B: Body<Data = Bytes, Error: Into<BoxError>>,
 {
     type Data = Bytes;
-    type Error = B::Error;
+    type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.project();
         let polled = this.body.poll_frame(cx);
         this.upload.turn(polled.is_ready());
-        polled
+        polled.map_err(|error| {
+            let error: BoxError = error.into();
+            this.upload.lock().broke = Some(Cause::of_send(&*error));
+            error
+        })
     }
 
     fn is_end_stream(&self) -> bool {

@@ -67,6 +67,8 @@ async fn the_parts_are_shaped_and_merged_in_the_order_in_which_they_were_declare
     assert_eq!(meta["sources"]["orders"]["status"], "ok");
     assert_eq!(meta["sources"]["orders"]["http"], 200);
     assert!(meta["sources"]["orders"]["ms"].is_u64());
+    // The plain client sends once, and has no breaker.
+    assert_eq!((&meta["sources"]["user"]["attempts"], meta["sources"]["user"].get("breaker")), (&json!(1), None));
 }
 
 #[tokio::test]
@@ -181,6 +183,7 @@ async fn a_call_that_a_layer_refuses_is_a_503_with_retry_after() {
     let problem = answer.json();
     assert_eq!((&problem["code"], &problem["retry_after"]), (&json!("breaker_open"), &json!(5)));
     assert_eq!(problem["sources"]["user"]["cause"], "breaker_open");
+    assert_eq!(problem["sources"]["user"]["attempts"], 0);
 }
 
 #[tokio::test]
@@ -191,6 +194,17 @@ async fn a_date_to_come_back_is_passed_on_as_it_was_written() {
     assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(answer.headers["retry-after"], date);
     assert_eq!(answer.json().get("retry_after"), None);
+}
+
+#[tokio::test]
+async fn a_time_to_come_back_that_is_none_is_a_second_and_one_in_an_old_form_is_counted() {
+    let date = "date: Fri, 20 Nov 2037 13:54:30 GMT";
+    for (told, seconds) in [("soon GMT", 1), ("Fri Nov 20 13:54:33 2037", 3), ("0", 1), ("-7", 1), ("7", 7)] {
+        let busy = format!("HTTP/1.1 429 Slow\r\n{date}\r\nretry-after: {told}\r\ncontent-length: 0\r\n\r\n");
+        let answer = get(gateway([Source::get("user", url(answers(busy).await)).required()]).await, "/u1").await;
+        assert_eq!(answer.headers["retry-after"], seconds.to_string(), "{told}");
+        assert_eq!(answer.json()["retry_after"], seconds, "{told}");
+    }
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use support::*;
+use support::{upstream::*, *};
 use tokio::{io::AsyncWriteExt, time::sleep};
 use tower::Layer;
 
@@ -94,15 +94,21 @@ async fn a_proxy_tells_how_the_service_failed() {
 #[tokio::test]
 async fn an_upload_that_the_client_breaks_off_is_not_the_services_fault() {
     let upload = Router::new().fallback(|body: Bytes| async move { body });
-    let proxy = Proxy::new(client(), &format!("http://{}", service(upload).await)).unwrap();
-    for (sent, flag) in [
+    let proxy = Proxy::new(client(), &format!("http://{}", service(upload.clone()).await)).unwrap();
+    let http2 = orders([http2_service(upload).await]).http2();
+    let proxies = [
+        Router::new().fallback_service(proxy),
+        Router::new().fallback_service(Proxy::new(http2, "http://orders").unwrap()),
+    ];
+    let uploads = [
         ("content-length: 100\r\n\r\nhello", Some("DC")),
         ("transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n", Some("DC")),
         ("transfer-encoding: chunked\r\n\r\nZZ\r\nboo\r\n", None),
-    ] {
+    ];
+    for (proxy, (sent, flag)) in proxies.iter().flat_map(|proxy| uploads.map(|upload| (proxy, upload))) {
         let lines = Lines::default();
         let log = AccessLogLayer::new().write_to(lines.clone(), Format::Text);
-        let addr = service(Router::new().fallback_service(proxy.clone()).layer(log)).await;
+        let addr = service(proxy.clone().layer(log)).await;
         let mut stream = connect_and_send(addr, &format!("POST / HTTP/1.1\r\nhost: h\r\n{sent}")).await;
         // Half a close: what was sent arrives, and so does that no more follows.
         stream.shutdown().await.unwrap();

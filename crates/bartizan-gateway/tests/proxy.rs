@@ -495,13 +495,20 @@ async fn when_the_client_goes_the_service_behind_learns_of_it() {
 
 #[tokio::test]
 async fn an_upload_over_a_limit_further_out_is_a_413() {
-    let echo = service(Router::new().fallback(|body: Bytes| async move { body })).await;
-    let limited = map_request(|request: Request| async { request.map(|body| Body::new(Limited::new(body, 10))) });
-    let app = service(Router::new().fallback_service(to(echo)).layer(limited)).await;
-    // In one piece, so that nothing is left unread when the server closes.
-    let request = "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 14\r\nconnection: close\r\n\r\n1234567890more";
-    let answer = rest(&mut connect_and_send(app, request).await).await;
-    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    let echo = Router::new().fallback(|body: Bytes| async move { body });
+    let http2 = upstream::orders([upstream::http2_service(echo.clone()).await]).http2();
+    let proxies = [
+        Router::new().fallback_service(to(service(echo).await)),
+        Router::new().fallback_service(Proxy::new(http2, "http://orders").unwrap()),
+    ];
+    for proxy in proxies {
+        let limited = map_request(|request: Request| async { request.map(|body| Body::new(Limited::new(body, 10))) });
+        let app = service(proxy.layer(limited)).await;
+        // In one piece, so that nothing is left unread when the server closes.
+        let request = "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 14\r\nconnection: close\r\n\r\n1234567890more";
+        let answer = rest(&mut connect_and_send(app, request).await).await;
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    }
 }
 
 #[tokio::test]

@@ -149,6 +149,31 @@ async fn a_stream_after_the_last_one_of_a_goaway_has_not_been_processed() {
 }
 
 #[tokio::test]
+async fn an_idle_connection_is_kept_as_long_as_told() {
+    let seen = Seen::default();
+    let counted = seen.clone();
+    let addr = raw(move |mut stream| {
+        counted.add();
+        async move {
+            while !head(&mut stream).await.is_empty() {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+            }
+        }
+    })
+    .await;
+    for (limit, connections) in [(ms(5_000), 1), (ms(20), 2)] {
+        let orders = orders([addr]).pool_idle_timeout(limit);
+        let before = seen.count();
+        for _ in 0..2 {
+            ask(&orders, request("/")).await;
+            // For real: the pool reads the clock itself.
+            sleep(ms(100)).await;
+        }
+        assert_eq!(seen.count() - before, connections, "{limit:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_idle_connection_that_the_endpoint_closes_harms_nobody() {
     // Says that the connection stays, and closes it.
     let addr = answers("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;

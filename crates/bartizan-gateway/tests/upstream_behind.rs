@@ -3,12 +3,16 @@
 mod support;
 
 use axum::{Router, body::Body, extract::Request as Incoming, middleware::map_request, routing::get_service};
-use bartizan::{Deadline, circuit_breaker::BreakerPolicy, fallback::fixed};
+use bartizan::{Deadline, TrustedProxies, circuit_breaker::BreakerPolicy, fallback::fixed};
 use bartizan_gateway::{Aggregate, Proxy, Source, Upstream, Upstreams};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use std::{convert::Infallible, net::SocketAddr};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
 use support::{upstream::*, *};
 use tokio::{io::AsyncWriteExt, time::sleep};
 
@@ -214,7 +218,50 @@ async fn time_left(request: Incoming) -> String {
     if request.headers().contains_key("accept") { format!("[{left}]") } else { left }
 }
 
+#[tokio::test]
+async fn what_a_trusted_peer_sends_again_is_sent_once_and_told_as_what_it_is() {
+    let (addr, seen, told) = failing_and_told().await;
+    let loopback = TrustedProxies::new(["127.0.0.0/8"]).expect("a network");
+    let proxy = Proxy::new(orders([addr]), "http://orders").expect("a URL");
+    let proxies = [proxy.clone().trusted(loopback), proxy];
+    let [trusting, wary] = proxies.map(|proxy| service(Router::new().fallback_service(proxy)));
+    for (gateway, expected) in [(trusting.await, vec!["2"]), (wary.await, vec!["", "2", "3"])] {
+        let again = Request::get(format!("http://{gateway}/")).header("x-retry-attempt", "2");
+        let answer = send(again.body(Body::empty()).expect("a request")).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(std::mem::take(&mut *told.lock().expect("whole")), expected);
+    }
+    assert_eq!(seen.count(), 4);
+}
+
+/// Fails, and keeps which attempt each was that it saw, by what it is told.
+async fn failing_and_told() -> (SocketAddr, Seen, Arc<Mutex<Vec<String>>>) {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tell = Arc::clone(&told);
+    let (addr, seen) = acting("failing", move |_, request: Incoming| {
+        let attempt = request.headers().get("x-retry-attempt").map(|value| value.to_str().expect("digits").to_owned());
+        tell.lock().expect("whole").push(attempt.unwrap_or_default());
+        async { StatusCode::SERVICE_UNAVAILABLE }
+    })
+    .await;
+    (addr, seen, told)
+}
+
 // ===== an aggregate =====
+
+#[tokio::test]
+async fn an_aggregate_that_is_asked_again_by_one_it_trusts_asks_each_source_once() {
+    let (addr, _, told) = failing_and_told().await;
+    let loopback = TrustedProxies::new(["127.0.0.0/8"]).expect("a network");
+    let aggregate = Aggregate::new(orders([addr]), [Source::get("orders", "http://orders/")]).expect("a source");
+    let aggregates = [aggregate.clone().trusted(loopback), aggregate];
+    let [trusting, wary] = aggregates.map(|aggregate| service(Router::new().route("/", get_service(aggregate))));
+    for (gateway, expected) in [(trusting.await, vec!["2"]), (wary.await, vec!["", "2", "3"])] {
+        let again = Request::get(format!("http://{gateway}/")).header("x-retry-attempt", "2");
+        send(again.body(Body::empty()).expect("a request")).await;
+        assert_eq!(std::mem::take(&mut *told.lock().expect("whole")), expected);
+    }
+}
 
 #[tokio::test]
 async fn an_aggregate_tells_of_each_source_how_it_went() {
@@ -252,11 +299,11 @@ async fn an_aggregate_tells_of_each_source_how_it_went() {
         told.as_object_mut().expect("an object").remove("ms").expect("how long it took");
         told.to_string()
     };
-    assert_eq!(told("user"), r#"{"http":200,"status":"ok"}"#);
-    assert_eq!(told("orders"), r#"{"attempts":2,"http":200,"status":"ok"}"#);
-    assert_eq!(told("notes"), r#"{"attempts":3,"cause":"connect","status":"fallback"}"#);
-    assert_eq!(told("hints"), r#"{"attempts":3,"cause":"timeout","status":"error"}"#);
-    assert_eq!(told("maps"), r#"{"cause":"breaker_open","status":"error"}"#);
+    assert_eq!(told("user"), r#"{"attempts":1,"breaker":"closed","http":200,"status":"ok"}"#);
+    assert_eq!(told("orders"), r#"{"attempts":2,"breaker":"closed","http":200,"status":"ok"}"#);
+    assert_eq!(told("notes"), r#"{"attempts":3,"breaker":"closed","cause":"connect","status":"fallback"}"#);
+    assert_eq!(told("hints"), r#"{"attempts":3,"breaker":"closed","cause":"timeout","status":"error"}"#);
+    assert_eq!(told("maps"), r#"{"attempts":1,"breaker":"open","cause":"breaker_open","status":"error"}"#);
     assert_eq!(answer["_meta"]["complete"], false);
 }
 
@@ -286,4 +333,46 @@ async fn a_source_has_its_time_and_no_more_whatever_its_upstream_has() {
     let answer = of(Source::get("orders", "http://orders/")).answer(&[], &hurried).await;
     let told: serde_json::Value = serde_json::from_slice(answer.body()).expect("JSON");
     assert_eq!(told["_meta"]["sources"]["orders"]["cause"], "deadline");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_silent_until_the_time_of_its_source_is_over_opens_its_breaker() {
+    let policy = BreakerPolicy::consecutive_failures(2);
+    let of = |within| {
+        let orders = async { orders([silent().await]).breaker(policy) };
+        async move {
+            let orders = orders.await;
+            let source = Source::get("orders", "http://orders/").within(within);
+            (orders.clone(), Aggregate::new(orders, [source]).expect("a source"))
+        }
+    };
+    let head = || Request::new(()).into_parts().0;
+    let cause = async |aggregate: &Aggregate<Upstream>, head| {
+        let answer = aggregate.answer(&[], &head).await;
+        let told: serde_json::Value = serde_json::from_slice(answer.body()).expect("JSON");
+        told["_meta"]["sources"]["orders"]["cause"].as_str().expect("a cause").to_owned()
+    };
+
+    let (orders, aggregate) = of(ms(50)).await;
+    for expected in ["timeout", "timeout", "breaker_open"] {
+        assert_eq!(cause(&aggregate, head()).await, expected);
+    }
+    assert_eq!(orders.status()[0].calls.failed, 2);
+
+    // The time of the aggregate in all is ours, too.
+    let (orders, aggregate) = of(PATIENCE).await;
+    let aggregate = aggregate.within(ms(50));
+    for expected in ["deadline", "deadline", "breaker_open"] {
+        assert_eq!(cause(&aggregate, head()).await, expected);
+    }
+    assert_eq!(orders.status()[0].calls.failed, 2);
+
+    // What came with the request is not: a client that gives too little time harms nobody.
+    let (orders, aggregate) = of(PATIENCE).await;
+    for _ in 0..3 {
+        let mut hurried = head();
+        Deadline::after(ms(50)).tighten(&mut hurried.extensions);
+        assert_eq!(cause(&aggregate, hurried).await, "deadline");
+    }
+    assert_eq!(orders.status()[0].calls.failed, 0);
 }

@@ -3,20 +3,23 @@
 
 mod support;
 
-use axum::{body::Body, extract::Request as Incoming};
+use axum::{Router, body::Body, extract::Request as Incoming};
 use bartizan::{
     Deadline, Refusal,
-    circuit_breaker::{self, BreakerPolicy, Mode, State},
+    bridge::hyper_util::HyperErrors,
+    circuit_breaker::{self, BreakerPolicy, ClassifyError, Mode, Outcome, State},
     fallback::{self, Fallback, FallbackLayer, fixed, from_fn},
-    retry::{self, RetryPolicy},
+    retry::{self, Classify, Failure, RetryPolicy},
 };
 use bartizan_gateway::{Attempts, Upstream, UpstreamEvent};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+use hyper_util::client::legacy;
+use std::{convert::Infallible, error::Error, net::SocketAddr, sync::Arc, time::Duration};
 use support::{upstream::*, *};
 use tokio::{
+    io::AsyncWriteExt,
     sync::watch,
     task::JoinHandle,
     time::{Instant, sleep, timeout},
@@ -370,20 +373,74 @@ async fn a_body_too_long_to_keep_streams_and_is_sent_once() {
 
 #[tokio::test]
 async fn a_body_that_its_sender_breaks_off_says_nothing_of_the_endpoint() {
-    let (addr, _) = acting("reads", async |_, request: Incoming| {
+    let reads = Router::new().fallback(async |request: Incoming| {
         let _ = request.into_body().collect().await;
-        StatusCode::OK
+    });
+    let (over_http1, over_http2) = (service(reads.clone()).await, http2_service(reads).await);
+    for orders in [orders([over_http1]), orders([over_http2]).http2()] {
+        let orders = orders.breaker(BreakerPolicy::consecutive_failures(1));
+        let parts = [Ok("begun"), Err(std::io::Error::other("gone"))];
+        let mut put = Request::put("/").body(Body::from_stream(futures_util::stream::iter(parts))).unwrap();
+        let attempts = Attempts::default();
+        put.extensions_mut().insert(attempts.clone());
+        let error = call(&orders, put).await.expect_err("no answer");
+        assert_eq!((states(&orders), attempts.count()), (vec![State::Closed], 1));
+        assert_eq!(orders.status()[0].calls.ignored, 1);
+
+        let hypers = error.source().and_then(|source| source.downcast_ref::<legacy::Error>()).expect("hyper's");
+        assert_eq!(HyperErrors::new().failure(hypers), Failure::Final);
+        assert_eq!(HyperErrors::new().classify_error(hypers), Outcome::Ignored);
+    }
+}
+
+// ===== the body of an answer =====
+
+/// Answers with a head and two pieces of a body, with a rest before the second.
+async fn resting(rest: Duration) -> SocketAddr {
+    raw(move |mut stream| async move {
+        head(&mut stream).await;
+        let begun = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nab";
+        let _ = stream.write_all(begun).await;
+        sleep(rest).await;
+        let _ = stream.write_all(b"cd").await;
     })
-    .await;
-    let orders = orders([addr]).breaker(BreakerPolicy::consecutive_failures(1));
-    let parts = [Ok("begun"), Err(std::io::Error::other("gone"))];
-    let put = Request::put("/").body(Body::from_stream(futures_util::stream::iter(parts))).unwrap();
-    let attempts = Attempts::default();
-    let mut put = put;
-    put.extensions_mut().insert(attempts.clone());
-    assert!(call(&orders, put).await.is_err());
-    assert_eq!((states(&orders), attempts.count()), (vec![State::Closed], 1));
-    assert_eq!(orders.status()[0].calls.ignored, 1);
+    .await
+}
+
+#[tokio::test]
+async fn an_answer_that_rests_for_too_long_breaks_off_gives_back_its_place_and_counts() {
+    let orders = orders([resting(PATIENCE).await])
+        .body_idle_timeout(ms(100))
+        .concurrency(1)
+        .breaker(BreakerPolicy::consecutive_failures(1));
+    let mut body = call(&orders, request("/")).await.unwrap().into_body();
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "ab");
+    let broken = timeout(ms(2_000), body.frame()).await.expect("in time").unwrap();
+    assert!(broken.unwrap_err().to_string().contains("sent nothing more"));
+    assert_eq!((states(&orders), orders.status()[0].in_flight), (vec![State::Open], 0));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_meant_to_rest_does_so_when_told() {
+    let orders = orders([resting(ms(200)).await]).body_idle_timeout(ms(50));
+    let read = async |orders: &Upstream| call(orders, request("/")).await.unwrap().into_body().collect().await;
+    assert!(read(&orders).await.is_err());
+    for limit in [Some(ms(5_000)), None] {
+        let orders = orders.clone().body_idle_timeout(limit);
+        assert_eq!(read(&orders).await.expect("all of it").to_bytes(), "abcd");
+    }
+}
+
+#[tokio::test]
+async fn no_endpoint_is_blamed_for_a_client_that_is_slow_to_read() {
+    let orders = orders([resting(ms(100)).await]).body_idle_timeout(ms(300));
+    let mut body = call(&orders, request("/")).await.unwrap().into_body();
+    body.frame().await.unwrap().expect("it is there");
+    assert!(timeout(ms(10), body.frame()).await.is_err(), "somebody waits");
+    // For real: it is the time of a socket.
+    sleep(ms(500)).await;
+    assert_eq!(body.frame().await.unwrap().expect("it came in time").into_data().unwrap(), "cd");
+    assert_eq!(orders.status()[0].calls.failed, 0);
 }
 
 // ===== who watches =====

@@ -6,7 +6,7 @@ use super::{
     source::{Place, Source},
 };
 use crate::{Cause, problem::problem};
-use bartizan::{Flag, Member, Notes};
+use bartizan::{Flag, Member, Notes, retry_after_of};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, request};
 use std::fmt::Write;
@@ -135,12 +135,12 @@ enum RetryAfter {
 impl RetryAfter {
     /// What these fields say of it; a second, if it can't be read.
     fn of(headers: &HeaderMap) -> Self {
-        let Some(value) = headers.get(header::RETRY_AFTER) else { return Self::Seconds(1) };
-        if value.as_bytes().ends_with(b" GMT") {
-            return Self::Date(value.clone());
+        match (retry_after_of(headers), headers.get(header::RETRY_AFTER)) {
+            // §5.6.7: the form without a zone is one that nobody should write any more.
+            (Some(_), Some(date)) if date.as_bytes().ends_with(b" GMT") => Self::Date(date.clone()),
+            (Some(time), _) => Self::Seconds(time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0)).max(1)),
+            (None, _) => Self::Seconds(1),
         }
-        let seconds = value.to_str().ok().and_then(|seconds| seconds.parse().ok());
-        Self::Seconds(seconds.unwrap_or(1).max(1))
     }
 }
 
@@ -168,7 +168,7 @@ impl Member for Sources<'_> {
         out.push('{');
         for (source, outcome) in self.0 {
             begin_member(out, &source.name);
-            let Some(Outcome { result, http, cached, instead, attempts, took }) = outcome else {
+            let Some(Outcome { result, http, cached, instead, attempts, breaker, took }) = outcome else {
                 out.push_str(r#"{"status":"skipped"}"#);
                 continue;
             };
@@ -189,8 +189,9 @@ impl Member for Sources<'_> {
             if let Some(cached) = cached {
                 let _ = write!(out, r#","cache":"{}""#, cached.as_str());
             }
-            if *attempts > 1 {
-                let _ = write!(out, r#","attempts":{attempts}"#);
+            let _ = write!(out, r#","attempts":{attempts}"#);
+            if let Some(breaker) = breaker {
+                let _ = write!(out, r#","breaker":"{}""#, breaker.as_str());
             }
             let _ = write!(out, r#","ms":{}}}"#, took.as_millis());
         }

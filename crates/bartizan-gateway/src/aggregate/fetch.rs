@@ -3,7 +3,7 @@
 use super::source::Source;
 use crate::{Attempts, Cause, HttpService, cached::Cached};
 use axum::{BoxError, body::Body};
-use bartizan::{Deadline, Refusal, fallback::Fallback};
+use bartizan::{Deadline, Refusal, circuit_breaker::State, fallback::Fallback};
 use http::{Extensions, HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Limited};
 use std::time::Duration;
@@ -20,8 +20,10 @@ pub(super) struct Outcome {
     pub(super) cached: Option<Cached>,
     /// Why a fallback has answered in its place, if one has.
     pub(super) instead: Option<Cause>,
-    /// How often it was asked, as far as that is counted.
+    /// How often it was sent.
     pub(super) attempts: u32,
+    /// What its breaker does by now, if it has one.
+    pub(super) breaker: Option<State>,
     pub(super) took: Duration,
 }
 
@@ -58,14 +60,31 @@ pub(super) async fn fetch<C: HttpService>(
         _ => (limit, Cause::Timeout),
     };
     let mut known = Known::default();
-    let request = request(url, headers, extensions, end, &known.attempts);
+    let request = request(url, headers, extensions, limit, &known.attempts);
     let answer = answer(client, request, source, deadline, &mut known);
     let result = timeout_at(end.instant(), answer).await.unwrap_or_else(|_| Err(too_late.into()));
     let Known { http, cached, instead, attempts } = known;
-    Outcome { result, http, cached, instead, attempts: attempts.count(), took: start.elapsed() }
+    let breaker = attempts.breaker();
+    let attempts = match breaker {
+        Some(_) => attempts.count(),
+        // Any other client sends what it is asked for, unless something in front of it knows better.
+        None => u32::from(!is_answered_here(&result, cached)),
+    };
+    Outcome { result, http, cached, instead, attempts, breaker, took: start.elapsed() }
 }
 
-fn request(url: Uri, headers: HeaderMap, extensions: Extensions, end: Deadline, attempts: &Attempts) -> Request<Body> {
+fn is_answered_here(result: &Result<String, Failure>, cached: Option<Cached>) -> bool {
+    matches!(cached, Some(Cached::Hit | Cached::Collapsed))
+        || matches!(result, Err(Failure { cause: Cause::Refused(_), .. }))
+}
+
+fn request(
+    url: Uri,
+    headers: HeaderMap,
+    extensions: Extensions,
+    limit: Deadline,
+    attempts: &Attempts,
+) -> Request<Body> {
     let mut request = Request::new(Body::empty());
     *request.method_mut() = Method::GET;
     *request.uri_mut() = url;
@@ -76,7 +95,7 @@ fn request(url: Uri, headers: HeaderMap, extensions: Extensions, end: Deadline, 
     request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     // For the layers in front of the source.
     request.extensions_mut().insert(attempts.clone());
-    end.tighten(request.extensions_mut());
+    limit.limit(request.extensions_mut());
     request
 }
 

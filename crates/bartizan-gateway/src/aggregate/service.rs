@@ -17,7 +17,7 @@ use axum::{
     body::Body,
     extract::{RawPathParams, rejection::RawPathParamsRejection},
 };
-use bartizan::Deadline;
+use bartizan::{Deadline, TrustedProxies, retry::Attempt};
 use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, request};
@@ -39,9 +39,9 @@ use tower_service::Service;
 /// ```json
 /// { "user": {"id": "u1", "name": "Ada"}, "orders": [],
 ///   "_meta": { "complete": false, "sources": {
-///     "user":            {"status": "ok", "http": 200, "ms": 3},
-///     "orders":          {"status": "ok", "http": 200, "attempts": 2, "ms": 11},
-///     "recommendations": {"status": "error", "cause": "timeout", "ms": 150} } } }
+///     "user":            {"status": "ok", "http": 200, "attempts": 1, "breaker": "closed", "ms": 3},
+///     "orders":          {"status": "ok", "http": 200, "attempts": 2, "breaker": "closed", "ms": 11},
+///     "recommendations": {"status": "error", "cause": "timeout", "attempts": 1, "breaker": "open", "ms": 150} } } }
 /// ```
 ///
 /// If an optional source fails, its part is missing, `complete` is `false`, and the answer, still a 200, says
@@ -53,7 +53,9 @@ use tower_service::Service;
 /// If a [fallback](crate::Upstream::fallback) has answered for a source, that says `"status": "fallback"` with the cause of
 /// it, and the whole is not complete. If there is a cache in front of a source, that says how it came by the answer, as
 /// `"cache"`: `hit`, `stale`, `revalidated`, `collapsed`, `miss` or `bypass`, by the `Cache-Status` (RFC 9211) of the cache
-/// nearest to here. What has been sent more than once says how many `attempts` there were.
+/// nearest to here. `attempts` is how often an [`Upstream`](crate::Upstream) sent it, and `breaker` what the breaker of its
+/// endpoint does by now: `closed`, `open` or `half_open`. Any other client has no breaker and one attempt; and what was
+/// answered in front of a client had none.
 ///
 /// Of the request's header only the id and the trace (`x-request-id`, `traceparent`, `tracestate`) go to the sources;
 /// [`forward`](Self::forward) names others. The id is that of the request's extensions, if there is one.
@@ -79,6 +81,7 @@ pub struct Aggregate<C> {
     within: Option<Duration>,
     /// Beside [`ALWAYS_FORWARDED`].
     forward: Vec<HeaderName>,
+    trusted: TrustedProxies,
     carry: Carry,
     cache_control: Option<HeaderValue>,
 }
@@ -128,6 +131,7 @@ impl<C: HttpService> Aggregate<C> {
             meta: Meta::Off,
             within: None,
             forward: Vec::new(),
+            trusted: TrustedProxies::none(),
             carry: Carry::default(),
             cache_control: None,
         };
@@ -160,6 +164,16 @@ impl<C: HttpService> Aggregate<C> {
                 self.forward.push(name);
             }
         }
+        self
+    }
+
+    /// Whose word counts that a request is sent again. Nobody's, if nothing is said.
+    ///
+    /// What such a peer sends again, and says so, an [`Upstream`](crate::Upstream) sends less often than it would, so that
+    /// attempts do not multiply: see [`Attempt`].
+    #[must_use]
+    pub fn trusted(mut self, proxies: TrustedProxies) -> Self {
+        self.trusted = proxies;
         self
     }
 
@@ -196,7 +210,16 @@ impl<C: HttpService> Aggregate<C> {
         let headers = self.forwarded(head);
         let mut extensions = Extensions::new();
         self.carry.copy(&head.extensions, &mut extensions);
-        let deadline = Deadline::of(&head.extensions).into_iter().chain(self.within.map(Deadline::after)).min();
+        if let Some(attempt) = self.attempt(head) {
+            extensions.insert(attempt);
+        }
+        if let Some(deadline) = Deadline::of(&head.extensions) {
+            deadline.tighten(&mut extensions);
+        }
+        if let Some(limit) = self.within {
+            Deadline::after(limit).limit(&mut extensions);
+        }
+        let deadline = Deadline::of(&extensions);
 
         let mut calls: FuturesUnordered<_> = self
             .sources
@@ -224,6 +247,12 @@ impl<C: HttpService> Aggregate<C> {
             Some((source, Some(Outcome { result: Err(failure), .. }))) => answer::failed(&asked, source, failure, head),
             _ => answer::merged(&asked, &self.meta, self.cache_control.as_ref(), &self.forward, head),
         }
+    }
+
+    /// Which attempt the request is, if it is not the first.
+    fn attempt(&self, head: &request::Parts) -> Option<Attempt> {
+        let told = Attempt::told_by(&head.headers).filter(|attempt| attempt.is_retry())?;
+        self.trusted.trusts_peer_of(head).then_some(told)
     }
 
     fn forwarded(&self, head: &request::Parts) -> HeaderMap {

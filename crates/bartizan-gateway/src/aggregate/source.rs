@@ -64,7 +64,8 @@ impl Source {
         self
     }
 
-    /// The time that the call may take, from connecting to the last byte. One second, if nothing is said.
+    /// The time that the call may take, from connecting to the last byte. One second, if nothing is said. An endpoint that
+    /// has not answered by then was too slow, and its breaker counts that.
     pub fn within(mut self, limit: Duration) -> Self {
         self.within = limit;
         self

@@ -12,7 +12,7 @@ use crate::{
     Interim, cached::Cached, carry::Carry, path::has_dot_segment, request_id::send_request_id, upload::Upload,
 };
 use axum::body::Body;
-use bartizan::{Notes, ResponseBody, TrustedProxies};
+use bartizan::{Notes, ResponseBody, TrustedProxies, retry::Attempt};
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Version, header, request, uri};
 use std::{mem, sync::Arc, time::Duration};
 
@@ -60,7 +60,7 @@ impl How {
             join_cookies(&mut head.headers);
         }
         send_request_id(&mut head.headers, &head.extensions);
-        add_forwarded(head, self.forwarding, &self.scheme, &self.trusted, &self.keep);
+        let trusted = add_forwarded(head, self.forwarding, &self.scheme, &self.trusted, &self.keep);
         add_via(&mut head.headers, head.version, &self.via);
         let stands_there = self.keep_host && head.uri.authority().is_none();
         if !stands_there {
@@ -72,6 +72,9 @@ impl How {
         let mut outgoing = Request::new(Body::empty());
         *outgoing.method_mut() = head.method.clone();
         *outgoing.uri_mut() = uri;
+        if trusted && let Some(attempt) = Attempt::told_by(&head.headers).filter(|attempt| attempt.is_retry()) {
+            outgoing.extensions_mut().insert(attempt);
+        }
         *outgoing.headers_mut() = mem::replace(&mut head.headers, accept);
         Ok(outgoing)
     }

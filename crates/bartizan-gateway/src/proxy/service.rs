@@ -115,6 +115,9 @@ impl<C: HttpService> Proxy<C> {
 
     /// How long the service may take for the head of its answer, counted from the last byte of the request that it
     /// took. The request's [`Deadline`] counts as well. Thirty seconds, if nothing is said.
+    ///
+    /// An [`Upstream`](crate::Upstream) has a [limit](crate::Upstream::total_timeout) of its own, which is the one to shorten:
+    /// what is given up out here says nothing of the endpoint.
     #[must_use]
     pub fn head_within(self, limit: Duration) -> Self {
         self.with(|how| how.head_within = limit)
@@ -183,6 +186,9 @@ impl<C: HttpService> Proxy<C> {
     }
 
     /// Whose word about the client is carried on, instead of replaced. Nobody's, if nothing is said.
+    ///
+    /// What such a proxy sends again, and says so, an [`Upstream`](crate::Upstream) sends less often than it would, so that
+    /// attempts do not multiply: see [`Attempt`](bartizan::retry::Attempt).
     #[must_use]
     pub fn trusted(self, proxies: TrustedProxies) -> Self {
         self.with(|how| how.trusted = proxies)
@@ -280,6 +286,7 @@ impl<C: HttpService> Proxy<C> {
             }
             Either::Right((cause, _)) => (cause, None),
         };
+        let cause = upload.as_ref().and_then(Upload::broke).unwrap_or(cause);
         if upload.as_ref().is_some_and(Upload::failed) && cause != Cause::TooLarge {
             if let (Cause::ConnectionReset, Some(notes)) = (cause, Notes::of(&head.extensions)) {
                 notes.flag(Flag::ClientGone);

@@ -123,7 +123,12 @@ mod tests {
             url: "http://127.0.0.1:9".into(),
             breaker: Breaker::new(BreakerPolicy::new()),
             limit: ConcurrencyLimit::new(1),
-            connection: Connection::new(address, Protocol::default(), &Trust::default()),
+            connection: Connection::new(
+                address,
+                Protocol::default(),
+                &Trust::default(),
+                std::time::Duration::from_secs(4),
+            ),
         };
         Endpoint { state, service: Guarded { says, calls: Arc::default() } }
     }

@@ -1,13 +1,18 @@
 //! What becomes of one call, for whoever made it.
 
+use super::stack::Stacked;
 use crate::Cause;
+use bartizan::circuit_breaker::State;
 use http::Extensions;
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU32, AtomicU64, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    },
 };
 
-/// How often one call was sent, and to whom.
+/// How often one call was sent, to whom, and how they do.
 ///
 /// Who calls an [`Upstream`](crate::Upstream) may put it into the request's extensions, and ask it afterwards:
 ///
@@ -27,22 +32,36 @@ use std::sync::{
 /// println!("{} after {} attempts", if answer.is_ok() { "an answer" } else { "nothing" }, attempts.count());
 /// # Ok(()) }
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Attempts(Arc<Sent>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Sent {
     count: AtomicU32,
     /// A bit for each endpoint. From the 65th on two share one, and are avoided together.
     tried: AtomicU64,
+    /// The endpoint that was chosen last.
+    chosen: AtomicUsize,
+    /// Those of the upstream that was called.
+    endpoints: OnceLock<Arc<[Stacked]>>,
     last_error: Mutex<Option<Cause>>,
 }
+
+// ===== impl Attempts =====
 
 impl Attempts {
     /// How often the call has been sent to an endpoint so far. An attempt that the endpoint's breaker refused was not.
     #[must_use]
     pub fn count(&self) -> u32 {
         self.0.count.load(Ordering::Relaxed)
+    }
+
+    /// What the breaker does by now of the endpoint that was chosen last, whether or not it has let the call pass. `None` if
+    /// no [`Upstream`](crate::Upstream) was called.
+    #[must_use]
+    pub fn breaker(&self) -> Option<State> {
+        let endpoint = self.0.endpoints.get()?.get(self.0.chosen.load(Ordering::Relaxed))?;
+        Some(endpoint.state.breaker.state())
     }
 
     /// Why the last attempt that brought no answer at all did not, if there was one.
@@ -56,12 +75,18 @@ impl Attempts {
         extensions.get::<Self>()
     }
 
+    /// The call is for the upstream with these endpoints.
+    pub(super) fn ask(&self, endpoints: &Arc<[Stacked]>) {
+        self.0.endpoints.get_or_init(|| Arc::clone(endpoints));
+    }
+
     pub(super) fn has_tried(&self, endpoint: usize) -> bool {
         self.0.tried.load(Ordering::Relaxed) & bit(endpoint) != 0
     }
 
     pub(super) fn choose(&self, endpoint: usize) {
         self.0.tried.fetch_or(bit(endpoint), Ordering::Relaxed);
+        self.0.chosen.store(endpoint, Ordering::Relaxed);
     }
 
     pub(super) fn send(&self) {
@@ -74,6 +99,14 @@ impl Attempts {
 
     fn error(&self) -> MutexGuard<'_, Option<Cause>> {
         self.0.last_error.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Attempts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (count, breaker, last_error) = (self.count(), self.breaker(), self.last_error());
+        let mut attempts = f.debug_struct("Attempts");
+        attempts.field("count", &count).field("breaker", &breaker).field("last_error", &last_error).finish()
     }
 }
 

@@ -5,6 +5,7 @@ use super::{
     call::Attempts,
     connector::{Connector, Trust, connector},
     error::SendError,
+    idle::IdleBody,
 };
 use http::{HeaderValue, Request, Response, Version, header};
 use http_body::Body;
@@ -44,6 +45,8 @@ pub(super) enum Protocol {
 /// Sends requests to one endpoint, whatever host they name.
 pub(super) struct Connection<B> {
     pool: Arc<Pool<B>>,
+    /// How long the body of an answer may rest.
+    body_idle: Option<Duration>,
 }
 
 struct Pool<B> {
@@ -60,6 +63,7 @@ pin_project! {
         #[pin]
         sent: legacy::ResponseFuture,
         attempts: Option<Attempts>,
+        body_idle: Option<Duration>,
     }
 }
 
@@ -69,10 +73,11 @@ impl<B> Connection<B>
 where
     B: Body<Data: Send, Error: Into<axum::BoxError>> + Send + Unpin + 'static,
 {
-    pub(super) fn new(to: Address, protocol: Protocol, trust: &Trust) -> Self {
+    /// Connections that are kept for `idle` after their last answer.
+    pub(super) fn new(to: Address, protocol: Protocol, trust: &Trust, idle: Duration) -> Self {
         let mut client = Client::builder(TokioExecutor::new());
         client
-            .pool_idle_timeout(IDLE)
+            .pool_idle_timeout(idle)
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
             .http2_only(protocol == Protocol::Http2)
@@ -80,7 +85,12 @@ where
             .http2_keep_alive_timeout(PING.1);
         let client = client.build(connector(trust, protocol));
         let host = (protocol == Protocol::Negotiated && !to.is_secure()).then(|| to.host());
-        Self { pool: Arc::new(Pool { client, to, protocol, host }) }
+        Self { pool: Arc::new(Pool { client, to, protocol, host }), body_idle: None }
+    }
+
+    /// The same connections, over which the bodies of answers may rest for so long.
+    pub(super) fn body_idle(self, limit: Option<Duration>) -> Self {
+        Self { body_idle: limit, ..self }
     }
 }
 
@@ -88,7 +98,7 @@ impl<B> Service<Request<B>> for Connection<B>
 where
     B: Body<Data: Send, Error: Into<axum::BoxError>> + Send + Unpin + 'static,
 {
-    type Response = Response<Incoming>;
+    type Response = Response<IdleBody<Incoming>>;
     type Error = SendError;
     type Future = Sent;
 
@@ -120,13 +130,13 @@ where
             // §8.3.1: it is what the target says, or the message is malformed.
             headers.remove(header::HOST);
         }
-        Sent { sent: client.request(request), attempts }
+        Sent { sent: client.request(request), attempts, body_idle: self.body_idle }
     }
 }
 
 impl<B> Clone for Connection<B> {
     fn clone(&self) -> Self {
-        Self { pool: Arc::clone(&self.pool) }
+        Self { pool: Arc::clone(&self.pool), body_idle: self.body_idle }
     }
 }
 
@@ -139,11 +149,13 @@ impl<B> fmt::Debug for Connection<B> {
 // ===== impl Sent =====
 
 impl Future for Sent {
-    type Output = Result<Response<Incoming>, SendError>;
+    type Output = Result<Response<IdleBody<Incoming>>, SendError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        this.sent.poll(cx).map_err(|error| {
+        let body_idle = *this.body_idle;
+        let polled = this.sent.poll(cx).map_ok(|response| response.map(|body| IdleBody::new(body, body_idle)));
+        polled.map_err(|error| {
             let error = SendError::from(error);
             if let Some(attempts) = this.attempts {
                 attempts.failed(error.cause());

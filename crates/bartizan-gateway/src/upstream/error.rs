@@ -1,9 +1,13 @@
 //! What is wrong with an upstream, and why a call to one brought no answer.
 
 use crate::Cause;
-use bartizan::{bridge::hyper_util::failure as hyper_util_failure, circuit_breaker::Outcome, retry::Failure};
+use bartizan::{
+    bridge::hyper_util::{failure as hyper_util_failure, outcome},
+    circuit_breaker::Outcome,
+    retry::Failure,
+};
 use hyper_util::client::legacy;
-use std::{error::Error, fmt, iter::successors};
+use std::{error::Error, fmt};
 
 /// What is wrong with an upstream, before it has been called.
 #[derive(Debug)]
@@ -58,30 +62,17 @@ impl SendError {
     /// `REFUSED_STREAM`, or `GOAWAY` for a stream after the last one that it takes, RFC 9113 §8.7).
     #[must_use]
     pub fn is_not_processed(&self) -> bool {
-        let first: &(dyn Error + 'static) = self;
-        let mut errors = successors(Some(first), |&error| error.source());
-        errors.any(|error| hyper_util_failure(error) == Some(Failure::Unprocessed))
+        self.failure() == Failure::Unprocessed
     }
 
-    /// Whether it was the body of the request that broke, and not the endpoint.
-    pub(super) fn is_callers(&self) -> bool {
-        let first: &(dyn Error + 'static) = self;
-        let mut errors = successors(Some(first), |&error| error.source());
-        errors.any(|error| error.downcast_ref().is_some_and(hyper::Error::is_user))
-    }
-
-    /// What it says of the endpoint.
+    /// What it says of the endpoint: nothing, if it is the body of the request that broke.
     pub(super) fn outcome(&self) -> Outcome {
-        if self.is_callers() { Outcome::Ignored } else { Outcome::Failure }
+        outcome(self.failure())
     }
 
     /// What it says of the request.
     pub(super) fn failure(&self) -> Failure {
-        match self.is_not_processed() {
-            true => Failure::Unprocessed,
-            false if self.is_callers() => Failure::Final,
-            false => Failure::Ambiguous,
-        }
+        Failure::of(self, hyper_util_failure)
     }
 }
 

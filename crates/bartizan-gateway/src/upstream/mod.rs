@@ -12,7 +12,8 @@
 //!   concurrency
 //!   attempt timeout     10 s
 //!   deadline            told to the endpoint: what is left of the attempt
-//!   connection          made within a second of knowing the address, kept for four
+//!   body idle timeout   30 s between two pieces of an answer
+//!   connection          made within a second of knowing the address, kept for four of idleness
 //! ```
 //!
 //! At each of the two timeouts stands a `Patience`: for the time in which the body of a request is on its way it takes the
@@ -29,6 +30,7 @@ mod connection;
 mod endpoint;
 mod error;
 mod future;
+mod idle;
 mod instead;
 mod patience;
 #[cfg(not(feature = "tls"))]
@@ -57,4 +59,4 @@ pub use self::{
     set::Upstreams,
     status::{EndpointStatus, UpstreamEvent},
 };
-pub(crate) use self::{connection::IDLE, tcp::tcp};
+pub(crate) use self::{connection::IDLE, idle::Idle, tcp::tcp};

@@ -127,7 +127,7 @@ where
             && let Poll::Ready(answer) = answer.poll(cx)
         {
             return Poll::Ready(answer.map(|answer| {
-                // Further in our limit is the deadline, and an attempt that it cuts short calls it so.
+                // Further in our limit is the deadline, and an attempt for which it leaves nothing calls it so.
                 if *this.is_limit_first && is_problem_of_deadline(&answer) {
                     return too_slow().map(ResponseBody::own);
                 }

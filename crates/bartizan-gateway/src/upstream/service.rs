@@ -70,9 +70,10 @@ use tower_service::Service;
 /// - [`concurrency`](Self::concurrency): so many at once to an endpoint.
 /// - [`attempt_timeout`](Self::attempt_timeout): 10 seconds for an attempt. The endpoint is told what is left, in
 ///   `x-request-timeout-ms` or `grpc-timeout`.
+/// - [`body_idle_timeout`](Self::body_idle_timeout): 30 seconds between two pieces of an answer's body.
 /// - A connection is made within a second of knowing the address, and within two with TLS. To look a name up has the time
-///   of the attempt; with the feature `tls` all of it together has two seconds. It is kept for four seconds of idleness:
-///   less than servers commonly keep theirs, so that a request seldom meets one that the other side has just closed.
+///   of the attempt; with the feature `tls` all of it together has two seconds. It is kept for
+///   [four seconds](Self::pool_idle_timeout) of idleness.
 ///
 /// While the body of a request comes through a [`Proxy`](crate::Proxy) at the pace of a client, both timeouts count what
 /// the endpoint lets everybody wait for: it takes nothing more of the body, or it has all of it and does not answer.
@@ -181,6 +182,21 @@ impl Upstream {
         self.with(|ours| ours.attempt = limit)
     }
 
+    /// How long an endpoint may send nothing, once it has begun to answer. 30 seconds, if nothing is said; `None` is for ever.
+    ///
+    /// An answer that rests for longer breaks off: it gives back its place among the [concurrent](Self::concurrency)
+    /// ones, and its breaker counts a failure. Only the time counts in which somebody waits for the endpoint, and none that
+    /// a client takes to read.
+    ///
+    /// A stream that is meant to be quiet at times (server-sent events without a heartbeat, a long poll that has sent its
+    /// head, a subscription over gRPC) needs a longer limit, or none: it is best called through an upstream of its own.
+    /// After a switch to another protocol nothing is limited.
+    #[must_use]
+    pub fn body_idle_timeout(self, limit: impl Into<Option<Duration>>) -> Self {
+        let limit = limit.into();
+        self.with(|ours| ours.body_idle = limit)
+    }
+
     /// What is answered to `GET`, `HEAD`, `OPTIONS` and `TRACE` when the service can't: one of [`fixed`], [`from_fn`] and
     /// [`from_part`]. What asks for a change is told that it failed.
     ///
@@ -196,6 +212,18 @@ impl Upstream {
         A: Answer<Body, AttemptBody, SendError, Kept: Send + 'static, Future: Send + 'static> + Send + Sync + 'static,
     {
         self.with(|ours| ours.instead = Instead::new(answer))
+    }
+
+    /// How long a connection is kept that nobody uses. Four seconds, if nothing is said.
+    ///
+    /// It should be less than the endpoints keep theirs, so that a request seldom meets a connection that the other side
+    /// has just closed: many servers close after five seconds, others after a minute or more, for which a longer time saves
+    /// connections.
+    ///
+    /// The endpoints begin anew with this: say it before calling.
+    #[must_use]
+    pub fn pool_idle_timeout(self, limit: Duration) -> Self {
+        self.anew(|inner| inner.policy.pool_idle = limit)
     }
 
     /// When an endpoint that fails is left alone. See [`BreakerPolicy::new`] for what holds if nothing is said.
@@ -266,9 +294,12 @@ impl Upstream {
         B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         let mut request = request.map(Body::new);
-        // Where there is one endpoint, all that could be remembered is for who asks.
-        if self.0.endpoints.len() > 1 {
-            request.extensions_mut().get_or_insert_default::<Attempts>();
+        let endpoints = &self.0.endpoints;
+        if let Some(attempts) = Attempts::of(request.extensions()) {
+            attempts.ask(endpoints);
+        } else if endpoints.len() > 1 {
+            // Where there is one endpoint, all that could be remembered is for who asks.
+            request.extensions_mut().insert(Attempts::default());
         }
         Answering::asked(self.0.stack.clone().oneshot(request))
     }

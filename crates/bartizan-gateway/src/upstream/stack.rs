@@ -5,7 +5,7 @@ use super::{
     balance::{Balance, takes_elsewhere},
     body::AttemptBody,
     call::Attempts,
-    connection::{Connection, Protocol},
+    connection::{Connection, IDLE, Protocol},
     connector::Trust,
     endpoint::{Endpoint, EndpointState},
     error::SendError,
@@ -54,6 +54,8 @@ pub(super) struct Policy {
     pub(super) breaker: BreakerPolicy,
     pub(super) concurrency: u32,
     pub(super) attempt: Duration,
+    pub(super) body_idle: Option<Duration>,
+    pub(super) pool_idle: Duration,
     pub(super) observer: Observer,
 }
 
@@ -70,7 +72,7 @@ impl Policy {
             let state = EndpointState {
                 breaker: self.breaker(&url),
                 limit: ConcurrencyLimit::new(self.concurrency),
-                connection: Connection::new(address.clone(), protocol, trust),
+                connection: Connection::new(address.clone(), protocol, trust, self.pool_idle),
                 url,
             };
             Endpoint { service: self.attempt(&state, addresses.len()), state }
@@ -103,7 +105,7 @@ impl Policy {
             // The share of one that has just recovered is not for its breaker to refuse, while others are well.
             guard = guard.gate();
         }
-        // Given up because all of the time is over, an attempt would say nothing of the endpoint.
+        // An attempt that hangs ends while there still is somebody who waits.
         let within = self.attempt.min(self.total / 10 * 9);
         let mut timeout = AttemptTimeoutLayer::new(within).tightens(true).limit_by(Upload::limit);
         let observe = self.observer.get().map(|observe| -> Arc<Observe> {
@@ -119,7 +121,7 @@ impl Policy {
             .layer(timeout)
             .layer(layer_fn(|inner| Patience::new(inner, Of::Attempt, within, observe.clone())))
             .layer(PropagateDeadlineLayer::new().margin(MARGIN.min(within / 10)))
-            .service(connection.clone())
+            .service(connection.clone().body_idle(self.body_idle))
     }
 
     pub(super) fn stack(&self, endpoints: &Arc<[Stacked]>) -> Stack {
@@ -167,6 +169,8 @@ impl Default for Policy {
             breaker: BreakerPolicy::new(),
             concurrency: u32::MAX,
             attempt: Duration::from_secs(10),
+            body_idle: Some(Duration::from_secs(30)),
+            pool_idle: IDLE,
             observer: Observer::default(),
         }
     }

@@ -1,15 +1,21 @@
-//! For hyper's client: what its errors say about a request.
+//! For hyper's client: what its errors say about a request, and about the service.
 
+#[cfg(feature = "circuit_breaker")]
+use crate::circuit_breaker::{ClassifyError, Outcome};
 use crate::retry::{Causes, Classify, Failure};
 use hyper_util::client::legacy;
 use std::error::Error;
 
-/// Reads the errors of hyper's client, for [`RetryLayer::classify`](crate::retry::RetryLayer::classify).
+/// Reads the errors of hyper's client, for [`RetryLayer::classify`](crate::retry::RetryLayer::classify), and for
+/// [`CircuitBreakerLayer::classify_error`](crate::circuit_breaker::CircuitBreakerLayer::classify_error).
 ///
 /// Certain not to have been processed is a request for which no connection was made (a name without an address, a
 /// refused connection, a handshake of TLS that failed), one that was still waiting to be written when its connection
 /// closed, a stream of HTTP/2 that was refused (RFC 9113 §8.7), and one that a closing server said it will not look at
 /// (§6.8). It sees into the client's own error and into boxed ones.
+///
+/// Final is what the caller has to answer for: above all that the body of the request broke off. Sent again, it would be
+/// cut short as well; and it says nothing of the service, so that a breaker ignores it. All else is a failure there.
 ///
 /// ```
 /// use bartizan::{
@@ -66,6 +72,20 @@ impl<E: 'static> Classify<E> for HyperErrors {
     }
 }
 
+#[cfg(feature = "circuit_breaker")]
+impl<E: 'static> ClassifyError<E> for HyperErrors {
+    fn classify_error(&self, error: &E) -> Outcome {
+        outcome(self.failure(error))
+    }
+}
+
+/// What an error says of the service that says this of the request.
+#[cfg(feature = "circuit_breaker")]
+#[must_use]
+pub fn outcome(failure: Failure) -> Outcome {
+    if failure == Failure::Final { Outcome::Ignored } else { Outcome::Failure }
+}
+
 /// What this one error says, whatever stands behind it.
 #[must_use]
 pub fn failure(error: &(dyn Error + 'static)) -> Option<Failure> {
@@ -74,12 +94,19 @@ pub fn failure(error: &(dyn Error + 'static)) -> Option<Failure> {
     }
     if let Some(error) = error.downcast_ref::<hyper::Error>() {
         // Canceled before it was written. Once it was, the same loss is an incomplete message.
-        return error.is_canceled().then_some(Failure::Unprocessed);
+        let is_unwritten = error.is_canceled().then_some(Failure::Unprocessed);
+        return is_unwritten.or(error.is_user().then_some(Failure::Final));
     }
     let error = error.downcast_ref::<h2::Error>()?;
     let is_refused = error.is_remote() && error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
     // h2 says this to the streams above the last one that the server will look at, whatever its reason to go, and to no
     // others: those end as their connection does.
     let is_turned_away = error.is_remote() && error.is_go_away();
-    (is_refused || is_turned_away).then_some(Failure::Unprocessed)
+    if is_refused || is_turned_away {
+        return Some(Failure::Unprocessed);
+    }
+    // Neither the server nor h2 has ended the stream: hyper does that when the body of the request fails, whose own error
+    // is lost on the way.
+    let is_callers = error.is_reset() && !error.is_remote() && !error.is_library();
+    is_callers.then_some(Failure::Final)
 }

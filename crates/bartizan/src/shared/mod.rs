@@ -25,6 +25,7 @@ pub use self::{
     no_answer::NoAnswer,
     problem::{Member, Problem},
     refusal::Refusal,
+    retry_after::retry_after_of,
 };
 
 #[cfg(test)]

@@ -1,11 +1,20 @@
 //! For how long a server asks to be left alone.
 
-use super::{Single, single};
+use super::{Single, single, wall_now};
 use http::{HeaderMap, header};
 use std::{
     str::from_utf8,
     time::{Duration, SystemTime},
 };
+
+/// For how long the sender of these fields asks to be left alone, in `Retry-After` (RFC 9110 §10.2.3): seconds, or a date in
+/// any of the three forms of §5.6.7. `None` if it does not, or not in words that can be read.
+///
+/// A date is compared with the sender's own clock if there is a `Date`, and else with ours. One that is past is zero.
+#[must_use]
+pub fn retry_after_of(headers: &HeaderMap) -> Option<Duration> {
+    retry_after(headers, wall_now)
+}
 
 /// `Retry-After` (RFC 9110 §10.2.3): seconds, or a date in any of the three forms of §5.6.7. `None` if there is none, or
 /// none that can be read.

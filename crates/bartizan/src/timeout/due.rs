@@ -15,9 +15,10 @@ pub(super) struct Due {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refused {
-    /// The service did not answer within the layer's own limit, which is told here. 504.
+    /// The service did not answer within the time that it was given, which is told here: the layer's own limit, or what
+    /// was left of one further out. 504.
     Timeout(Duration),
-    /// The request's [`Deadline`] passed, and it was earlier. 504.
+    /// The request's [`Deadline`] passed, and it was earlier: the time of who asks. 504.
     Deadline,
 }
 
@@ -29,9 +30,17 @@ impl Due {
         const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
         let own = now + left.min(LONGEST);
         match deadline {
-            Some(deadline) if deadline.instant() < own => Self { at: deadline.instant(), refused: Refused::Deadline },
+            Some(deadline) if deadline.instant() < own => Self::by_deadline(now, deadline),
             _ => Self { at: own, refused: Refused::Timeout(limit) },
         }
+    }
+
+    // Kept apart, so that those who have all of the limit do not pay for it.
+    #[cold]
+    fn by_deadline(now: Instant, deadline: Deadline) -> Self {
+        let at = deadline.instant();
+        let refused = if deadline.is_limit() { Refused::Timeout(at.duration_since(now)) } else { Refused::Deadline };
+        Self { at, refused }
     }
 }
 

@@ -113,6 +113,7 @@ impl<F> fmt::Debug for ResponseFuture<F> {
 
 impl Time {
     /// When it is over. What was not counted yet is counted from now.
+    #[inline(always)]
     fn due(&mut self) -> Due {
         let due = match *self {
             Self::Limit { limit, deadline } => Due::new(Instant::now(), limit, limit, deadline),

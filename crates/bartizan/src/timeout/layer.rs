@@ -213,7 +213,7 @@ where
             return self.call_otherwise(request);
         }
         let is_grpc = speaks_grpc(&request);
-        let time = Time::Limit { limit: self.policy.limit, deadline: Deadline::of(request.extensions()) };
+        let time = Time::Limit { limit: self.policy.limit, deadline: Deadline::standing(request.extensions()) };
         let policy = Arc::clone(&self.policy);
         ResponseFuture::called(self.inner.call(request), time, is_grpc, policy)
     }
@@ -234,11 +234,11 @@ impl<S> Timeout<S> {
             let due = Due::new(Instant::now(), limit, Duration::ZERO, None);
             return ResponseFuture::over(due, is_grpc, policy);
         };
-        let deadline = Deadline::of(request.extensions());
+        let deadline = Deadline::standing(request.extensions());
         let time = if policy.tightens || policy.counts_readiness {
             let due = Due::new(Instant::now(), limit, left, deadline);
             if policy.tightens {
-                Deadline::at(due.at).tighten(request.extensions_mut());
+                Deadline::at(due.at).limit(request.extensions_mut());
             }
             Time::Until(due)
         } else {

@@ -1,8 +1,8 @@
 //! Answers 504 when a service takes too long.
 //!
 //! A client whose request is not answered in time gets `504 Gateway Timeout` as `application/problem+json`, with the
-//! code `timeout`, or `deadline` if the request's [`Deadline`](crate::Deadline) was the earlier one; a client of gRPC
-//! gets `DEADLINE_EXCEEDED`. What the service was doing is dropped first. The time runs until the head of the response;
+//! code `timeout`, or `deadline` if the [`Deadline`](crate::Deadline) with which the request came was the earlier one; a
+//! client of gRPC gets `DEADLINE_EXCEEDED`. What the service was doing is dropped first. The time runs until the head of the response;
 //! an answer that is there when the time is looked at is handed over, however late it is, and a panic stays a panic.
 //!
 //! [`TimeoutLayer`] is for a request in all, [`AttemptTimeoutLayer`] for each attempt of a retry.
@@ -70,7 +70,11 @@
 //! The answer bears the mark [`Refusal`](crate::Refusal), with the error type `timeout` or `deadline`. Unlike other
 //! refusals it says nothing about whether the service has done its work. So a breaker counts `timeout` as a failure of the
 //! service, and a retry treats it as an attempt that may have had its effect: it repeats what is idempotent, and nothing
-//! else. After `deadline` nobody waits any more: it is no reason to try again.
+//! else. After `deadline` nobody waits any more: it is no reason to try again, and whoever gives too little time harms
+//! no service by it.
+//!
+//! So it matters whose time was over, and not which layer has seen it: when the limit for all attempts ends one of them,
+//! its answer is `timeout` too. [`Deadline::limit`](crate::Deadline::limit) does the same for limits of your own.
 //!
 //! # Order
 //!

@@ -1,7 +1,7 @@
 use super::{AttemptTimeoutLayer, Event, Refused, TimeoutLayer, due::Due};
 use crate::shared::{Deadline, Refusal, ResponseBody};
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{Extensions, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use proptest::prelude::*;
 use std::{
@@ -43,15 +43,26 @@ fn due_in(time: Duration) -> Request<()> {
 
 proptest! {
     #[test]
-    fn whichever_ends_first_is_the_reason(limit in 0..5u64, deadline in prop::option::of(0..5u64)) {
+    fn whichever_ends_first_is_the_reason(
+        limit in 0..5u64,
+        deadline in prop::option::of((0..5u64, any::<bool>())),
+    ) {
         let now = Instant::now() + 10 * SECOND;
-        // A deadline may have passed already.
-        let deadline = deadline.map(|seconds| Deadline::at(now - 2 * SECOND + Duration::from_secs(seconds)));
         let limit = Duration::from_secs(limit);
+        let mut extensions = Extensions::new();
+        let is_ours = deadline.is_some_and(|(_, is_ours)| is_ours);
+        if let Some((seconds, _)) = deadline {
+            // A deadline may have passed already.
+            let deadline = Deadline::at(now - 2 * SECOND + Duration::from_secs(seconds));
+            if is_ours { deadline.limit(&mut extensions) } else { deadline.tighten(&mut extensions) }
+        }
+        let deadline = Deadline::standing(&extensions);
         let due = Due::new(now, limit, limit, deadline);
         match deadline {
             Some(deadline) if deadline.instant() < now + limit => {
-                prop_assert_eq!(due, Due { at: deadline.instant(), refused: Refused::Deadline });
+                let left = deadline.instant().saturating_duration_since(now);
+                let refused = if is_ours { Refused::Timeout(left) } else { Refused::Deadline };
+                prop_assert_eq!(due, Due { at: deadline.instant(), refused });
             }
             _ => prop_assert_eq!(due, Due { at: now + limit, refused: Refused::Timeout(limit) }),
         }

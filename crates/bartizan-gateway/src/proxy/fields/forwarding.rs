@@ -47,17 +47,18 @@ const GRPC_TIMEOUT: &str = "grpc-timeout";
 /// The fields in which somebody says which attempt it is: who does so is sent again less often.
 const ATTEMPTS: [&str; 3] = ["x-retry-attempt", "x-envoy-attempt-count", "grpc-previous-rpc-attempts"];
 
-/// Says for whom we speak: after what a trusted peer said, instead of what anybody else did.
+/// Says for whom we speak: after what a trusted peer said, instead of what anybody else did. Whether the peer is trusted,
+/// it tells.
 pub(in crate::proxy) fn add_forwarded(
     head: &mut request::Parts,
     how: Forwarding,
     scheme: &Scheme,
     proxies: &TrustedProxies,
     keep: &[HeaderName],
-) {
+) -> bool {
     let peer = head.extensions.get::<PeerAddr>().map(|peer| peer.0.ip().to_canonical());
     let host = host(head);
-    strip_claims(head, how, proxies, keep);
+    let trusted = strip_claims(head, how, proxies, keep);
 
     let headers = &mut head.headers;
     match how {
@@ -79,15 +80,17 @@ pub(in crate::proxy) fn add_forwarded(
         }
         Forwarding::Off => {}
     }
+    trusted
 }
 
-/// Drops what the client claims about itself, all but what a trusted peer says in the fields that are ours.
+/// Drops what the client claims about itself, all but what a trusted peer says in the fields that are ours. Whether the peer
+/// is trusted.
 pub(in crate::proxy) fn strip_claims(
     head: &mut request::Parts,
     how: Forwarding,
     proxies: &TrustedProxies,
     keep: &[HeaderName],
-) {
+) -> bool {
     let trusted = proxies.trusts_peer_of(head);
     let headers = &mut head.headers;
     // A trusted proxy passes the family that it does not write on as strangers sent it, so only ours is kept.
@@ -105,6 +108,7 @@ pub(in crate::proxy) fn strip_claims(
     for name in headers.keys().filter(dropped).cloned().collect::<Vec<_>>() {
         headers.remove(name);
     }
+    trusted
 }
 
 /// An address as the value of a field, without the detour through `Display`: that was two fifths of what these fields cost.
