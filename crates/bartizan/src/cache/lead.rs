@@ -11,7 +11,7 @@ use super::{
     generations::Ticket,
     head::{stored_head, take_out},
     key::CacheKey,
-    policy::{self, Arrival, Failure, Kept, NotStored, Parts, Selecting, Vary, storable},
+    policy::{self, Arrival, AskedAbout, Failure, Kept, NotStored, Parts, Selecting, Vary, storable},
     refused::Refused,
     rules::{Rules, Stale},
     status::Status,
@@ -46,8 +46,8 @@ pub(super) struct Asked {
     pub(super) headers: HeaderMap,
     notes: Option<Notes>,
     pub(super) ticket: Ticket,
-    /// Whether the origin was asked on condition that it is not what is stored.
-    validates: bool,
+    /// The origin was asked on condition that it is not this.
+    pub(super) about: AskedAbout,
     /// The parts that are stored, if the origin was asked for what is missing of the whole.
     pub(super) completes: Option<(Arc<Entry>, Parts)>,
     requested: Instant,
@@ -91,7 +91,7 @@ impl<S, B> Lead<S, B> {
             target: request.uri().clone(),
             headers: request.headers().clone(),
             notes: Notes::of(request.extensions()).cloned(),
-            validates: false,
+            about: AskedAbout::Nothing,
             completes: None,
             requested: ticket.at,
             rules,
@@ -151,7 +151,8 @@ impl Asked {
             policy::take_conditions(headers);
         }
         if let Some(stale) = &self.stale {
-            self.validates = policy::add_validators(headers, stale.heads());
+            let others = stale.others().filter(|_| !self.asks_less()).map(|entry| &entry.headers);
+            self.about = policy::add_validators(headers, stale.selected.as_ref().map(|entry| &entry.headers), others);
             self.completes = self.ask_for_the_rest(headers);
         }
     }
@@ -171,7 +172,7 @@ impl Asked {
         {
             return stale;
         }
-        if status == StatusCode::NOT_MODIFIED && self.validates {
+        if status == StatusCode::NOT_MODIFIED && self.about != AskedAbout::Nothing {
             return self.validated(response, &arrival);
         }
         // What one of our layers has said to one client is not what the origin says to all.
@@ -384,10 +385,12 @@ impl Stale {
         Self { resource: Arc::new(Resource { entries }), selected, purges: self.purges }
     }
 
-    fn heads(&self) -> impl Iterator<Item = &HeaderMap> {
-        let others = self.resource.entries.iter();
-        let selected = self.selected.as_ref();
-        let others = others.filter(move |entry| !selected.is_some_and(|selected| Arc::ptr_eq(selected, entry)));
-        selected.into_iter().chain(others).map(|entry| &entry.headers)
+    pub(super) fn is_selected(&self, entry: &Arc<Entry>) -> bool {
+        self.selected.as_ref().is_some_and(|selected| Arc::ptr_eq(selected, entry))
+    }
+
+    /// What is there beside that which the request selects.
+    pub(super) fn others(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.resource.entries.iter().filter(|entry| !self.is_selected(entry))
     }
 }

@@ -8,7 +8,7 @@ use super::{
     flight::Landing,
     head::stored_head,
     lead::Asked,
-    policy::{self, Arrival, Kept, Selecting},
+    policy::{self, Arrival, AskedAbout, EntityTag, Kept, Selecting, Stored},
     rules::Stale,
     tags::Stamped,
 };
@@ -16,6 +16,7 @@ use crate::shared::{NoAnswer, Problem};
 use http::{HeaderMap, Response, StatusCode};
 use smallvec::SmallVec;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// An entry that a 304 is about: as it was, as it is for the one who asked, and what becomes of it.
 struct Fresh {
@@ -43,8 +44,12 @@ impl Asked {
     ) -> Response<CacheBody<R>> {
         let Some(stale) = self.stale.take() else { return self.pass(response, None) };
         let fresh = self.freshened(&stale, response.headers(), arrival);
-        let is_selected = |fresh: &&Fresh| stale.selected.as_ref().is_some_and(|entry| Arc::ptr_eq(entry, &fresh.was));
-        let Some(Fresh { now: entry, becomes, .. }) = fresh.iter().find(is_selected).or(fresh.first()) else {
+        let leaves_tag_away =
+            |entry: &Arc<Entry>| EntityTag::of(&entry.headers).is_some() && EntityTag::of(response.headers()).is_none();
+        if fresh.is_empty() || stale.selected.as_ref().is_some_and(leaves_tag_away) {
+            self.ask_less(arrival.received);
+        }
+        let Some(Fresh { now: entry, becomes, .. }) = fresh.first() else {
             return self.says_nothing(stale.selected.as_deref());
         };
         for Fresh { was, now, becomes } in fresh.iter().rev() {
@@ -58,9 +63,10 @@ impl Asked {
                 let _ = self.rules.cache.keep(&self.key, now.copy_with(now.content.clone()), self.ticket);
             }
         }
+        let could_be = |was: &Arc<Entry>| stale.is_selected(was) || was.matches(&self.headers, &self.rules.policy);
         // What other requests select now than did before takes no place by itself.
         let goes = |fresh: &Fresh| match fresh.becomes {
-            Becomes::Fresh => is_selected(&fresh) && fresh.was.selecting != fresh.now.selecting,
+            Becomes::Fresh => could_be(&fresh.was) && fresh.was.selecting != fresh.now.selecting,
             Becomes::Nothing => true,
             Becomes::WhatItWas => false,
         };
@@ -90,16 +96,24 @@ impl Asked {
     }
 
     /// The origin says that something still holds, and nobody knows what: nothing is freshened by that (RFC 9111 §4.3.4). Of
-    /// what was asked about it still says that it has not changed; where that was nothing in particular, it is not asked about
-    /// again.
+    /// what the request selects it still says that it has not changed, if it was asked about that. Whatever else was asked
+    /// about is another's answer.
     fn says_nothing<R>(mut self, selected: Option<&Entry>) -> Response<CacheBody<R>> {
         self.flight.land(Landing::Unstorable);
         let told = Told { fwd_status: Some(StatusCode::NOT_MODIFIED), ..Told::default() };
+        let selected = selected.filter(|_| matches!(self.about, AskedAbout::Selected | AskedAbout::All));
         let answer = selected.and_then(|entry| self.answer(entry, Outcome::Revalidated(self.forward), told));
-        answer.unwrap_or_else(|| {
-            self.rules.cache.retain(&self.key, self.ticket, |_| false);
-            self.no_answer("the origin says that something has not changed which is not stored")
-        })
+        answer.unwrap_or_else(|| self.no_answer("the origin says that something has not changed, and not what"))
+    }
+
+    /// An origin that says less of a condition than it has to is asked less for a while: neither about what the request does
+    /// not select, nor for the rest of what is stored in parts.
+    pub(super) fn ask_less(&self, now: Instant) {
+        self.rules.cache.marks().set(self.key.origin(), now);
+    }
+
+    pub(super) fn asks_less(&self) -> bool {
+        self.rules.cache.marks().has(self.key.origin(), Instant::now())
     }
 
     /// 502: the origin's answer is none that could be made one for the client.
@@ -111,56 +125,69 @@ impl Asked {
         response.map(CacheBody::stored)
     }
 
-    /// What is stored, with what a 304 says of it.
+    /// What is stored, with what a 304 says of it; that which the request selects first.
     fn freshened(&self, stale: &Stale, from_304: &HeaderMap, arrival: &Arrival) -> Vec<Fresh> {
-        // The one that is selected, and only if it is none of that, another that was asked about.
-        let own = stale.selected.as_slice();
-        let told = |entries: &[Arc<Entry>]| policy::validated(entries.iter().map(|entry| entry.as_stored()), from_304);
-        let (mut entries, mut places) = (own, told(own));
-        if places.is_empty() {
-            entries = &stale.resource.entries;
-            places = told(entries);
+        // RFC 9111 §4.3.4: what the request could have been answered with; and only if it is none of that, another that was
+        // asked about.
+        let could_be = |entry: &&Arc<Entry>| entry.matches(&self.headers, &self.rules.policy);
+        let (own, others): (Vec<_>, Vec<_>) = stale.others().partition(could_be);
+        let own: Vec<_> = stale.selected.iter().chain(own).collect();
+        let told = |entries: Vec<&Arc<Entry>>, places: SmallVec<[usize; 4]>| -> Vec<Arc<Entry>> {
+            places.into_iter().filter_map(|at| entries.get(at).map(|entry| Arc::clone(entry))).collect()
+        };
+        let places = policy::validated(as_stored(&own), from_304, self.about == AskedAbout::Selected);
+        let mut entries = told(own, places);
+        if entries.is_empty() {
+            let places = policy::named(as_stored(&others), from_304);
+            entries = told(others, places);
         }
-        let is_told = !places.is_empty();
-        if !is_told && own.iter().any(|entry| has_a_tag_like(&entry.headers, from_304)) {
+        let is_told = !entries.is_empty();
+        if !is_told
+            && let Some(selected) = stale.selected.as_ref().filter(|entry| has_a_tag_like(&entry.headers, from_304))
+        {
             // What compresses an answer weakens its tag, and lets that of a 304 be. RFC 9111 §4.3.4: nothing is updated by
             // it; but the condition was this one's, and it is the answer.
-            (entries, places) = (own, SmallVec::from_slice(&[0]));
+            entries.push(Arc::clone(selected));
         }
-        let freshen = |at: usize| {
-            let was = entries.get(at)?;
-            let headers = policy::freshen(&was.headers, from_304, &[]);
-            let kept = self.kept(was.status, &headers, arrival);
-            let omit = kept.as_ref().map(|kept| kept.omit.clone()).unwrap_or_default();
-            let mut now = was.copy_with(was.content.clone());
-            now.headers = stored_head(&headers, &omit, arrival.wall)?;
-            if let Some(tags) = Stamped::read(from_304, &self.key).filter(|tags| !tags.slots.is_empty()) {
-                now.tags = tags;
-            }
-            now.tags.asked = self.ticket.purges;
-            // RFC 9111 §4.1: the 304 may say anew what it varies by, and this request is one that it answers.
-            let selecting = |kept: &Kept| Selecting::of(&kept.vary, &self.headers, self.rules.policy.normalise());
-            let (terms, becomes) = match kept {
-                _ if !is_told => (None, Becomes::WhatItWas),
-                Ok(kept) => {
-                    let selecting = selecting(&kept);
-                    let becomes = if selecting.is_some() { Becomes::Fresh } else { Becomes::Nothing };
-                    now.selecting = selecting.unwrap_or(now.selecting);
-                    (Some(kept.terms), becomes)
-                }
-                Err(why) if why.is_of_request() => (None, Becomes::WhatItWas),
-                Err(_) => (None, Becomes::Nothing),
-            };
-            let read = || policy::Terms::read(&self.rules.policy, was.status, &headers, arrival);
-            now.terms = terms.unwrap_or_else(read);
-            Some(Fresh { was: Arc::clone(was), now: Arc::new(now), becomes })
-        };
-        places.into_iter().filter_map(freshen).collect()
+        entries.into_iter().filter_map(|was| self.fresh(was, is_told, from_304, arrival)).collect()
     }
+
+    /// An entry with what a 304 says of it, if it is told by it.
+    fn fresh(&self, was: Arc<Entry>, is_told: bool, from_304: &HeaderMap, arrival: &Arrival) -> Option<Fresh> {
+        let headers = policy::freshen(&was.headers, from_304, &[]);
+        let kept = self.kept(was.status, &headers, arrival);
+        let omit = kept.as_ref().map(|kept| kept.omit.clone()).unwrap_or_default();
+        let mut now = was.copy_with(was.content.clone());
+        now.headers = stored_head(&headers, &omit, arrival.wall)?;
+        if let Some(tags) = Stamped::read(from_304, &self.key).filter(|tags| !tags.slots.is_empty()) {
+            now.tags = tags;
+        }
+        now.tags.asked = self.ticket.purges;
+        // RFC 9111 §4.1: the 304 may say anew what it varies by, and this request is one that it answers.
+        let selecting = |kept: &Kept| Selecting::of(&kept.vary, &self.headers, self.rules.policy.normalise());
+        let (terms, becomes) = match kept {
+            _ if !is_told => (None, Becomes::WhatItWas),
+            Ok(kept) => {
+                let selecting = selecting(&kept);
+                let becomes = if selecting.is_some() { Becomes::Fresh } else { Becomes::Nothing };
+                now.selecting = selecting.unwrap_or(now.selecting);
+                (Some(kept.terms), becomes)
+            }
+            Err(why) if why.is_of_request() => (None, Becomes::WhatItWas),
+            Err(_) => (None, Becomes::Nothing),
+        };
+        let read = || policy::Terms::read(&self.rules.policy, was.status, &headers, arrival);
+        now.terms = terms.unwrap_or_else(read);
+        Some(Fresh { was, now: Arc::new(now), becomes })
+    }
+}
+
+fn as_stored<'a>(entries: &'a [&'a Arc<Entry>]) -> impl Iterator<Item = Stored<'a>> + Clone {
+    entries.iter().map(|entry| entry.as_stored())
 }
 
 /// Whether both have the same entity tag, weak or strong.
 fn has_a_tag_like(one: &HeaderMap, other: &HeaderMap) -> bool {
-    let tags = policy::EntityTag::of(one).zip(policy::EntityTag::of(other));
+    let tags = EntityTag::of(one).zip(EntityTag::of(other));
     tags.is_some_and(|(one, other)| one.matches_weakly(&other))
 }
