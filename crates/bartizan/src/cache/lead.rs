@@ -189,7 +189,8 @@ impl Asked {
             Ok(entry) if self.ask.verb == Verb::Head => self.store_head(head, body, entry),
             Ok(entry) => self.store(head, body, entry, omit),
             Err(why) => {
-                if self.ask.verb == Verb::Head {
+                // What it says to one alone says nothing of what is stored for all.
+                if self.ask.verb == Verb::Head && !why.is_of_request() {
                     self.compare_head(&head);
                 }
                 self.decline(Response::from_parts(head, body), why, failure.is_some(), arrival.received)
