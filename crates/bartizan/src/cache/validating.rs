@@ -8,12 +8,11 @@ use super::{
     flight::Landing,
     head::stored_head,
     lead::Asked,
-    policy::{self, Arrival, AskedAbout, EntityTag, Kept, Selecting, Stored},
+    policy::{self, Arrival, AskedAbout, EntityTag, Kept, NotStored, Selecting, Stored},
     rules::Stale,
-    tags::Stamped,
 };
 use crate::shared::{NoAnswer, Problem};
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Response, StatusCode, header};
 use smallvec::SmallVec;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -90,7 +89,7 @@ impl Asked {
         drop(closer);
         let told = Told { fwd_status: Some(StatusCode::NOT_MODIFIED), ..Told::default() };
         match self.answer(entry, Outcome::Revalidated(self.forward), told) {
-            Some(answer) => answer,
+            Some(answer) => with_cookies(answer, response.headers()),
             None => self.says_nothing(None),
         }
     }
@@ -154,14 +153,14 @@ impl Asked {
 
     /// An entry with what a 304 says of it, if it is told by it.
     fn fresh(&self, was: Arc<Entry>, is_told: bool, from_304: &HeaderMap, arrival: &Arrival) -> Option<Fresh> {
-        let headers = policy::freshen(&was.headers, from_304, &[]);
-        let kept = self.kept(was.status, &headers, arrival);
+        let update = |omit: &[HeaderName]| policy::freshen(&was.headers, from_304, omit);
+        let (headers, kept) = self.updated(was.status, update, arrival);
+        let tags = was.tags.updated(from_304, &self.key);
+        let kept = kept.and_then(|kept| if tags.is_some() { Ok(kept) } else { Err(NotStored::Tags) });
         let omit = kept.as_ref().map(|kept| kept.omit.clone()).unwrap_or_default();
         let mut now = was.copy_with(was.content.clone());
         now.headers = stored_head(&headers, &omit, arrival.wall)?;
-        if let Some(tags) = Stamped::read(from_304, &self.key).filter(|tags| !tags.slots.is_empty()) {
-            now.tags = tags;
-        }
+        now.tags = tags.unwrap_or(now.tags);
         now.tags.asked = self.ticket.purges;
         // RFC 9111 §4.1: the 304 may say anew what it varies by, and this request is one that it answers.
         let selecting = |kept: &Kept| Selecting::of(&kept.vary, &self.headers, self.rules.policy.normalise());
@@ -180,6 +179,35 @@ impl Asked {
         now.terms = terms.unwrap_or_else(read);
         Some(Fresh { was, now: Arc::new(now), becomes })
     }
+
+    /// The head of what is stored with what came of it anew, and whether it may be stored as that. A cookie that came along is
+    /// for the one who asked, unless others may have it: it says nothing against the rest.
+    pub(super) fn updated(
+        &self,
+        status: StatusCode,
+        update: impl Fn(&[HeaderName]) -> HeaderMap,
+        arrival: &Arrival,
+    ) -> (HeaderMap, Result<Kept, NotStored>) {
+        let read = |omit: &[HeaderName]| {
+            let headers = update(omit);
+            let kept = self.kept(status, &headers, arrival);
+            (headers, kept)
+        };
+        match read(&[]) {
+            (_, Err(NotStored::SetCookie)) => read(&[header::SET_COOKIE]),
+            read => read,
+        }
+    }
+}
+
+/// The answer to the one who asked, with the cookies that the origin has sent him.
+pub(super) fn with_cookies<R>(mut answer: Response<R>, came: &HeaderMap) -> Response<R> {
+    if came.contains_key(header::SET_COOKIE) {
+        answer.headers_mut().remove(header::SET_COOKIE);
+        let cookies = came.get_all(header::SET_COOKIE).iter().map(|line| (header::SET_COOKIE, line.clone()));
+        answer.headers_mut().extend(cookies);
+    }
+    answer
 }
 
 fn as_stored<'a>(entries: &'a [&'a Arc<Entry>]) -> impl Iterator<Item = Stored<'a>> + Clone {

@@ -350,3 +350,25 @@ async fn a_rest_that_stops_coming_is_not_waited_for_for_ever() {
     assert_eq!((answer.status, seconds), (StatusCode::BAD_GATEWAY, 30));
     assert_eq!(send(&cache, get("/")).await.text(), TEXT);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_origin_that_sends_a_rest_of_something_else_is_not_asked_for_one_again() {
+    let origin = Origin::new(|head, _| {
+        let (path, range) = (head.uri.path(), head.headers.get("range").and_then(|range| range.to_str().ok()));
+        match (path, range) {
+            (_, Some("bytes=0-6")) => whole_or_part(head),
+            // `If-Range` is not heeded, and there are only seven by now.
+            ("/a", Some(_)) => status(416).with("content-range", "bytes */7"),
+            _ => fresh(60).with("etag", "\"new\"").body("another"),
+        }
+    });
+    let cache = cache(&origin);
+    for path in ["/a", "/b"] {
+        send(&cache, get(path).with("range", "bytes=0-6")).await;
+    }
+    assert_eq!(send(&cache, get("/a")).await.status, StatusCode::BAD_GATEWAY);
+    for path in ["/a", "/b"] {
+        assert_eq!(send(&cache, get(path)).await.text(), "another");
+        assert_eq!(origin.was_told("range"), [""; 0], "{path}");
+    }
+}

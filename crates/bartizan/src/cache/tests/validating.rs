@@ -369,3 +369,31 @@ async fn a_304_freshens_all_that_the_request_could_have_been_answered_with() {
         assert!(send(&cache, ask(kind)).await.is_hit(), "{kind}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_304_with_a_cookie_freshens_what_is_stored_and_the_cookie_is_for_one_alone() {
+    let told = || same().with("cache-control", "max-age=60").with("set-cookie", "id=7").with("set-cookie", "a=b");
+    for (condition, status) in [(None, StatusCode::OK), (Some("\"e\""), StatusCode::NOT_MODIFIED)] {
+        let origin = Origin::says([page(1), told()]);
+        let cache = cache(&origin);
+        send(&cache, get("/")).await;
+        pass(2).await;
+        let ask = condition.into_iter().fold(get("/"), |ask, tag| ask.with("if-none-match", tag));
+        let first = send(&cache, ask).await;
+        assert_eq!((first.status, first.all("set-cookie")), (status, vec!["id=7".to_owned(), "a=b".to_owned()]));
+        let second = send(&cache, get("/")).await;
+        assert_eq!((second.is_hit(), second.text(), second.one("set-cookie")), (true, "one", String::new()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cookie_on_a_304_that_is_for_all_is_stored() {
+    let told = same().with("cache-control", "public, max-age=60").with("set-cookie", "id=7");
+    let origin = Origin::says([page(1), told]);
+    let cache = cache(&origin);
+    send(&cache, get("/")).await;
+    pass(2).await;
+    for _ in 0..2 {
+        assert_eq!(send(&cache, get("/")).await.one("set-cookie"), "id=7");
+    }
+}
