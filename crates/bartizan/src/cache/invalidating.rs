@@ -5,6 +5,7 @@ use super::{
     key::CacheKey,
     lead::Asked,
     policy::{self, Target},
+    tags::Stamped,
 };
 use http::{HeaderMap, StatusCode, Uri, header, uri::Scheme};
 
@@ -13,6 +14,9 @@ impl Asked {
     pub(super) fn invalidate(&mut self, status: StatusCode, headers: &HeaderMap) {
         let Some(target) = self.target() else { return };
         let urls = policy::invalidated(self.method(), &target, status, headers);
+        // What was taken back while the answer was on its way may be what it brings.
+        let is_current = Stamped::read(headers, &self.key)
+            .is_some_and(|tags| self.rules.cache.allows(self.ticket, &self.key, &tags.slots));
         for url in &urls {
             if *url == target {
                 self.rules.cache.invalidate(&self.key);
@@ -23,8 +27,10 @@ impl Asked {
         if !urls.is_empty() {
             self.rules.cache.invalidate_groups(&self.key, headers);
             self.rules.tell(Event::Invalidated(urls.len()));
-            // What this request itself brings is younger than that.
-            self.ticket = self.rules.cache.ticket();
+            if is_current {
+                // What this request itself brings is younger than that.
+                self.ticket = self.rules.cache.ticket();
+            }
         }
     }
 

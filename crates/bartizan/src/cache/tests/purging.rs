@@ -347,3 +347,24 @@ async fn a_second_soft_purge_makes_nothing_usable_that_was_not() {
         assert_eq!(send(&cache, get("/")).await.said(), "hit; ttl=-15", "{purge:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_answer_to_a_post_that_was_purged_on_its_way_answers_no_get() {
+    for (purge, text) in [(url(), "got"), (Purge::tag("t"), "got"), (Purge::tag("other"), "posted")] {
+        let layer = layer().policy(CachePolicy::rfc());
+        let origin = Origin::new(|head, _| match head.method.as_str() {
+            "POST" => tagged("max-age=60").with("content-location", "/").after(5).body("posted"),
+            _ => tagged("max-age=60").body("got"),
+        });
+        let cache = layer.layer(origin);
+        let posting = tokio::spawn({
+            let cache = cache.clone();
+            async move { send(&cache, request("POST", "/")).await }
+        });
+        pass(1).await;
+        cache_of(&layer).purge(&purge);
+        posting.await.unwrap();
+        settle().await;
+        assert_eq!(send(&cache, get("/")).await.text(), text, "{purge:?}");
+    }
+}

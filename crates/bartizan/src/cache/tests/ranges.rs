@@ -372,3 +372,17 @@ async fn an_origin_that_sends_a_rest_of_something_else_is_not_asked_for_one_agai
         assert_eq!(origin.was_told("range"), [""; 0], "{path}");
     }
 }
+
+/// RFC 9111 §4.3.2: the origin would say that it still holds, and it is not there.
+#[tokio::test(start_paused = true)]
+async fn a_part_is_asked_about_only_where_it_could_be_the_answer() {
+    for (range, asked) in [("bytes=2-5", vec!["\"e\"".to_owned()]), ("bytes=6-9", vec![]), ("", vec![])] {
+        let origin = Origin::new(|head, _| whole_or_part(head));
+        let cache = cache(&origin);
+        send(&cache, get("/").with("range", "bytes=2-5")).await;
+        pass(61).await;
+        let ask = if range.is_empty() { get("/") } else { get("/").with("range", range) };
+        assert!([StatusCode::OK, PARTIAL].contains(&send(&cache, ask).await.status));
+        assert_eq!(origin.was_told("if-none-match"), asked, "{range}");
+    }
+}
