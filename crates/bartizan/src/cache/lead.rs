@@ -151,8 +151,7 @@ impl Asked {
             policy::take_conditions(headers);
         }
         if let Some(stale) = &self.stale {
-            let others = stale.others().filter(|_| !self.asks_less()).map(|entry| &entry.headers);
-            self.about = policy::add_validators(headers, stale.selected.as_ref().map(|entry| &entry.headers), others);
+            self.about = self.ask_whether_it_holds(stale, headers);
             self.completes = self.ask_for_the_rest(headers);
         }
     }
@@ -384,14 +383,5 @@ impl Stale {
         let selected = self.selected.clone().filter(|entry| !is_gone(entry));
         let entries = self.resource.entries.iter().filter(|entry| !is_gone(entry)).cloned().collect();
         Self { resource: Arc::new(Resource { entries }), selected, purges: self.purges }
-    }
-
-    pub(super) fn is_selected(&self, entry: &Arc<Entry>) -> bool {
-        self.selected.as_ref().is_some_and(|selected| Arc::ptr_eq(selected, entry))
-    }
-
-    /// What is there beside that which the request selects.
-    pub(super) fn others(&self) -> impl Iterator<Item = &Arc<Entry>> {
-        self.resource.entries.iter().filter(|entry| !self.is_selected(entry))
     }
 }

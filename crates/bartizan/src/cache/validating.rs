@@ -34,7 +34,27 @@ enum Becomes {
     Nothing,
 }
 
+/// Some of what is stored.
+type Entries<'a> = SmallVec<[&'a Arc<Entry>; 4]>;
+
 impl Asked {
+    /// Asks the origin only for what does not hold any longer; says what that is about.
+    pub(super) fn ask_whether_it_holds(&self, stale: &Stale, headers: &mut HeaderMap) -> AskedAbout {
+        let (own, others) = self.part(stale);
+        let mut own = own.into_iter();
+        let selected = own.next().map(|entry| &entry.headers);
+        let others = own.chain(others).take_while(|_| !self.asks_less()).map(|entry| &entry.headers);
+        policy::add_validators(headers, selected, others)
+    }
+
+    /// What the request could be answered with, that which it selects first; and the rest. What it would only like as well
+    /// belongs to that: to the origin it is another's answer.
+    fn part<'a>(&self, stale: &'a Stale) -> (Entries<'a>, Entries<'a>) {
+        let is_selected = |entry: &&Arc<Entry>| stale.selected.as_ref().is_some_and(|one| Arc::ptr_eq(one, entry));
+        let others = stale.resource.entries.iter().filter(|entry| !is_selected(entry));
+        stale.selected.iter().chain(others).partition(|entry| entry.matches(&self.headers, &self.rules.policy))
+    }
+
     /// RFC 9111 §4.3.4: the origin says that what is stored still holds.
     pub(super) fn validated<R>(
         mut self: Box<Self>,
@@ -45,11 +65,12 @@ impl Asked {
         let fresh = self.freshened(&stale, response.headers(), arrival);
         let leaves_tag_away =
             |entry: &Arc<Entry>| EntityTag::of(&entry.headers).is_some() && EntityTag::of(response.headers()).is_none();
-        if fresh.is_empty() || stale.selected.as_ref().is_some_and(leaves_tag_away) {
+        let selected = self.part(&stale).0.first().map(|entry| Arc::clone(entry));
+        if fresh.is_empty() || selected.as_ref().is_some_and(leaves_tag_away) {
             self.ask_less(arrival.received);
         }
         let Some(Fresh { now: entry, becomes, .. }) = fresh.first() else {
-            return self.says_nothing(stale.selected.as_deref());
+            return self.says_nothing(selected.as_deref());
         };
         for Fresh { was, now, becomes } in fresh.iter().rev() {
             if *becomes == Becomes::Fresh {
@@ -62,10 +83,11 @@ impl Asked {
                 let _ = self.rules.cache.keep(&self.key, now.copy_with(now.content.clone()), self.ticket);
             }
         }
-        let could_be = |was: &Arc<Entry>| stale.is_selected(was) || was.matches(&self.headers, &self.rules.policy);
         // What other requests select now than did before takes no place by itself.
         let goes = |fresh: &Fresh| match fresh.becomes {
-            Becomes::Fresh => could_be(&fresh.was) && fresh.was.selecting != fresh.now.selecting,
+            Becomes::Fresh => {
+                fresh.was.selecting != fresh.now.selecting && fresh.was.matches(&self.headers, &self.rules.policy)
+            }
             Becomes::Nothing => true,
             Becomes::WhatItWas => false,
         };
@@ -128,25 +150,21 @@ impl Asked {
     fn freshened(&self, stale: &Stale, from_304: &HeaderMap, arrival: &Arrival) -> Vec<Fresh> {
         // RFC 9111 §4.3.4: what the request could have been answered with; and only if it is none of that, another that was
         // asked about.
-        let could_be = |entry: &&Arc<Entry>| entry.matches(&self.headers, &self.rules.policy);
-        let (own, others): (Vec<_>, Vec<_>) = stale.others().partition(could_be);
-        let own: Vec<_> = stale.selected.iter().chain(own).collect();
-        let told = |entries: Vec<&Arc<Entry>>, places: SmallVec<[usize; 4]>| -> Vec<Arc<Entry>> {
+        let (own, others) = self.part(stale);
+        let selected = own.first().map(|entry| Arc::clone(entry));
+        let told = |entries: &[&Arc<Entry>], places: SmallVec<[usize; 4]>| -> Vec<Arc<Entry>> {
             places.into_iter().filter_map(|at| entries.get(at).map(|entry| Arc::clone(entry))).collect()
         };
-        let places = policy::validated(as_stored(&own), from_304, self.about == AskedAbout::Selected);
-        let mut entries = told(own, places);
+        let is_alone = self.about == AskedAbout::Selected;
+        let mut entries = told(&own, policy::validated(as_stored(&own), from_304, is_alone));
         if entries.is_empty() {
-            let places = policy::named(as_stored(&others), from_304);
-            entries = told(others, places);
+            entries = told(&others, policy::named(as_stored(&others), from_304));
         }
         let is_told = !entries.is_empty();
-        if !is_told
-            && let Some(selected) = stale.selected.as_ref().filter(|entry| has_a_tag_like(&entry.headers, from_304))
-        {
+        if !is_told {
             // What compresses an answer weakens its tag, and lets that of a 304 be. RFC 9111 §4.3.4: nothing is updated by
             // it; but the condition was this one's, and it is the answer.
-            entries.push(Arc::clone(selected));
+            entries.extend(selected.filter(|entry| has_a_tag_like(&entry.headers, from_304)));
         }
         entries.into_iter().filter_map(|was| self.fresh(was, is_told, from_304, arrival)).collect()
     }
@@ -210,7 +228,7 @@ pub(super) fn with_cookies<R>(mut answer: Response<R>, came: &HeaderMap) -> Resp
     answer
 }
 
-fn as_stored<'a>(entries: &'a [&'a Arc<Entry>]) -> impl Iterator<Item = Stored<'a>> + Clone {
+fn as_stored<'a>(entries: &'a [&Arc<Entry>]) -> impl Iterator<Item = Stored<'a>> + Clone {
     entries.iter().map(|entry| entry.as_stored())
 }
 

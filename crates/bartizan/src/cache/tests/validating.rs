@@ -397,3 +397,25 @@ async fn a_cookie_on_a_304_that_is_for_all_is_stored() {
         assert_eq!(send(&cache, get("/")).await.one("set-cookie"), "id=7");
     }
 }
+
+/// It is used while it is fresh; of a stale one the origin would be asked whether *another* has changed.
+#[tokio::test(start_paused = true)]
+async fn what_a_client_would_only_like_as_well_is_asked_about_by_a_strong_tag_and_nothing_else() {
+    for (name, value, asked) in
+        [("last-modified", "Sun, 31 Dec 2023 00:00:00 GMT", vec![]), ("etag", "\"e\"", vec!["\"e\""])]
+    {
+        let page = move |text: &str| {
+            let page = fresh(1).with("vary", "accept-language").with("content-language", text);
+            page.with(name, value).body(text)
+        };
+        let origin = Origin::new(move |_, nth| page(if nth == 0 { "de" } else { "en" }));
+        let cache = rfc(&origin);
+        send(&cache, get("/").with("accept-language", "de")).await;
+        let ask = || get("/").with("accept-language", "de, en");
+        assert!(send(&cache, ask()).await.is_hit());
+        pass(2).await;
+        assert_eq!(send(&cache, ask()).await.text(), "en");
+        assert_eq!(origin.was_told("if-none-match"), asked);
+        assert_eq!(origin.was_told("if-modified-since"), [""; 0]);
+    }
+}
