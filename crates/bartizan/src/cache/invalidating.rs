@@ -14,9 +14,8 @@ impl Asked {
     pub(super) fn invalidate(&mut self, status: StatusCode, headers: &HeaderMap) {
         let Some(target) = self.target() else { return };
         let urls = policy::invalidated(self.method(), &target, status, headers);
-        // What was taken back while the answer was on its way may be what it brings.
-        let is_current = Stamped::read(headers, &self.key)
-            .is_some_and(|tags| self.rules.cache.allows(self.ticket, &self.key, &tags.slots));
+        let may_be_stored = !urls.is_empty() && self.rules.policy.stores_answer_to(self.method());
+        let is_purged = may_be_stored && self.was_purged_on_its_way(headers);
         for url in &urls {
             if *url == target {
                 self.rules.cache.invalidate(&self.key);
@@ -27,11 +26,17 @@ impl Asked {
         if !urls.is_empty() {
             self.rules.cache.invalidate_groups(&self.key, headers);
             self.rules.tell(Event::Invalidated(urls.len()));
-            if is_current {
+            if !is_purged {
                 // What this request itself brings is younger than that.
                 self.ticket = self.rules.cache.ticket();
             }
         }
+    }
+
+    /// What was taken back while the answer was on its way may be what it brings.
+    fn was_purged_on_its_way(&self, headers: &HeaderMap) -> bool {
+        let allows = |tags: Stamped| self.rules.cache.allows(self.ticket, &self.key, &tags.slots);
+        !Stamped::read(headers, &self.key).is_some_and(allows)
     }
 
     fn target(&self) -> Option<Target> {
