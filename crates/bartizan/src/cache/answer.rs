@@ -188,10 +188,12 @@ impl Entry {
         Some(respond(self.status, self.headers.clone(), body))
     }
 
-    /// RFC 9110 §9.3.2: the fields that a `GET` would get, its length among them.
+    /// RFC 9110 §9.3.2: the fields that a `GET` would get, its length among them; §8.6: what has no content says none.
     fn head_of_whole(&self) -> HeaderMap {
         let mut headers = self.headers.clone();
-        if let Content::Whole(bytes) = &self.content {
+        if self.status != StatusCode::NO_CONTENT
+            && let Content::Whole(bytes) = &self.content
+        {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
         }
         headers

@@ -6,10 +6,9 @@ use super::{
     head::stored_head,
     lead::Asked,
     policy::{self, Kept, Selecting},
-    tags::Stamped,
 };
 use crate::shared::wall_now;
-use http::{HeaderMap, Response, response};
+use http::{HeaderMap, HeaderName, Response, response};
 use std::{sync::Arc, time::SystemTime};
 
 impl Asked {
@@ -40,8 +39,9 @@ impl Asked {
             return false;
         }
         let arrival = self.arrival(wall_now());
-        let headers = policy::freshen(&entry.headers, &head.headers, &[]);
-        match self.kept(entry.status, &headers, &arrival) {
+        let update = |omit: &[HeaderName]| policy::freshen(&entry.headers, &head.headers, omit);
+        let (headers, kept) = self.updated(entry.status, update, &arrival);
+        match kept {
             Ok(kept) => {
                 if let Some(fresh) = self.freshened_by_head(entry, &headers, &head.headers, kept, arrival.wall) {
                     if fresh.selecting != entry.selecting {
@@ -83,9 +83,7 @@ impl Asked {
         let mut fresh = entry.copy_with(entry.content.clone());
         fresh.headers = stored_head(headers, &kept.omit, wall)?;
         fresh.selecting = Selecting::of(&kept.vary, &self.headers, self.rules.policy.normalise())?;
-        if let Some(tags) = Stamped::read(head, &self.key).filter(|tags| !tags.slots.is_empty()) {
-            fresh.tags = tags;
-        }
+        fresh.tags = entry.tags.updated(head, &self.key)?;
         fresh.tags.asked = self.ticket.purges;
         fresh.terms = kept.terms;
         Some(fresh)

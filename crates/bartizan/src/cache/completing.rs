@@ -13,10 +13,11 @@ use super::{
     refused::Refused,
     rules::IDLE,
     tags::Stamped,
+    validating::with_cookies,
 };
 use crate::shared::wall_now;
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, Response, StatusCode, response};
+use http::{HeaderMap, HeaderName, Response, StatusCode, response};
 use http_body::Body;
 use std::{future::poll_fn, pin::pin, sync::Arc};
 use tokio::time::{Instant, timeout};
@@ -25,7 +26,7 @@ impl Asked {
     /// Asks only for what is missing of the whole, on condition that it is a part of the same. Gives what is there, if it could.
     pub(super) fn ask_for_the_rest(&self, headers: &mut HeaderMap) -> Option<(Arc<Entry>, Parts)> {
         let is_whole = self.ask.verb == Verb::Get && !self.ask.has(Trait::Range);
-        if self.forward != Forward::Partial || !is_whole {
+        if self.forward != Forward::Partial || !is_whole || self.asks_less() {
             return None;
         }
         self.parts().filter(|(entry, parts)| {
@@ -41,12 +42,17 @@ impl Asked {
     pub(super) async fn complete<R: Body>(mut self, response: Response<R>) -> Response<CacheBody<R>> {
         let (head, body) = response.into_parts();
         let rest = read(body, self.rules.cache.largest()).await;
+        let has_come = rest.is_some();
         let whole = rest.and_then(|rest| self.whole(&head, rest));
         let (whole, stored) = whole.map_or((None, Ok(())), |(whole, stored)| (Some(whole), stored));
         if whole.is_none() {
             // Whoever asks next asks for all of it.
             let is_part = |entry: &Arc<Entry>| matches!(entry.content, Content::Parts(_));
             self.rules.cache.retain(&self.key, self.ticket, |entry| !is_part(entry));
+            if has_come {
+                // It has not heeded `If-Range`, and would not the next time.
+                self.ask_less(Instant::now());
+            }
         }
         self.flight.land(if whole.is_some() { Landing::Stored } else { Landing::Unstorable });
         let told = Told {
@@ -59,7 +65,10 @@ impl Asked {
             self.rules.tell(Event::Declined(why));
         }
         let answer = whole.and_then(|whole| self.answer(&whole, Outcome::Forwarded(self.forward), told));
-        answer.unwrap_or_else(|| self.no_answer("the service behind sent a part that does not fit to the others"))
+        match answer {
+            Some(answer) => with_cookies(answer, &head.headers),
+            None => self.no_answer("the service behind sent a part that does not fit to the others"),
+        }
     }
 
     /// What is stored and the rest together. It is stored if it may be; in any case it is the answer to this request, as the
@@ -67,9 +76,9 @@ impl Asked {
     fn whole(&self, head: &response::Parts, rest: Bytes) -> Option<(Entry, Result<(), &'static str>)> {
         let (entry, parts) = self.completes.as_ref()?;
         let whole = parts.and(&entry.headers, &Parts::of(&head.headers, rest)?, &head.headers)?.whole()?;
-        let headers = policy::without_range(policy::combined(&entry.headers, &head.headers, &[]));
+        let update = |omit: &[HeaderName]| policy::without_range(policy::combined(&entry.headers, &head.headers, omit));
         let arrival = self.arrival(wall_now());
-        let kept = self.kept(StatusCode::OK, &headers, &arrival);
+        let (headers, kept) = self.updated(StatusCode::OK, update, &arrival);
         let omit = kept.as_ref().map(|kept| kept.omit.to_vec()).unwrap_or_default();
         let mut now = entry.copy_with(Content::Whole(whole));
         now.status = StatusCode::OK;

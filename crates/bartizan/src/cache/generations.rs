@@ -3,7 +3,7 @@
 use super::{
     form::millis,
     key::{CacheKey, Resource},
-    tags::Label,
+    tags::{self, Label},
 };
 use crate::shared::wall_now;
 use parking_lot::Mutex;
@@ -43,6 +43,8 @@ pub(super) struct Generations {
     slots: OnceLock<Box<[Slot]>>,
     prefixes: Mutex<Prefixes>,
     last_prefix: AtomicU64,
+    /// In their order, the last of them.
+    softenings: Mutex<VecDeque<Softening>>,
     born: Instant,
 }
 
@@ -50,10 +52,10 @@ pub(super) struct Generations {
 struct Slot {
     hard: AtomicU64,
     soft: AtomicU64,
-    /// When the soft one was, in nanoseconds since the cache was made.
-    softened: AtomicU64,
     /// When either was, by the wall.
     wall: AtomicU64,
+    /// When the last soft one was, in nanoseconds since the cache was made.
+    softened: AtomicU64,
 }
 
 #[derive(Default)]
@@ -61,6 +63,14 @@ struct Prefixes {
     log: VecDeque<Prefix>,
     /// The last that is not in the log any more.
     forgotten: u64,
+}
+
+/// A soft purge of a place, and when it was.
+#[derive(Debug)]
+struct Softening {
+    purge: u64,
+    slot: u32,
+    at: Instant,
 }
 
 struct Prefix {
@@ -93,6 +103,7 @@ impl Generations {
             slots: OnceLock::new(),
             prefixes: Mutex::default(),
             last_prefix: AtomicU64::new(0),
+            softenings: Mutex::default(),
             born: Instant::now(),
         }
     }
@@ -113,16 +124,25 @@ impl Generations {
 
     pub(super) fn purge_slot(&self, slot: u32, soft: bool) {
         let slots = self.slots.get_or_init(|| (0..SLOTS).map(|_| Slot::default()).collect());
-        let Some(slot) = slots.get(slot as usize) else { return };
-        slot.wall.fetch_max(millis(wall_now()), AcqRel);
-        let purge = self.next();
+        let Some(place) = slots.get(slot as usize) else { return };
+        place.wall.fetch_max(millis(wall_now()), AcqRel);
         if soft {
-            let since = u64::try_from(self.born.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            slot.softened.store(since, Relaxed);
-            slot.soft.fetch_max(purge, AcqRel);
+            place.softened.store(u64::try_from(self.born.elapsed().as_nanos()).unwrap_or(u64::MAX), Relaxed);
+            place.soft.fetch_max(self.soften(slot), AcqRel);
         } else {
-            slot.hard.fetch_max(purge, AcqRel);
+            place.hard.fetch_max(self.next(), AcqRel);
         }
+    }
+
+    /// Writes down when a place is purged softly, before anybody can see that it is.
+    fn soften(&self, slot: u32) -> u64 {
+        let mut softenings = self.softenings.lock();
+        let (purge, at) = (self.next(), Instant::now());
+        if softenings.len() == LOGGED {
+            softenings.pop_front();
+        }
+        softenings.push_back(Softening { purge, slot, at });
+        purge
     }
 
     /// From here on nothing is stored under these keys that was asked for before.
@@ -198,16 +218,24 @@ impl Generations {
 
     fn standing_of_tagged(&self, asked: u64, slots: &[u32]) -> Standing {
         let mut stale = None;
-        for slot in self.look_up(slots) {
+        for number in slots {
+            let Some(slot) = self.slot(*number) else { continue };
             if slot.hard.load(Acquire) > asked {
                 return Standing::Gone;
             }
             if slot.soft.load(Acquire) > asked {
-                let since = slot.softened.load(Relaxed);
-                stale = Some(stale.map_or(since, |earlier: u64| earlier.min(since)));
+                let since = self.softened(tags::place(*number), asked).unwrap_or_else(|| self.born + slot.softened());
+                stale = Some(stale.map_or(since, |earlier: Instant| earlier.min(since)));
             }
         }
-        stale.map_or(Standing::Current, |since| Standing::Stale(self.born + Duration::from_nanos(since)))
+        stale.map_or(Standing::Current, Standing::Stale)
+    }
+
+    /// When a place was purged softly for the first time since then. Another purge makes nothing usable that was not.
+    fn softened(&self, slot: u32, asked: u64) -> Option<Instant> {
+        let softenings = self.softenings.lock();
+        let from = softenings.partition_point(|softening| softening.purge <= asked);
+        softenings.range(from..).find(|softening| softening.slot == slot).map(|softening| softening.at)
     }
 
     fn is_current(&self, asked: u64, slots: &[u32]) -> bool {
@@ -215,12 +243,23 @@ impl Generations {
     }
 
     fn look_up<'a>(&'a self, slots: &'a [u32]) -> impl Iterator<Item = &'a Slot> {
-        let all = self.slots.get().map_or(&[][..], |slots| slots);
-        slots.iter().filter_map(|slot| all.get(*slot as usize))
+        slots.iter().filter_map(|slot| self.slot(*slot))
+    }
+
+    fn slot(&self, slot: u32) -> Option<&Slot> {
+        self.slots.get()?.get(tags::place(slot) as usize)
     }
 
     fn next(&self) -> u64 {
         self.purges.fetch_add(1, AcqRel) + 1
+    }
+}
+
+// ===== impl Slot =====
+
+impl Slot {
+    fn softened(&self) -> Duration {
+        Duration::from_nanos(self.softened.load(Relaxed))
     }
 }
 

@@ -5,6 +5,7 @@ use super::{
     key::CacheKey,
     lead::Asked,
     policy::{self, Target},
+    tags::Stamped,
 };
 use http::{HeaderMap, StatusCode, Uri, header, uri::Scheme};
 
@@ -14,12 +15,15 @@ impl Asked {
         if !policy::invalidates(self.method(), status) {
             return;
         }
+        let is_purged = self.rules.policy.stores_answer_to(self.method()) && self.was_purged_on_its_way(headers);
         self.rules.cache.invalidate(&self.key);
         let others = if policy::tells_of_others(headers) { self.invalidate_others(status, headers) } else { 0 };
         self.rules.cache.invalidate_groups(&self.key, headers);
         self.rules.tell(Event::Invalidated(1 + others));
-        // What this request itself brings is younger than that.
-        self.ticket = self.rules.cache.ticket();
+        if !is_purged {
+            // What this request itself brings is younger than that.
+            self.ticket = self.rules.cache.ticket();
+        }
     }
 
     /// How many URLs the answer tells of, beside the target.
@@ -28,6 +32,12 @@ impl Asked {
         let urls = policy::invalidated(self.method(), &target, status, headers);
         let others = urls.iter().filter(|url| **url != target);
         others.inspect(|url| self.key_at(url).iter().for_each(|key| self.rules.cache.invalidate(key))).count()
+    }
+
+    /// What was taken back while the answer was on its way may be what it brings.
+    fn was_purged_on_its_way(&self, headers: &HeaderMap) -> bool {
+        let allows = |tags: Stamped| self.rules.cache.allows(self.ticket, &self.key, &tags.slots);
+        !Stamped::read(headers, &self.key).is_some_and(allows)
     }
 
     fn target(&self) -> Option<Target> {

@@ -11,7 +11,7 @@ use super::{
     generations::Ticket,
     head::{stored_head, take_out},
     key::CacheKey,
-    policy::{self, Arrival, Failure, Kept, NotStored, Parts, Selecting, Vary, storable},
+    policy::{self, Arrival, AskedAbout, Failure, Kept, NotStored, Parts, Selecting, Vary, storable},
     refused::Refused,
     rules::{Rules, Stale},
     status::Status,
@@ -47,8 +47,8 @@ pub(super) struct Asked {
     pub(super) host: Option<HeaderValue>,
     notes: Option<Notes>,
     pub(super) ticket: Ticket,
-    /// Whether the origin was asked on condition that it is not what is stored.
-    validates: bool,
+    /// The origin was asked on condition that it is not this.
+    pub(super) about: AskedAbout,
     /// The parts that are stored, if the origin was asked for what is missing of the whole.
     pub(super) completes: Option<(Arc<Entry>, Parts)>,
     requested: Instant,
@@ -91,7 +91,7 @@ impl<S, B> Lead<S, B> {
             headers: if may_be_stored { request.headers().clone() } else { HeaderMap::new() },
             host: if may_be_stored { None } else { request.headers().get(header::HOST).cloned() },
             notes: Notes::of(request.extensions()).cloned(),
-            validates: false,
+            about: AskedAbout::Nothing,
             completes: None,
             requested: ticket.at,
             rules: Arc::clone(rules),
@@ -153,7 +153,7 @@ impl Asked {
             policy::take_conditions(headers);
         }
         if let Some(stale) = &self.stale {
-            self.validates = policy::add_validators(headers, stale.heads());
+            self.about = self.ask_whether_it_holds(stale, headers);
             self.completes = self.ask_for_the_rest(headers);
         }
     }
@@ -173,7 +173,7 @@ impl Asked {
         {
             return stale;
         }
-        if status == StatusCode::NOT_MODIFIED && self.validates {
+        if status == StatusCode::NOT_MODIFIED && self.about != AskedAbout::Nothing {
             return self.validated(response, &arrival);
         }
         // What one of our layers has said to one client is not what the origin says to all.
@@ -190,7 +190,8 @@ impl Asked {
             Ok(entry) if self.ask.verb == Verb::Head => self.store_head(head, body, entry),
             Ok(entry) => self.store(head, body, entry, omit),
             Err(why) => {
-                if self.ask.verb == Verb::Head {
+                // What it says to one alone says nothing of what is stored for all.
+                if self.ask.verb == Verb::Head && !why.is_of_request() {
                     self.compare_head(&head);
                 }
                 self.decline(Response::from_parts(head, body), why, failure.is_some(), arrival.received)
@@ -389,12 +390,5 @@ impl Stale {
         let selected = self.selected.clone().filter(|entry| !is_gone(entry));
         let entries = self.resource.entries.iter().filter(|entry| !is_gone(entry)).cloned().collect();
         Self { resource: Arc::new(Resource { entries }), selected, purges: self.purges }
-    }
-
-    fn heads(&self) -> impl Iterator<Item = &HeaderMap> {
-        let others = self.resource.entries.iter();
-        let selected = self.selected.as_ref();
-        let others = others.filter(move |entry| !selected.is_some_and(|selected| Arc::ptr_eq(selected, entry)));
-        selected.into_iter().chain(others).map(|entry| &entry.headers)
     }
 }

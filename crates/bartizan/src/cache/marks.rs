@@ -1,4 +1,4 @@
-//! URLs whose responses are not worth waiting for.
+//! URLs whose responses are not worth waiting for, and origins that are asked less.
 
 use std::{
     hash::BuildHasher,
@@ -7,7 +7,8 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// Remembers for a while under which keys nothing could be stored, so that requests for them do not wait for each other.
+/// Remembers for a while under which keys nothing could be stored, so that requests for them do not wait for each other;
+/// and which origins do not answer a condition as they should.
 ///
 /// Of a fixed size: a key may take the place of another, which then waits once more. Each place holds half of a hash, and
 /// the second until which the mark holds.

@@ -15,7 +15,8 @@ pub(super) struct Stamped {
     pub(super) asked: u64,
     /// When that was.
     pub(super) at: Option<Instant>,
-    /// Where each tag has its place among the [generations](super::generations::Generations).
+    /// Where each tag has its [place] among the [generations](super::generations::Generations), and above that which
+    /// fields have named it; none, if nobody knows any more.
     pub(super) slots: Box<[u32]>,
 }
 
@@ -48,6 +49,10 @@ pub(super) const CACHE_GROUP_INVALIDATION: HeaderName = HeaderName::from_static(
 /// The fields that are for this cache alone, and not sent on. Groups are for every cache.
 pub(super) static TAKEN_OUT: [HeaderName; 2] = [SURROGATE_KEY, CACHE_TAG];
 
+/// Where in a slot it begins to say which fields named it.
+const NAMED: u32 = 24;
+static FIELDS: [HeaderName; 3] = [SURROGATE_KEY, CACHE_TAG, CACHE_GROUPS];
+
 const MOST: usize = 128;
 const MOST_BYTES: usize = 8 * 1024;
 
@@ -61,36 +66,46 @@ impl Stamped {
         let mut bytes = 0;
         let partition = key.resource().partition;
         let (is_theirs, most) = (is_theirs(key), most(key));
-        let mut add = |label: Label<'_>| {
-            let slot = Generations::slot_of(&label);
-            if !slots.contains(&slot) {
-                slots.push(slot);
-            }
+        let mut add = |label: Label<'_>, field: u32| {
+            put(&mut slots, Generations::slot_of(&label) | field);
             slots.len() <= most
         };
-        for (name, separates) in [(SURROGATE_KEY, is_space as fn(&u8) -> bool), (CACHE_TAG, is_comma)] {
+        for (name, separates) in [(&SURROGATE_KEY, is_space as fn(&u8) -> bool), (&CACHE_TAG, is_comma)] {
+            let field = named_by(name);
             for value in headers.get_all(name) {
                 bytes += value.len();
                 let tags = value.as_bytes().split(separates).map(<[u8]>::trim_ascii).filter(|tag| !tag.is_empty());
-                let mut add = |tag| add(Label::Tag { partition, tag }) && (!is_theirs || add(Label::TagOfAny { tag }));
+                let mut add = |tag| {
+                    add(Label::Tag { partition, tag }, field) && (!is_theirs || add(Label::TagOfAny { tag }, field))
+                };
                 if bytes > MOST_BYTES || !tags.into_iter().all(&mut add) {
                     return None;
                 }
             }
         }
         bytes += headers.get_all(CACHE_GROUPS).iter().map(HeaderValue::len).sum::<usize>();
-        let origin = key.origin();
-        let fits = bytes <= MOST_BYTES
-            && groups(headers, &CACHE_GROUPS).iter().all(|group| add(Label::Group { origin, group: group.as_bytes() }));
+        let (origin, field) = (key.origin(), named_by(&CACHE_GROUPS));
+        let mut add = |group: &String| add(Label::Group { origin, group: group.as_bytes() }, field);
+        let fits = bytes <= MOST_BYTES && groups(headers, &CACHE_GROUPS).iter().all(&mut add);
         fits.then(|| Self { slots: slots.into(), ..Self::default() })
     }
 
     /// The tags of two that become one: whichever of them is purged, that is purged. `None` if there are more than one may have.
     pub(super) fn and(&self, other: &Self, key: &CacheKey) -> Option<Box<[u32]>> {
-        let more = other.slots.iter().filter(|slot| !self.slots.contains(slot));
-        let slots: Box<[u32]> = self.slots.iter().chain(more).copied().collect();
+        let mut slots = self.slots.to_vec();
+        other.slots.iter().for_each(|slot| put(&mut slots, *slot));
         // What is stored has the place of its URL among them.
-        (slots.len() <= most(key) + 1).then_some(slots)
+        (slots.len() <= most(key) + 1).then(|| slots.into())
+    }
+
+    /// The tags of what is stored after an update of its head. RFC 9111 §3.2: each field of the update stands in the place
+    /// of what that field said before, and what is not in the update stays. `None` if those are more than there may be.
+    pub(super) fn updated(&self, update: &HeaderMap, key: &CacheKey) -> Option<Self> {
+        let renewed: u32 = FIELDS.iter().filter(|name| update.contains_key(*name)).map(named_by).sum();
+        let left = self.slots.iter().filter(|slot| !is_named(**slot) || is_named(**slot & !renewed));
+        let left = Self { slots: left.map(|slot| slot & !renewed).collect(), ..self.clone() };
+        let slots = if renewed == 0 { left.slots } else { left.and(&Self::read(update, key)?, key)? };
+        Some(Self { slots, ..*self })
     }
 
     /// Another tag, if it is not there yet.
@@ -118,6 +133,30 @@ impl Label<'_> {
         };
         let hash = checksum(kind, whose);
         spread(checksum(hash, name))
+    }
+}
+
+/// The place itself.
+pub(super) fn place(slot: u32) -> u32 {
+    slot & ((1 << NAMED) - 1)
+}
+
+fn is_named(slot: u32) -> bool {
+    slot >> NAMED != 0
+}
+
+/// What says in a slot that this field has named it.
+fn named_by(name: &HeaderName) -> u32 {
+    FIELDS.iter().position(|field| field == name).map_or(0, |nth| 1 << NAMED << nth)
+}
+
+/// Another slot. What several fields have named has one place; what nobody knows who named it keeps its own, for no update
+/// of a field takes that away.
+fn put(slots: &mut Vec<u32>, slot: u32) {
+    let is_same = |other: &&mut u32| place(**other) == place(slot) && is_named(**other) == is_named(slot);
+    match slots.iter_mut().find(is_same) {
+        Some(other) => *other |= slot,
+        None => slots.push(slot),
     }
 }
 

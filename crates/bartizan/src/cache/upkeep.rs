@@ -57,7 +57,12 @@ impl ResponseCache {
     /// Whether something that is on its way has been purged since the origin was asked for it.
     pub(super) fn is_purged(&self, key: &CacheKey, entry: &Entry) -> bool {
         let ticket = Ticket { purges: entry.tags.asked, at: Instant::now() };
-        !self.shared.generations.allows(ticket, key, &entry.tags.slots)
+        !self.allows(ticket, key, &entry.tags.slots)
+    }
+
+    /// Whether what was asked for with this ticket, and has these tags, has not been purged since.
+    pub(super) fn allows(&self, ticket: Ticket, key: &CacheKey, slots: &[u32]) -> bool {
+        self.shared.generations.allows(ticket, key, slots)
     }
 
     /// Keeps only those entries of a key.

@@ -28,10 +28,10 @@ pub(super) fn meaning(name: &HeaderName, value: &[u8], normalise: Normalise) -> 
 /// Whether a client wants a language, and none more. A range matches what it is the beginning of (RFC 4647 §3.3.1).
 pub(super) fn prefers_language(accepted: &[u8], language: &[u8]) -> bool {
     is_best(accepted, |range| {
-        range == b"*"
-            || language.len() >= range.len()
-                && language[..range.len()].eq_ignore_ascii_case(range)
-                && matches!(language.get(range.len()), None | Some(b'-'))
+        let begins = language.len() >= range.len()
+            && language[..range.len()].eq_ignore_ascii_case(range)
+            && matches!(language.get(range.len()), None | Some(b'-'));
+        if begins { Some(range.len()) } else { (range == b"*").then_some(0) }
     })
 }
 
@@ -43,21 +43,20 @@ pub(super) fn prefers_coding(accepted: &[u8], coding: &[u8]) -> bool {
     is_best(accepted, |name| {
         let mut name = Text::from_slice(name);
         name.make_ascii_lowercase();
-        alias(&name) == coding
+        (alias(&name) == coding).then_some(coding.len())
     })
 }
 
-/// Whether a member that matches has a weight that is not zero, and no other has a greater one.
-fn is_best(accepted: &[u8], matches: impl Fn(&[u8]) -> bool) -> bool {
+/// Whether the member that matches has a weight that is not zero, and no other has a greater one. `matches` says how
+/// much of it: of several that which matches most counts, so that `*` does not bring back what is refused by its name.
+fn is_best(accepted: &[u8], matches: impl Fn(&[u8]) -> Option<usize>) -> bool {
     let mut best = 0;
-    let mut own = 0;
+    let mut own = None;
     for (name, weight) in list(accepted).map(weighed) {
         best = best.max(weight);
-        if matches(name) {
-            own = own.max(weight);
-        }
+        own = own.max(matches(name).map(|length| (length, weight)));
     }
-    own > 0 && own == best
+    own.is_some_and(|(_, weight)| weight > 0 && weight == best)
 }
 
 /// RFC 9110 §12.5.3: the codings that are accepted. `identity` is, unless it is refused by its name or by `*`; what else

@@ -10,15 +10,15 @@ use http::{HeaderMap, HeaderName, header};
 use smallvec::{SmallVec, smallvec};
 
 /// The places of those stored responses that a 304 is about. `stored` are all that the request could have been answered
-/// with, or whose validators it carried.
+/// with, that which it selects first; `is_alone` says whether that is the only one that the origin was asked about.
 pub(in crate::cache) fn validated<'a>(
-    stored: impl Iterator<Item = Stored<'a>> + Clone,
+    mut stored: impl Iterator<Item = Stored<'a>> + Clone,
     from_304: &HeaderMap,
+    is_alone: bool,
 ) -> SmallVec<[usize; 4]> {
     // RFC 9111 §4.3.4: a strong validator tells all that have it, and if none has it nothing is updated.
-    if let Some(tag) = EntityTag::strong(from_304) {
-        let same = |head| EntityTag::of(head).is_some_and(|stored| stored.matches_strongly(&tag));
-        return stored.enumerate().filter(|(_, one)| same(one.headers)).map(|(at, _)| at).collect();
+    if EntityTag::strong(from_304).is_some() {
+        return named(stored, from_304);
     }
     // A weak one tells the most recent that has it. A date is weak as long as nobody says otherwise.
     let tag = EntityTag::of(from_304);
@@ -33,12 +33,19 @@ pub(in crate::cache) fn validated<'a>(
         return latest.map(|(at, _)| at).into_iter().collect();
     }
     // None at all tells the only one that is stored if that has none either. If it has one the origin should have said it
-    // again, but as we asked for this one and no other it cannot mean another.
-    let mut stored = stored;
-    match (stored.next(), stored.next()) {
-        (Some(_), None) => smallvec![0],
-        _ => SmallVec::new(),
-    }
+    // again, but where it was asked about this one and no other it cannot mean another.
+    if is_alone && stored.next().is_some() { smallvec![0] } else { SmallVec::new() }
+}
+
+/// The places of those that have the strong tag of a 304. Nothing else tells of what the request does not select: an
+/// origin that says no more speaks of what this client would get.
+pub(in crate::cache) fn named<'a>(
+    stored: impl Iterator<Item = Stored<'a>>,
+    from_304: &HeaderMap,
+) -> SmallVec<[usize; 4]> {
+    let Some(tag) = EntityTag::strong(from_304) else { return SmallVec::new() };
+    let same = |head| EntityTag::of(head).is_some_and(|stored| stored.matches_strongly(&tag));
+    stored.enumerate().filter(|(_, one)| same(one.headers)).map(|(at, _)| at).collect()
 }
 
 /// The head of a stored response after a 304: each field of the 304 stands in the place of all lines of its name, and what

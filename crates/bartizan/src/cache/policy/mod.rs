@@ -40,7 +40,7 @@ pub(super) use self::{
     directives::{Reach, RequestDirectives, ResponseDirectives},
     etag::EntityTag,
     fields::{date_if_missing, kept, kept_trailers},
-    freshen::{combined, freshen, is_same_by_head, tells_of_content, validated},
+    freshen::{combined, freshen, is_same_by_head, named, tells_of_content, validated},
     freshness::Terms,
     invalidate::{Target, invalidated, invalidates, is_safe, tells_of_others},
     not_stored::NotStored,
@@ -50,6 +50,6 @@ pub(super) use self::{
     range::{RangeAsk, Resolved, has_ranges, if_range_holds},
     reuse::{Failure, Reuse, may_stand_in, reuse},
     storing::{Asked, Kept, storable},
-    validate::{add_validators, take_conditions, take_wishes},
+    validate::{AskedAbout, add_validators, take_conditions, take_wishes},
     vary::{Selecting, Vary},
 };

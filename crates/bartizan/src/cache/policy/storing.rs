@@ -55,7 +55,7 @@ pub(in crate::cache) fn storable(
     }
     let lifetime = Lifetime::read(policy, &directives, status, headers, arrival);
     check_freshness(policy, &directives, lifetime, status)?;
-    if *asked.method == Method::POST && !answers_get(asked, lifetime, headers) {
+    if *asked.method == Method::POST && !answers_get(asked, status, lifetime, headers) {
         return Err(NotStored::Method);
     }
     let terms = Terms::new(policy, &directives, lifetime, headers, arrival);
@@ -188,13 +188,13 @@ fn is_part(headers: &HeaderMap) -> bool {
 }
 
 /// RFC 9110 §9.3.3: the response to a `POST` answers a later `GET` if it says how long it is fresh, and `Content-Location`
-/// names the URL that the `POST` was for.
-fn answers_get(asked: Asked<'_>, lifetime: Lifetime, headers: &HeaderMap) -> bool {
+/// names the URL that the `POST` was for. §8.7: only that of a success says what is there.
+fn answers_get(asked: Asked<'_>, status: StatusCode, lifetime: Lifetime, headers: &HeaderMap) -> bool {
     let mut locations = headers.get_all(CONTENT_LOCATION).into_iter();
     let (Some(location), None) = (locations.next(), locations.next()) else { return false };
     let Ok(location) = Uri::try_from(location.as_bytes()) else { return false };
     let explicit = matches!(lifetime, Lifetime::Explicit(span) if !span.is_zero());
-    explicit && asked.is_named_by(&location)
+    status.is_success() && explicit && asked.is_named_by(&location)
 }
 
 // ===== impl Asked =====

@@ -29,7 +29,45 @@ fn tags_are_read_from_every_field_that_is_in_use() {
     let tag = |tag: &'static str| Label::Tag { partition: key.resource().partition, tag: tag.as_bytes() };
     let group = |group: &'static str| Label::Group { origin: key.origin(), group: group.as_bytes() };
     let expected = [tag("a"), tag("b"), tag("c"), tag("d e"), group("g"), group("h")];
-    assert_eq!(*stamped.slots, expected.map(|label| Generations::slot_of(&label)));
+    let places: Vec<_> = stamped.slots.iter().map(|slot| place(*slot)).collect();
+    assert_eq!(places, expected.map(|label| Generations::slot_of(&label)));
+}
+
+#[test]
+fn an_update_replaces_the_tags_of_the_fields_that_it_has_and_no_others() {
+    let key = key("http://a/");
+    let update = |stamped: &Stamped, fields: &[(HeaderName, &str)]| {
+        let fields = fields.iter().map(|(name, value)| (name.clone(), value.parse().unwrap()));
+        stamped.updated(&HeaderMap::from_iter(fields), &key)
+    };
+    let tags = |fields: &[(&HeaderName, &str)]| {
+        let mut slots = read(fields, &key).unwrap().slots;
+        slots.sort_unstable();
+        slots
+    };
+    let sorted = |stamped: Stamped| {
+        let mut slots = stamped.slots;
+        slots.sort_unstable();
+        slots
+    };
+    let stored = read(&[(&SURROGATE_KEY, "a b"), (&CACHE_TAG, "b,c"), (&CACHE_GROUPS, "\"g\"")], &key).unwrap();
+    assert_eq!(update(&stored, &[]).unwrap(), stored);
+    for (name, value, left) in [
+        (SURROGATE_KEY, "x", [(&SURROGATE_KEY, "x"), (&CACHE_TAG, "b,c"), (&CACHE_GROUPS, "\"g\"")]),
+        (CACHE_TAG, "x", [(&SURROGATE_KEY, "a b"), (&CACHE_TAG, "x"), (&CACHE_GROUPS, "\"g\"")]),
+        (CACHE_TAG, "", [(&SURROGATE_KEY, "a b"), (&CACHE_TAG, ""), (&CACHE_GROUPS, "\"g\"")]),
+        (CACHE_GROUPS, "\"x\"", [(&SURROGATE_KEY, "a b"), (&CACHE_TAG, "b,c"), (&CACHE_GROUPS, "\"x\"")]),
+    ] {
+        assert_eq!(sorted(update(&stored, &[(name.clone(), value)]).unwrap()), tags(&left), "{name}: {value}");
+    }
+    let many = (0..100).map(|tag| format!("{tag},")).collect::<String>();
+    assert!(update(&read(&[(&CACHE_TAG, &many)], &key).unwrap(), &[(CACHE_TAG, &many)]).is_some());
+    assert!(
+        update(&read(&[(&SURROGATE_KEY, &many.replace(',', " x"))], &key).unwrap(), &[(CACHE_TAG, &many)]).is_none()
+    );
+    // What came from elsewhere does not say by which field, and stays.
+    let unknown = Stamped { slots: [1, 2].into(), ..Stamped::default() };
+    assert_eq!(update(&unknown, &[(CACHE_TAG, "x")]).unwrap().slots.len(), 3);
 }
 
 #[test]

@@ -159,3 +159,32 @@ async fn a_head_that_comes_late_says_nothing_of_what_is_younger() {
     let hit = send(&cache, get("/")).await;
     assert_eq!((hit.text(), hit.is_hit()), ("younger", true));
 }
+
+/// What it says to one who shows who it is, it says to him alone.
+#[tokio::test(start_paused = true)]
+async fn a_head_that_is_for_one_alone_takes_nothing_away_from_others() {
+    for (name, value) in [("cookie", "id=7"), ("authorization", "Basic YTpi")] {
+        let origin = Origin::new(|head, _| match head.method.as_str() {
+            "HEAD" => fresh(60).with("etag", "\"theirs\"").with("content-length", "9"),
+            _ if head.headers.contains_key("if-none-match") => status(304).with("etag", "\"e\""),
+            _ => page(),
+        });
+        let cache = cache(&origin);
+        send(&cache, get("/")).await;
+        pass(11).await;
+        send(&cache, request("HEAD", "/").with(name, value)).await;
+        assert_eq!(send(&cache, get("/")).await.said(), "fwd=stale; fwd-status=304; ttl=10", "{name}");
+    }
+}
+
+/// RFC 9110 §8.6: a 204 never says how long it is.
+#[tokio::test(start_paused = true)]
+async fn a_head_of_what_has_no_content_says_no_length() {
+    let origin = Origin::says([status(204).with("cache-control", "max-age=60")]);
+    let cache = cache(&origin);
+    for method in ["GET", "GET", "HEAD"] {
+        let told = send(&cache, request(method, "/")).await;
+        assert_eq!((told.status, told.all("content-length")), (StatusCode::NO_CONTENT, vec![]), "{method}");
+    }
+    assert_eq!(origin.asked(), 1);
+}

@@ -254,3 +254,18 @@ async fn whoever_watches_is_told_and_what_happened_is_counted() {
     let Statistics { hits, misses, bypassed, stored, purged, entries, .. } = cache_of(&layer).statistics();
     assert_eq!((hits, misses, bypassed, stored, purged, entries), (1, 2, 1, 1, 1, 0));
 }
+
+/// RFC 9111 §5.2.
+#[tokio::test(start_paused = true)]
+async fn directives_pass_in_both_directions_whether_they_are_known_or_not() {
+    let said = "max-age=60, no-transform, x-unknown=\"a, b\"";
+    let origin = Origin::says([ok().with("cache-control", said).with("cdn-cache-control", "max-age=50").body("one")]);
+    let cache = cache(&origin);
+    for is_hit in [false, true] {
+        let answer = send(&cache, get("/").with("cache-control", "max-stale=5, x-mine").with("pragma", "x")).await;
+        assert_eq!((answer.is_hit(), answer.one("cache-control").as_str()), (is_hit, said));
+        assert_eq!(answer.one("cdn-cache-control"), "max-age=50");
+    }
+    assert_eq!(origin.was_told("cache-control"), ["max-stale=5, x-mine"]);
+    assert_eq!(origin.was_told("pragma"), ["x"]);
+}

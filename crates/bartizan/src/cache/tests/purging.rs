@@ -21,6 +21,10 @@ fn tagged(control: &str) -> Reply {
     tags.with("cache-control", control).with("etag", "\"e\"")
 }
 
+fn renewed(code: u16) -> Reply {
+    status(code).with("etag", "\"e\"").with("cache-control", "max-age=60")
+}
+
 #[tokio::test(start_paused = true)]
 async fn tags_are_for_this_cache_alone_and_groups_for_all() {
     let origin = Origin::new(|_, _| tagged("max-age=60"));
@@ -292,4 +296,94 @@ async fn what_is_on_its_way_to_somebody_is_not_stored_when_its_tag_is_purged_for
     cache_of(&layer).purge(&Purge::tag_everywhere("t"));
     first.await.unwrap();
     assert_eq!(send(&cache, get("/")).await.text(), "new");
+}
+
+/// RFC 9111 §3.2: what is not in an update stays as it was.
+#[tokio::test(start_paused = true)]
+async fn a_validation_that_names_tags_by_one_field_leaves_those_of_the_others() {
+    let group = || Purge::group(CacheKey::url("http://a.example/").unwrap(), "g");
+    for method in ["GET", "HEAD"] {
+        for (purge, takes) in [
+            (group(), true),
+            (Purge::tag("s"), true),
+            (Purge::tag("x"), true),
+            (Purge::tag("new"), true),
+            (Purge::tag("t"), false),
+        ] {
+            let layer = layer();
+            let cache = layer.layer(Origin::new(|head, nth| match (nth, head.method.as_str()) {
+                (0, _) => tagged("max-age=1").body("old"),
+                (_, "HEAD") => renewed(200).with("cache-tag", "new"),
+                (1, _) => renewed(304).with("cache-tag", "new"),
+                _ => renewed(200).body("new"),
+            }));
+            send(&cache, get("/")).await;
+            pass(2).await;
+            send(&cache, request(method, "/")).await;
+            assert_eq!(send(&cache, get("/")).await.text(), "old");
+            cache_of(&layer).purge(&purge);
+            let text = if takes { "new" } else { "old" };
+            assert_eq!(send(&cache, get("/")).await.text(), text, "{method} {purge:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_validation_with_more_tags_than_can_be_kept_ends_the_storing() {
+    let tags: String = (0..150).map(|tag| format!("{tag},")).collect();
+    for method in ["GET", "HEAD"] {
+        let (layer, tags) = (layer(), tags.clone());
+        let cache = layer.layer(Origin::new(move |head, nth| match (nth, head.method.as_str()) {
+            (0, _) => tagged("max-age=1").body("old"),
+            (_, "HEAD") => renewed(200).with("cache-tag", &tags),
+            (1, _) => renewed(304).with("cache-tag", &tags),
+            _ => renewed(200).body("new"),
+        }));
+        send(&cache, get("/")).await;
+        pass(2).await;
+        send(&cache, request(method, "/")).await;
+        assert_eq!(send(&cache, get("/")).await.text(), "new", "{method}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_soft_purge_makes_nothing_usable_that_was_not() {
+    for purge in purges() {
+        let layer = layer();
+        let origin = Origin::new(|_, nth| tagged("max-age=60, stale-while-revalidate=20").body(&nth.to_string()));
+        let cache = layer.layer(origin);
+        let softly = purge.clone().softly();
+        send(&cache, get("/")).await;
+        cache_of(&layer).purge(&softly);
+        pass(15).await;
+        cache_of(&layer).purge(&softly);
+        pass(10).await;
+        assert_eq!(send(&cache, get("/")).await.text(), "1", "{purge:?}");
+        // What has come since went stale with the purges after it.
+        pass(30).await;
+        cache_of(&layer).purge(&softly);
+        pass(15).await;
+        assert_eq!(send(&cache, get("/")).await.said(), "hit; ttl=-15", "{purge:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_answer_to_a_post_that_was_purged_on_its_way_answers_no_get() {
+    for (purge, text) in [(url(), "got"), (Purge::tag("t"), "got"), (Purge::tag("other"), "posted")] {
+        let layer = layer().policy(CachePolicy::rfc());
+        let origin = Origin::new(|head, _| match head.method.as_str() {
+            "POST" => tagged("max-age=60").with("content-location", "/").after(5).body("posted"),
+            _ => tagged("max-age=60").body("got"),
+        });
+        let cache = layer.layer(origin);
+        let posting = tokio::spawn({
+            let cache = cache.clone();
+            async move { send(&cache, request("POST", "/")).await }
+        });
+        pass(1).await;
+        cache_of(&layer).purge(&purge);
+        posting.await.unwrap();
+        settle().await;
+        assert_eq!(send(&cache, get("/")).await.text(), text, "{purge:?}");
+    }
 }

@@ -350,3 +350,39 @@ async fn a_rest_that_stops_coming_is_not_waited_for_for_ever() {
     assert_eq!((answer.status, seconds), (StatusCode::BAD_GATEWAY, 30));
     assert_eq!(send(&cache, get("/")).await.text(), TEXT);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_origin_that_sends_a_rest_of_something_else_is_not_asked_for_one_again() {
+    let origin = Origin::new(|head, _| {
+        let (path, range) = (head.uri.path(), head.headers.get("range").and_then(|range| range.to_str().ok()));
+        match (path, range) {
+            (_, Some("bytes=0-6")) => whole_or_part(head),
+            // `If-Range` is not heeded, and there are only seven by now.
+            ("/a", Some(_)) => status(416).with("content-range", "bytes */7"),
+            _ => fresh(60).with("etag", "\"new\"").body("another"),
+        }
+    });
+    let cache = cache(&origin);
+    for path in ["/a", "/b"] {
+        send(&cache, get(path).with("range", "bytes=0-6")).await;
+    }
+    assert_eq!(send(&cache, get("/a")).await.status, StatusCode::BAD_GATEWAY);
+    for path in ["/a", "/b"] {
+        assert_eq!(send(&cache, get(path)).await.text(), "another");
+        assert_eq!(origin.was_told("range"), [""; 0], "{path}");
+    }
+}
+
+/// RFC 9111 §4.3.2: the origin would say that it still holds, and it is not there.
+#[tokio::test(start_paused = true)]
+async fn a_part_is_asked_about_only_where_it_could_be_the_answer() {
+    for (range, asked) in [("bytes=2-5", vec!["\"e\"".to_owned()]), ("bytes=6-9", vec![]), ("", vec![])] {
+        let origin = Origin::new(|head, _| whole_or_part(head));
+        let cache = cache(&origin);
+        send(&cache, get("/").with("range", "bytes=2-5")).await;
+        pass(61).await;
+        let ask = if range.is_empty() { get("/") } else { get("/").with("range", range) };
+        assert!([StatusCode::OK, PARTIAL].contains(&send(&cache, ask).await.status));
+        assert_eq!(origin.was_told("if-none-match"), asked, "{range}");
+    }
+}

@@ -243,3 +243,179 @@ async fn a_304_without_a_date_is_of_when_it_came() {
     let hit = send(&cache, get("/")).await;
     assert_eq!((hit.text(), hit.said(), origin.asked()), ("one", "hit; ttl=1500".to_owned(), 2));
 }
+
+/// RFC 9110 §8.8.2: a date names no representation. An origin compares it with what *this* client would get.
+#[tokio::test(start_paused = true)]
+async fn the_date_or_weak_tag_of_one_variant_is_no_condition_for_another() {
+    let (ann, bob) = ("Sun, 31 Dec 2023 00:00:00 GMT", "Sat, 30 Dec 2023 00:00:00 GMT");
+    for validator in ["last-modified", "etag"] {
+        for says_it_again in [true, false] {
+            let origin = Origin::new(move |head, _| {
+                let user = head.headers["cookie"].to_str().unwrap();
+                let value = match validator {
+                    "etag" => "W/\"same\"",
+                    _ if user == "ann" => ann,
+                    _ => bob,
+                };
+                let is_asked =
+                    ["if-modified-since", "if-none-match"].iter().any(|name| head.headers.contains_key(*name));
+                let reply = if is_asked { status(304) } else { ok().body(&format!("for {user}")) };
+                let reply = reply.with("cache-control", "s-maxage=60").with("vary", "cookie");
+                if is_asked && !says_it_again { reply } else { reply.with(validator, value) }
+            });
+            let cache = cache(&origin);
+            for user in ["ann", "bob", "ann", "bob"] {
+                let told = send(&cache, get("/").with("cookie", user)).await;
+                assert_eq!((told.status, told.text()), (StatusCode::OK, &*format!("for {user}")), "{validator}");
+            }
+            assert_eq!(origin.asked(), 2);
+        }
+    }
+}
+
+/// What has no validator cannot be what has not changed.
+#[tokio::test(start_paused = true)]
+async fn a_304_that_names_nothing_does_not_freshen_what_was_not_asked_about() {
+    let origin = Origin::new(|head, _| {
+        let kind = head.headers["x-kind"].to_str().unwrap();
+        let page = fresh(1).with("vary", "x-kind").body(&format!("for {kind}"));
+        match (head.headers.contains_key("if-none-match"), kind) {
+            (true, _) => status(304).with("cache-control", "max-age=60"),
+            (false, "b") => page.with("etag", "\"b\""),
+            (false, _) => page,
+        }
+    });
+    let cache = cache(&origin);
+    let ask = |kind| get("/").with("x-kind", kind);
+    for kind in ["a", "b"] {
+        send(&cache, ask(kind)).await;
+    }
+    pass(2).await;
+    assert_eq!(send(&cache, ask("a")).await.status, StatusCode::BAD_GATEWAY, "nobody knows what it says");
+    assert_eq!(origin.was_told("if-none-match"), ["\"b\""]);
+    for kind in ["a", "c"] {
+        assert_eq!(send(&cache, ask(kind)).await.text(), format!("for {kind}"));
+        assert_eq!(origin.was_told("if-none-match"), [""; 0], "it is not asked about others again");
+    }
+    assert_eq!(send(&cache, ask("b")).await.text(), "for b", "what was asked about alone can be meant alone");
+    assert_eq!(origin.was_told("if-none-match"), ["\"b\""]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_origin_whose_304_names_nothing_is_asked_about_one_alone_from_then_on() {
+    let origin = Origin::new(|head, _| {
+        let kind = head.headers["x-kind"].to_str().unwrap();
+        match head.headers.contains_key("if-none-match") {
+            true => status(304).with("cache-control", "max-age=60"),
+            false => fresh(1).with("vary", "x-kind").with("etag", &format!("\"{kind}\"")).body(kind),
+        }
+    });
+    let cache = cache(&origin);
+    let ask = |kind| get("/").with("x-kind", kind);
+    // The second kind is a miss, before the origin has shown how it is.
+    send(&cache, ask("a")).await;
+    pass(2).await;
+    assert_eq!(send(&cache, ask("a")).await.said(), "fwd=stale; fwd-status=304; ttl=60");
+    assert_eq!(send(&cache, ask("b")).await.text(), "b");
+    assert_eq!(origin.was_told("if-none-match"), [""; 0]);
+    pass(2).await;
+    assert_eq!(send(&cache, ask("b")).await.said(), "fwd=stale; fwd-status=304; ttl=60");
+    assert_eq!(origin.was_told("if-none-match"), ["\"b\""]);
+}
+
+/// Of what was asked about together the origin may mean either. What the request selects is its own in any case.
+#[tokio::test(start_paused = true)]
+async fn a_304_that_may_be_about_either_is_answered_with_what_is_selected_and_freshens_neither() {
+    let origin = Origin::new(|head, nth| match nth {
+        0 | 1 => {
+            let kind = head.headers["x-kind"].to_str().unwrap();
+            fresh(1).with("vary", "x-kind").with("etag", &format!("\"{kind}\"")).body(kind)
+        }
+        _ => status(304).with("cache-control", "max-age=60"),
+    });
+    let cache = cache(&origin);
+    let ask = |kind| get("/").with("x-kind", kind);
+    for kind in ["a", "b"] {
+        send(&cache, ask(kind)).await;
+    }
+    pass(2).await;
+    for (asked, ttl) in [("\"a\", \"b\"", -1), ("\"a\"", 60)] {
+        let told = send(&cache, ask("a")).await;
+        assert_eq!((told.text(), told.said()), ("a", format!("fwd=stale; fwd-status=304; ttl={ttl}")));
+        assert_eq!(origin.was_told("if-none-match"), [asked]);
+    }
+}
+
+/// RFC 9111 §4.3.4 is about all that the request could have been answered with.
+#[tokio::test(start_paused = true)]
+async fn a_304_freshens_all_that_the_request_could_have_been_answered_with() {
+    let origin = Origin::new(|head, _| {
+        let kind = head.headers["x-kind"].to_str().unwrap();
+        let page = fresh(1).with("etag", "\"e\"").body("same");
+        match kind {
+            "a" if head.headers.contains_key("if-none-match") => same().with("cache-control", "max-age=60"),
+            "a" => page.with("vary", "x-kind"),
+            _ => page,
+        }
+    });
+    let cache = cache(&origin);
+    let ask = |kind| get("/").with("x-kind", kind);
+    for kind in ["a", "b"] {
+        send(&cache, ask(kind)).await;
+    }
+    pass(2).await;
+    assert_eq!(send(&cache, ask("a")).await.said(), "fwd=stale; fwd-status=304; ttl=60");
+    for kind in ["a", "c"] {
+        assert!(send(&cache, ask(kind)).await.is_hit(), "{kind}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_304_with_a_cookie_freshens_what_is_stored_and_the_cookie_is_for_one_alone() {
+    let told = || same().with("cache-control", "max-age=60").with("set-cookie", "id=7").with("set-cookie", "a=b");
+    for (condition, status) in [(None, StatusCode::OK), (Some("\"e\""), StatusCode::NOT_MODIFIED)] {
+        let origin = Origin::says([page(1), told()]);
+        let cache = cache(&origin);
+        send(&cache, get("/")).await;
+        pass(2).await;
+        let ask = condition.into_iter().fold(get("/"), |ask, tag| ask.with("if-none-match", tag));
+        let first = send(&cache, ask).await;
+        assert_eq!((first.status, first.all("set-cookie")), (status, vec!["id=7".to_owned(), "a=b".to_owned()]));
+        let second = send(&cache, get("/")).await;
+        assert_eq!((second.is_hit(), second.text(), second.one("set-cookie")), (true, "one", String::new()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cookie_on_a_304_that_is_for_all_is_stored() {
+    let told = same().with("cache-control", "public, max-age=60").with("set-cookie", "id=7");
+    let origin = Origin::says([page(1), told]);
+    let cache = cache(&origin);
+    send(&cache, get("/")).await;
+    pass(2).await;
+    for _ in 0..2 {
+        assert_eq!(send(&cache, get("/")).await.one("set-cookie"), "id=7");
+    }
+}
+
+/// It is used while it is fresh; of a stale one the origin would be asked whether *another* has changed.
+#[tokio::test(start_paused = true)]
+async fn what_a_client_would_only_like_as_well_is_asked_about_by_a_strong_tag_and_nothing_else() {
+    for (name, value, asked) in
+        [("last-modified", "Sun, 31 Dec 2023 00:00:00 GMT", vec![]), ("etag", "\"e\"", vec!["\"e\""])]
+    {
+        let page = move |text: &str| {
+            let page = fresh(1).with("vary", "accept-language").with("content-language", text);
+            page.with(name, value).body(text)
+        };
+        let origin = Origin::new(move |_, nth| page(if nth == 0 { "de" } else { "en" }));
+        let cache = rfc(&origin);
+        send(&cache, get("/").with("accept-language", "de")).await;
+        let ask = || get("/").with("accept-language", "de, en");
+        assert!(send(&cache, ask()).await.is_hit());
+        pass(2).await;
+        assert_eq!(send(&cache, ask()).await.text(), "en");
+        assert_eq!(origin.was_told("if-none-match"), asked);
+        assert_eq!(origin.was_told("if-modified-since"), [""; 0]);
+    }
+}

@@ -11,6 +11,11 @@ fn the_language_that_is_wanted_most_is_preferred() {
         ("DE", "de", true),
         ("de", "den", false),
         ("*", "de", true),
+        ("*, de;q=0", "de", false),
+        ("de;q=0, *", "de-AT", false),
+        ("*, de;q=0", "en", true),
+        ("de-AT;q=0, de", "de-AT", false),
+        ("*;q=0.5, de", "de", true),
         ("de;q=0", "de", false),
         ("", "de", false),
     ] {

@@ -286,6 +286,15 @@ fn a_post_answers_a_get_if_it_is_fresh_and_names_its_own_url() {
 }
 
 #[test]
+fn what_has_failed_of_a_post_answers_no_get() {
+    let fields = [("cache-control", "max-age=60"), ("content-location", "/a?b=c")];
+    for (status, is_kept) in [(200, true), (201, true), (303, false), (400, false), (404, false), (500, false)] {
+        let post = get(&fields).policy(CachePolicy::rfc()).method(Method::POST).status(status);
+        assert_eq!(post.stored().err(), (!is_kept).then_some(NotStored::Method), "{status}");
+    }
+}
+
+#[test]
 fn a_part_is_stored_if_it_says_which_one_it_is() {
     let range = ("content-range", "bytes 0-4/10");
     let fresh = ("cache-control", "max-age=60");

@@ -72,6 +72,10 @@ pub(super) struct Mood {
     pub(super) behind: u64,
     pub(super) modified: bool,
     pub(super) sets_cookie: bool,
+    /// Whether it says in `Content-Location` that it is what is there.
+    pub(super) names_itself: bool,
+    /// The field by which a 304 names tags.
+    pub(super) tagged: &'static str,
     pub(super) expires: Option<u64>,
     pub(super) after: u64,
     pub(super) body: u8,
@@ -165,26 +169,33 @@ pub(super) fn moods() -> impl Strategy<Value = Mood> {
     let status = select(vec![200, 200, 200, 200, 200, 200, 200, 404, 301, 500, 503]);
     let vary = select(vec!["", "x-kind", "x-kind", "X-Kind, cookie", "authorization, x-kind", "*"]);
     let tag = select(vec!["strong", "strong", "strong", "weak", ""]);
-    let flags = (any::<bool>(), prop::bool::weighted(0.2), prop::bool::weighted(0.08));
+    let flags = (any::<bool>(), prop::bool::weighted(0.2), prop::bool::weighted(0.08), any::<bool>());
+    let tagged = select(vec!["", "cache-tag", "surrogate-key"]);
     let ages = (
         select(vec![0, 0, 0, 5, 25]),
         select(vec![0, 0, 0, 7, 100]),
         select(vec![None, None, None, Some(0), Some(15)]),
     );
-    (control, status, vary, tag, flags, ages, select(vec![0, 0, 0, 1, 3, 7]), 0..8_u8).prop_map(
-        |(control, status, vary, tag, (modified, sets_cookie, fails), (age, behind, expires), after, body)| Mood {
-            status,
-            control,
-            vary,
-            tag,
-            age,
-            behind,
-            modified,
-            sets_cookie,
-            expires,
-            after,
-            body,
-            fails,
+    let comes = (select(vec![0, 0, 0, 1, 3, 7]), 0..8_u8);
+    (control, status, vary, tag, flags, tagged, ages, comes).prop_map(
+        |(control, status, vary, tag, (modified, sets_cookie, fails, names_itself), tagged, ages, (after, body))| {
+            let (age, behind, expires) = ages;
+            Mood {
+                status,
+                control,
+                vary,
+                tag,
+                age,
+                behind,
+                modified,
+                sets_cookie,
+                names_itself,
+                tagged,
+                expires,
+                after,
+                body,
+                fails,
+            }
         },
     )
 }

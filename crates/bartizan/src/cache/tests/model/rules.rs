@@ -64,6 +64,27 @@ pub(super) fn lifetime(status: u16, headers: &HeaderMap, is_rfc: bool) -> u64 {
     }
 }
 
+/// RFC 9110 §9.3.3, §8.7: the answer to a `POST` that says it is what is there, and for how long.
+fn is_post_for_get(made: &Made) -> bool {
+    let explicit = ["max-age", "s-maxage"].iter().any(|name| has(field(&made.headers, "cache-control"), name));
+    made.request.method == Method::POST
+        && (200..300).contains(&made.status)
+        && field(&made.headers, "content-location") == made.request.uri.path()
+        && (explicit || made.headers.contains_key("expires"))
+}
+
+/// RFC 9111 §3.2: what a later answer says of an earlier one.
+fn merged(made: &Made, last: &Made) -> HeaderMap {
+    let mut headers = made.headers.clone();
+    if last.asked != made.asked || last.status == 304 {
+        headers.remove("age");
+    }
+    for (name, value) in &last.headers {
+        headers.insert(name, value.clone());
+    }
+    headers
+}
+
 /// Whether an answer of the origin may be the answer to another request, by itself or as a 304 has made it.
 pub(super) fn may_answer(world: &[Made], made: &Made, asked: &Asked) -> bool {
     let same = |other: &Made| {
@@ -71,7 +92,8 @@ pub(super) fn may_answer(world: &[Made], made: &Made, asked: &Asked) -> bool {
             && field(&other.request.headers, "x-tenant") == field(&asked.head.headers, "x-tenant")
     };
     let is_get = made.request.method == Method::GET
-        || (made.request.method == Method::HEAD && asked.head.method == Method::HEAD);
+        || (made.request.method == Method::HEAD && asked.head.method == Method::HEAD)
+        || (asked.is_rfc && is_post_for_get(made));
     // Nothing that was there before, and nothing that was on its way.
     let is_purged = asked.taken.iter().any(|taken| !taken.is_soft && taken.hits(made) && made.asked < taken.at);
     // RFC 9111 §4.4: when its answer comes. Of one whose client has left it may never come.
@@ -80,6 +102,7 @@ pub(super) fn may_answer(world: &[Made], made: &Made, asked: &Asked) -> bool {
             && matches!(other.request.method, Method::POST | Method::PUT)
             && !other.request.headers.contains_key("x-leaves")
             && (200..400).contains(&other.status)
+            && !std::ptr::eq(other, made)
             && made.asked < other.came
             && other.came < asked.begun
     });
@@ -100,18 +123,28 @@ pub(super) fn may_answer(world: &[Made], made: &Made, asked: &Asked) -> bool {
             && said_or_not(other, "last-modified")
             && field(&other.headers, "content-length") == made.text.len().to_string()
     };
+    // A date names nothing. The one to whom it says something has been told that by what was its own before.
+    let is_by_date = |other: &Made| {
+        let (is_asked, said) =
+            (field(&other.request.headers, "if-modified-since"), field(&made.headers, "last-modified"));
+        !said.is_empty() && is_asked == said && field(&made.headers, "etag").is_empty()
+    };
+    let is_304 = |other: &Made| {
+        let is_named = !tag(other).is_empty() && tag(other) == tag(made);
+        other.status == 304 && (is_named || is_by_date(other)) && same(other) && other.came >= made.came
+    };
+    let could_be = |by: &Parts, until: Instant| {
+        let is_one_of_theirs = |other: &Made| {
+            is_304(other) && other.came <= until && is_selected(&other.request, &merged(made, other), by)
+        };
+        is_selected(&made.request, &made.headers, by) || world.iter().any(is_one_of_theirs)
+    };
     let validates = |other: &&Made| {
-        let is_304 = other.status == 304 && tag(other) == tag(made);
-        same(other) && (is_304 || is_head(other)) && other.came >= made.came && other.came <= asked.done
+        let is_told = is_304(other) && (!is_by_date(other) || could_be(&other.request, other.asked));
+        (is_told || (same(other) && is_head(other) && other.came >= made.came)) && other.came <= asked.done
     };
     std::iter::once(made).chain(world.iter().filter(validates)).any(|last| {
-        let mut headers = made.headers.clone();
-        if last.asked != made.asked || last.status == 304 {
-            headers.remove("age");
-        }
-        for (name, value) in &last.headers {
-            headers.insert(name, value.clone());
-        }
+        let headers = merged(made, last);
         if last.status == 304 && own(last) {
             // It has just been validated for this very request.
             return is_shared(&made.request, &made.headers, asked.is_rfc);

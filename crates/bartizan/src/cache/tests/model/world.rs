@@ -8,7 +8,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 use tokio::time::Instant;
 
@@ -51,6 +51,14 @@ pub(super) fn text(head: &Parts, at: Duration, purges: usize) -> String {
     format!("{} {tenant} {kind} [{name}] [{cookie}] {} {purges}", head.uri.path(), at.as_secs() / 40)
 }
 
+/// When a representation was changed last. Those for others may have changed in the same second, or before it: to an
+/// origin that is asked with their date, ours has not changed since.
+fn changed(head: &Parts, at: Duration, purges: usize) -> Duration {
+    let is_other = |name: &str, value: &str| u64::from(field(&head.headers, name) == value);
+    let before = 3 * is_other("x-kind", "2") + 5 * is_other("cookie", "bob") + 5 * is_other("authorization", "bob");
+    Duration::from_secs(at.as_secs() / 40 * 40 + purges as u64 + 100 - before)
+}
+
 impl Taken {
     /// Whether an answer is of that which was purged.
     pub(super) fn hits(&self, made: &Made) -> bool {
@@ -61,11 +69,12 @@ impl Taken {
 
 impl World {
     pub(super) fn origin(&self, moods: Vec<Mood>) -> Origin {
-        let (world, born) = (self.clone(), Instant::now());
+        let (world, born, began) = (self.clone(), Instant::now(), wall_now() - Duration::from_secs(500));
         Origin::new(move |head, nth| {
             let mood = &moods[nth % moods.len()];
-            let text = text(head, born.elapsed(), world.purges.load(SeqCst));
-            let reply = reply(head, mood, &text);
+            let (at, purges) = (born.elapsed(), world.purges.load(SeqCst));
+            let text = text(head, at, purges);
+            let reply = reply(head, mood, &text, began + changed(head, at, purges));
             let (status, headers) = reply.told().unwrap_or_default();
             let asked = Instant::now();
             let came = asked + Duration::from_secs(mood.after);
@@ -76,7 +85,7 @@ impl World {
     }
 }
 
-pub(super) fn reply(head: &Parts, mood: &Mood, text: &str) -> Reply {
+pub(super) fn reply(head: &Parts, mood: &Mood, text: &str, changed: SystemTime) -> Reply {
     if mood.fails {
         return fails();
     }
@@ -85,19 +94,35 @@ pub(super) fn reply(head: &Parts, mood: &Mood, text: &str) -> Reply {
     let now = wall_now() - Duration::from_secs(mood.behind);
     let common = |mut reply: Reply| {
         reply = reply.with("date", &httpdate::fmt_http_date(now));
-        for (name, value) in [("cache-control", mood.control), ("vary", mood.vary), ("cache-tag", head.uri.path())] {
+        for (name, value) in [("cache-control", mood.control), ("vary", mood.vary)] {
             if !value.is_empty() {
                 reply = reply.with(name, value);
             }
         }
         if mood.tag.is_empty() { reply } else { reply.with("etag", &tag) }
     };
+    // What only one of the fields says anew leaves the tags that the others have named.
+    let tagged = |reply: Reply| match mood.tagged {
+        "cache-tag" => reply.with("cache-tag", head.uri.path()),
+        "surrogate-key" => reply.with("surrogate-key", "more"),
+        _ => reply,
+    };
     let safe = matches!(head.method, Method::GET | Method::HEAD);
     let is_ok = mood.status == 200;
     if safe && is_ok && !mood.tag.is_empty() && field(&head.headers, "if-none-match").contains(&plain) {
-        return common(status(304));
+        return tagged(common(status(304)));
     }
-    let mut reply = common(status(mood.status));
+    // RFC 9110 §13.1.3: a date is compared with what this client would get, and only if nothing else is.
+    let since = httpdate::parse_http_date(field(&head.headers, "if-modified-since"));
+    let is_unchanged = !head.headers.contains_key("if-none-match") && since.is_ok_and(|since| changed <= since);
+    if safe && is_ok && mood.modified && is_unchanged {
+        let reply = tagged(common(status(304)));
+        return if mood.body > 3 { reply } else { reply.with("last-modified", &httpdate::fmt_http_date(changed)) };
+    }
+    let mut reply = common(status(mood.status)).with("cache-tag", head.uri.path());
+    if mood.names_itself {
+        reply = reply.with("content-location", head.uri.path());
+    }
     if mood.age > 0 {
         reply = reply.with("age", &mood.age.to_string());
     }
@@ -105,7 +130,7 @@ pub(super) fn reply(head: &Parts, mood: &Mood, text: &str) -> Reply {
         reply = reply.with("expires", &httpdate::fmt_http_date(now + Duration::from_secs(expires)));
     }
     if mood.modified {
-        reply = reply.with("last-modified", &httpdate::fmt_http_date(now - Duration::from_secs(500)));
+        reply = reply.with("last-modified", &httpdate::fmt_http_date(changed));
     }
     if mood.sets_cookie {
         let whose = format!("for={}{}", field(&head.headers, "authorization"), field(&head.headers, "cookie"));
