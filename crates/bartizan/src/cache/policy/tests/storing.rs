@@ -57,10 +57,8 @@ impl Exchange {
         let target = Uri::from_static("https://example.org/a?b=c");
         let no_store = RequestDirectives::read(&self.request).no_store;
         let asked = Asked { method: &self.method, target: &target, headers: &self.request, no_store };
-        let star = self.response.get_all("vary").iter().any(|line| line.as_bytes().contains(&b'*'));
-        let vary = if star { Vary::Everything } else { Vary::Nothing };
         let status = StatusCode::from_u16(self.status).expect("a status");
-        storable(&self.policy, asked, status, &self.response, || vary, &arrival())
+        storable(&self.policy, asked, status, &self.response, || Vary::read(&self.response), &arrival())
     }
 
     #[track_caller]
