@@ -72,6 +72,7 @@ fn lost_tests(root: &Path) -> Result<Vec<String>, Failure> {
     let page = read(&root.join("docs/rfc9111.md"))?;
     let mut files = Vec::new();
     find(&root.join("crates/bartizan/src/cache"), "rs", &mut files)?;
+    find(&root.join("crates/bartizan-gateway/tests"), "rs", &mut files)?;
     let code = files.iter().map(|file| read(file)).collect::<Result<String, _>>()?;
     let is_there = |test: &&str| code.contains(&format!("fn {test}("));
     let lost = tests_named(&page).filter(|test| !is_there(test));
