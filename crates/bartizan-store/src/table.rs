@@ -24,9 +24,7 @@ pub(crate) trait State: Clone + Default {
     /// Gives back `amount` of what was taken under `stamp`; returns by how much stamps from before are now too late.
     fn refund(&mut self, quota: &Quota, stamp: u64, amount: u64, now: u64) -> u64;
     /// What a key begins with that was counted here together with others: at least as much.
-    fn heir(&self) -> Self {
-        self.clone()
-    }
+    fn heir(&self, now: u64) -> Self;
     /// What is left.
     fn standing(&self, quota: &Quota, now: u64) -> Standing;
 }
@@ -118,7 +116,7 @@ impl<S: State> Set<S> {
     pub(crate) fn add(&mut self, hash: u64, place: Place, quota: &Quota, cost: u64, now: u64) -> (&S, Stamp) {
         if place.is_free {
             self.hashes[place.cell] = hash;
-            self.states[place.cell] = self.states[OVERFLOW].heir();
+            self.states[place.cell] = self.states[OVERFLOW].heir(now);
         }
         let owner = if place.cell == OVERFLOW { Owner::Shared } else { Owner::One };
         let state = &mut self.states[place.cell];
@@ -163,6 +161,10 @@ impl State for Arrival {
         if was_last { 0 } else { moved }
     }
 
+    fn heir(&self, _: u64) -> Self {
+        *self
+    }
+
     fn standing(&self, quota: &Quota, now: u64) -> Standing {
         gcra::standing(quota, self.0, now)
     }
@@ -186,8 +188,8 @@ impl State for Window {
         0
     }
 
-    fn heir(&self) -> Self {
-        self.heir()
+    fn heir(&self, now: u64) -> Self {
+        self.heir(now)
     }
 
     fn standing(&self, quota: &Quota, now: u64) -> Standing {

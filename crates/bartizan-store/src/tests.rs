@@ -376,6 +376,26 @@ fn a_refund_of_what_was_taken_last_takes_none_from_its_neighbours() {
     assert_eq!(left, 5);
 }
 
+/// Seven keys in a set of six: the seventh is counted with whatever else found no place.
+#[test]
+fn who_gets_a_place_of_its_own_begins_with_what_still_counts_of_the_others_and_no_more() {
+    let buckets = Buckets::for_keys(1);
+    let (long, short) = (Quota::per_day(5).fixed_window(), Quota::per_minute(100).sliding_log());
+    let take = |key: &str, quota, cost, at| {
+        let key = Key::new(key);
+        let asked = [charge("p", &key, quota, cost)];
+        buckets.step(&asked, Step::Take, START + at * SECOND).standings()[0].available()
+    };
+    for n in 0..5 {
+        take(&format!("resident {n}"), long, 1, 0);
+    }
+    take("goes", short, 1, 0);
+    take("stranger", short, 99, 0);
+    take("stranger", short, 1, 59);
+    assert_eq!(take("new", short, 1, 61), 98, "one of the stranger's still counts, and its own");
+    assert_eq!(take("new", short, 1, 62), 97);
+}
+
 #[test]
 fn a_step_that_can_never_pass_is_told_so_also_when_its_charges_only_add_up_to_that() {
     for quota in [Quota::per_second(3).burst(3), Quota::per_second(3).fixed_window()] {

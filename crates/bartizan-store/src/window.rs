@@ -84,9 +84,10 @@ impl Window {
         }
     }
 
-    /// All of it in one entry: it was counted for many, and may be long.
-    pub(crate) fn heir(&self) -> Self {
-        let counted = self.counted.back().map(|last| Counted { until: last.until, amount: self.amount() });
+    /// All of it that still counts, in one entry: it was counted for many, and may be long.
+    pub(crate) fn heir(&self, now: u64) -> Self {
+        let last = self.counted.back().filter(|last| last.until > now);
+        let counted = last.map(|last| Counted { until: last.until, amount: self.used(now) });
         Self { counted: counted.into_iter().collect(), shared: self.shared }
     }
 
@@ -131,14 +132,10 @@ impl Window {
         self.counted.drain(..forgotten);
     }
 
-    fn amount(&self) -> u64 {
-        self.counted.iter().fold(0, |sum, counted| sum.saturating_add(counted.amount))
-    }
-
     /// Lets everything count as long as what lasts longest, so that one entry holds it.
     fn merge(&mut self, until: u64) {
         let until = self.counted.back().map_or(until, |last| last.until.max(until));
-        let amount = self.amount();
+        let amount = self.counted.iter().fold(0, |sum: u64, counted| sum.saturating_add(counted.amount));
         self.counted.clear();
         self.counted.push_back(Counted { until, amount });
     }
