@@ -164,6 +164,8 @@ async fn a_request_names_one_host_or_is_answered_with_400() {
         (format!("GET /peer HTTP/1.1\r\nhost: a/b?c\r\n{kept}\r\n"), 400),
         (format!("GET /peer HTTP/1.1\r\nhost: u@a\r\n{kept}\r\n"), 400),
         (format!("GET a:80 HTTP/1.1\r\nhost: a:80\r\n{kept}\r\n"), 400),
+        (format!("CONNECT a:80 HTTP/1.1\r\n{kept}\r\n"), 400),
+        (format!("CONNECT a:80 HTTP/1.1\r\nhost: a/b?c\r\n{kept}\r\n"), 400),
         // The connection ends with the first of them.
         ("GET /peer HTTP/1.1\r\n\r\nGET /peer HTTP/1.1\r\nhost: h\r\n\r\n".to_owned(), 400),
     ] {

@@ -147,8 +147,8 @@ impl<C: HttpService> Proxy<C> {
         self.with(|how| how.carry = mem::take(&mut how.carry).and::<T>())
     }
 
-    /// What goes in front of layers that read fields before this proxy does, of a cache before all: the request then has
-    /// nothing in it that its service will not get.
+    /// What goes in front of layers that read fields before this proxy does, of a cache before all, and of the layer that reads
+    /// a `QUERY` for it: the request then has nothing in it that its service will not get.
     ///
     /// What `Connection` names is dropped, and what the client claims about itself, unless it is
     /// [trusted](Self::trusted). Otherwise a client could name in `Connection` the field by which a response varies, and

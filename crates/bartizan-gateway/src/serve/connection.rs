@@ -163,7 +163,7 @@ fn names_one_host<B>(request: &mut Request<B>) -> bool {
             !target.contains('@') && host.is_none_or(|host| host.as_bytes().eq_ignore_ascii_case(target.as_bytes()))
         }
         // Only `CONNECT` names a host and no scheme.
-        (_, Some(_), _) if request.uri().scheme().is_none() => *request.method() == Method::CONNECT,
+        (_, Some(_), _) if request.uri().scheme().is_none() && *request.method() != Method::CONNECT => false,
         (version, target, host) => {
             let is_named = host.map_or(version < Version::HTTP_11, |host| host.as_bytes().iter().all(is_of_a_host));
             let named = target.map(|target| target.as_str().rsplit('@').next().unwrap_or_default());

@@ -53,6 +53,8 @@ struct View<'a> {
 struct Carried<R: Send + 'static, E: Send + 'static> {
     asking: Option<Asking<R, E>>,
     rules: Arc<Rules>,
+    /// What it changes.
+    changes: Option<Box<CacheKey>>,
 }
 
 // ===== impl Visit =====
@@ -120,7 +122,8 @@ where
     }
 
     /// Asks the origin. With a flight the work is carried to its end, whoever leaves; and so is what changes something, as
-    /// what it changed must not be answered from here any more (RFC 9111 §4.4).
+    /// what it changed must not be answered from here any more (RFC 9111 §4.4), unless many such are under way: then it is
+    /// given up, and what is stored under its URL with it.
     async fn lead(
         self: Box<Self>,
         key: Box<CacheKey>,
@@ -128,9 +131,14 @@ where
         stale: Option<Stale>,
         flight: Option<Flight<Arc<Entry>>>,
     ) -> Result<Response<CacheBody<R>>, S::Error> {
-        let (rules, is_carried) = (Arc::clone(&self.rules), flight.is_some() || forward == Forward::Method);
+        let (rules, is_awaited) = (Arc::clone(&self.rules), flight.is_some());
+        let changes = (forward == Forward::Method).then(|| key.clone());
         let lead = Lead::new(self, key, forward, stale, flight);
-        if is_carried { Carried { asking: Some(Box::pin(lead.run())), rules }.await } else { lead.run().await }
+        if is_awaited || changes.is_some() {
+            Carried { asking: Some(Box::pin(lead.run())), rules, changes }.await
+        } else {
+            lead.run().await
+        }
     }
 
     fn view(&self) -> View<'_> {
@@ -276,12 +284,12 @@ impl View<'_> {
 }
 
 /// Whether a service may refuse to read fields of this size: its error would be stored for everybody ("Cache Poisoned Denial
-/// of Service", 2019). Servers read 8 KiB at least, and most not much more.
+/// of Service", 2019). Servers read a head of 8 KiB at least, and most not much more; that has room for the first line and for
+/// what a proxy on the way adds.
 fn is_large(fields: &HeaderMap) -> bool {
-    const LARGEST: usize = 8 * 1024;
-    /// What a field takes beside its value, about.
-    const EACH: usize = 20;
-    fields.values().map(|value| EACH + value.len()).sum::<usize>() > LARGEST
+    const LARGEST: usize = 6 * 1024;
+    const COLON_AND_END: usize = 4;
+    fields.iter().map(|(name, value)| name.as_str().len() + value.len() + COLON_AND_END).sum::<usize>() > LARGEST
 }
 
 /// How one went on who might have waited.
@@ -299,7 +307,7 @@ where
     R: Body<Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     // RFC 9111 §5.2.1.5: nothing of it is stored, nor of what would be the answer to it. The next one refreshes.
-    if visit.ask.directives.no_store {
+    if visit.ask.directives.no_store || is_large(visit.request.headers()) {
         return;
     }
     let rules = Arc::new(Rules { is_behind: true, ..Rules::clone(&visit.rules) });
@@ -339,10 +347,20 @@ impl<R: Send + 'static, E: Send + 'static> Future for Carried<R, E> {
 
 impl<R: Send + 'static, E: Send + 'static> Drop for Carried<R, E> {
     fn drop(&mut self) {
-        if let Some(asking) = self.asking.take()
-            && self.rules.finishes()
-        {
-            (self.rules.spawn)(Box::pin(async move { drop(timeout(UNWATCHED, asking).await) }));
+        let Some(asking) = self.asking.take() else { return };
+        let permit = match &self.changes {
+            None => None,
+            // As many as leave at once have no work done for them: it may have been done, which is told of here and now.
+            Some(key) => match self.rules.cache.carry_change() {
+                permit @ Some(_) if self.rules.finishes() => permit,
+                _ => return self.rules.cache.invalidate(key),
+            },
+        };
+        if self.rules.finishes() {
+            (self.rules.spawn)(Box::pin(async move {
+                drop(timeout(UNWATCHED, asking).await);
+                drop(permit);
+            }));
         }
     }
 }

@@ -13,10 +13,9 @@ use std::{
         OnceLock,
         atomic::{
             AtomicU64,
-            Ordering::{AcqRel, Acquire, Relaxed},
+            Ordering::{AcqRel, Acquire},
         },
     },
-    time::Duration,
 };
 use tokio::time::Instant;
 
@@ -44,7 +43,7 @@ pub(super) struct Generations {
     prefixes: Mutex<Prefixes>,
     last_prefix: AtomicU64,
     /// In their order, the last of them.
-    softenings: Mutex<VecDeque<Softening>>,
+    softenings: Mutex<Softenings>,
     born: Instant,
 }
 
@@ -54,13 +53,18 @@ struct Slot {
     soft: AtomicU64,
     /// When either was, by the wall.
     wall: AtomicU64,
-    /// When the last soft one was, in nanoseconds since the cache was made.
-    softened: AtomicU64,
 }
 
 #[derive(Default)]
 struct Prefixes {
     log: VecDeque<Prefix>,
+    /// The last that is not in the log any more.
+    forgotten: u64,
+}
+
+#[derive(Default)]
+struct Softenings {
+    log: VecDeque<Softening>,
     /// The last that is not in the log any more.
     forgotten: u64,
 }
@@ -127,7 +131,6 @@ impl Generations {
         let Some(place) = slots.get(slot as usize) else { return };
         place.wall.fetch_max(millis(wall_now()), AcqRel);
         if soft {
-            place.softened.store(u64::try_from(self.born.elapsed().as_nanos()).unwrap_or(u64::MAX), Relaxed);
             place.soft.fetch_max(self.soften(slot), AcqRel);
         } else {
             place.hard.fetch_max(self.next(), AcqRel);
@@ -138,10 +141,12 @@ impl Generations {
     fn soften(&self, slot: u32) -> u64 {
         let mut softenings = self.softenings.lock();
         let (purge, at) = (self.next(), Instant::now());
-        if softenings.len() == LOGGED {
-            softenings.pop_front();
+        if softenings.log.len() == LOGGED
+            && let Some(oldest) = softenings.log.pop_front()
+        {
+            softenings.forgotten = oldest.purge;
         }
-        softenings.push_back(Softening { purge, slot, at });
+        softenings.log.push_back(Softening { purge, slot, at });
         purge
     }
 
@@ -224,18 +229,23 @@ impl Generations {
                 return Standing::Gone;
             }
             if slot.soft.load(Acquire) > asked {
-                let since = self.softened(tags::place(*number), asked).unwrap_or_else(|| self.born + slot.softened());
+                let since = self.softened(tags::place(*number), asked);
                 stale = Some(stale.map_or(since, |earlier: Instant| earlier.min(since)));
             }
         }
         stale.map_or(Standing::Current, Standing::Stale)
     }
 
-    /// When a place was purged softly for the first time since then. Another purge makes nothing usable that was not.
-    fn softened(&self, slot: u32, asked: u64) -> Option<Instant> {
+    /// When a place was purged softly for the first time since then. Another purge makes nothing usable that was not: what the
+    /// log does not reach back to is as stale as can be.
+    fn softened(&self, slot: u32, asked: u64) -> Instant {
         let softenings = self.softenings.lock();
-        let from = softenings.partition_point(|softening| softening.purge <= asked);
-        softenings.range(from..).find(|softening| softening.slot == slot).map(|softening| softening.at)
+        if asked < softenings.forgotten {
+            return self.born;
+        }
+        let from = softenings.log.partition_point(|softening| softening.purge <= asked);
+        let first = softenings.log.range(from..).find(|softening| softening.slot == slot);
+        first.map_or(self.born, |softening| softening.at)
     }
 
     fn is_current(&self, asked: u64, slots: &[u32]) -> bool {
@@ -252,14 +262,6 @@ impl Generations {
 
     fn next(&self) -> u64 {
         self.purges.fetch_add(1, AcqRel) + 1
-    }
-}
-
-// ===== impl Slot =====
-
-impl Slot {
-    fn softened(&self) -> Duration {
-        Duration::from_nanos(self.softened.load(Relaxed))
     }
 }
 

@@ -42,14 +42,26 @@ pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forw
 const X_FORWARDED: &str = "x-forwarded-";
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// What makes frameworks answer for another host, scheme, path or method than the one in the key, beside `X-Forwarded-*`.
+/// What makes frameworks answer for another host, scheme, path or method than the one in the key.
 ///
 /// From "Practical Web Cache Poisoning" and "Web Cache Entanglement" (`PortSwigger`, 2018 and 2020), and "Your Cache Has
-/// Fallen" (2019). `X-Forwarded-For` is not among them: it says who asked, which a proxy behind has to know, and
-/// who answers by it has to say so in `Vary` or `Cache-Control`.
-const TELLING: [&str; 12] = [
+/// Fallen" (2019). `X-Forwarded-For` is not among them, nor is `X-Forwarded-User`: they say who asked, which the service has
+/// to know, and who answers by it has to say so in `Vary` or `Cache-Control`.
+const TELLING: [&str; 24] = [
     "forwarded",
     "front-end-https",
+    "x-forwarded-host",
+    "x-forwarded-method",
+    "x-forwarded-path",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-proto",
+    "x-forwarded-protocol",
+    "x-forwarded-scheme",
+    "x-forwarded-server",
+    "x-forwarded-ssl",
+    "x-forwarded-uri",
+    "x-forwarded-url",
     "x-host",
     "x-http-host-override",
     "x-http-method",
@@ -103,7 +115,7 @@ impl KeyRules {
     /// What a proxy in front says that it was asked for counts, and reaches the service: all of `X-Forwarded-*` but
     /// `X-Forwarded-For`, and of `Forwarded` (RFC 7239) all but `for` and `by`, which tell who asks. Only for where a layer
     /// further out has taken them from everybody who is not trusted: a stranger would have the service asked anew for each
-    /// word that he makes up.
+    /// word that he makes up. What is stored for a request with such a field is not looked for in a second tier.
     #[must_use]
     pub fn with_forwarding(self) -> Self {
         Self { forwarding: true, ..self }
@@ -133,7 +145,7 @@ impl KeyRules {
     }
 
     /// Whether a field must be taken out of a request whose response may be stored, since it changes what is answered and
-    /// is not in the key: `Forwarded`, `X-Forwarded-*` but `X-Forwarded-For`, `X-Original-URL`, `X-Rewrite-URL`, and
+    /// is not in the key: `Forwarded`, `X-Forwarded-Host` and the like, `X-Original-URL`, `X-Rewrite-URL`, and
     /// `X-HTTP-Method-Override` and its kin; also with `_` for `-`, which is the same to what hands fields on as variables
     /// (CGI, WSGI). A proxy behind the cache writes its own. Where one in front of it says something in them that is needed,
     /// make it part of the key with [`with_field`](Self::with_field) or [`with_forwarding`](Self::with_forwarding).
@@ -198,7 +210,7 @@ impl KeyRules {
     fn is_unkeyed(&self, name: &HeaderName) -> bool {
         let text = name.as_str();
         let spelled = if text.contains('_') { Cow::Owned(text.replace('_', "-")) } else { Cow::Borrowed(text) };
-        let tells = tells_what_was_asked(&spelled) || TELLING.contains(&&*spelled);
+        let tells = TELLING.contains(&&*spelled);
         tells && !self.fields.contains(name) && !(self.forwarding && is_forwarding(name))
     }
 
@@ -265,14 +277,23 @@ pub(super) fn forwarded_but_who(value: &[u8], out: &mut Buffer) {
             false
         });
         let (pair, after) = rest.split_at(end.map_or(rest.len(), |end| end + 1));
-        let name = pair.trim_ascii_start().split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii_end();
-        if is_quoted || !(name.eq_ignore_ascii_case(b"for") || name.eq_ignore_ascii_case(b"by")) {
-            out.extend_from_slice(pair);
-        } else if pair.ends_with(b",") {
-            out.push(b',');
+        match tells_who(pair) && !is_quoted {
+            true if pair.ends_with(b",") => out.push(b','),
+            true => {}
+            false => out.extend_from_slice(pair),
         }
         rest = after;
     }
+}
+
+/// Whether a pair, with the separator behind it, is `for` or `by` and nothing else. A quote within a token could make it two to
+/// another reader.
+fn tells_who(pair: &[u8]) -> bool {
+    let pair = pair.strip_suffix(b";").or_else(|| pair.strip_suffix(b",")).unwrap_or(pair);
+    let Some(at) = pair.iter().position(|byte| *byte == b'=') else { return false };
+    let (name, value) = (pair[..at].trim_ascii(), pair[at + 1..].trim_ascii());
+    let inner = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
+    (name.eq_ignore_ascii_case(b"for") || name.eq_ignore_ascii_case(b"by")) && !inner.contains(&b'"')
 }
 
 // ===== impl Pattern =====

@@ -27,7 +27,10 @@ use std::{
     },
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 /// Where responses are stored: in this process, bounded. A handle: clones share it.
 ///
@@ -61,6 +64,7 @@ pub(super) struct Shared {
     pub(super) tier: Option<Arc<Tier>>,
     pub(super) flights: Flights<Arc<Entry>>,
     pub(super) marks: Marks,
+    changes: Arc<Semaphore>,
     pub(super) urls: Urls,
     bytes: u64,
     object_limit: u64,
@@ -84,6 +88,8 @@ struct Stored {
 pub(super) const MOST_ENTRIES: usize = 32;
 const LOCKS: usize = 64;
 const LARGEST: u64 = 8 * 1024 * 1024;
+/// So many changes are carried at the same time whose clients have left.
+const CHANGES: usize = 64;
 /// An `Instant` cannot be later than some time, and nothing is stored for longer.
 const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
@@ -192,6 +198,11 @@ impl ResponseCache {
         is_changed
     }
 
+    /// Leave to carry a change to its answer whose client has left, while so many others are not.
+    pub(super) fn carry_change(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.shared.changes).try_acquire_owned().ok()
+    }
+
     #[cfg(test)]
     /// Forgets what is stored under a key. Whether there was something.
     pub(super) fn remove(&self, key: &CacheKey) -> bool {
@@ -218,6 +229,7 @@ impl ResponseCache {
                 counters: Counters::new(),
                 flights: Flights::new(),
                 marks: Marks::new(),
+                changes: Arc::new(Semaphore::new(CHANGES)),
                 urls: Urls::new(bytes),
                 tier,
                 bytes,

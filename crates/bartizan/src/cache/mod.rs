@@ -127,8 +127,8 @@
 //! - It lets no client make the service work, or get what is stale, by `no-cache` or `max-stale`
 //!   ([`heed_requests`](CachePolicy::heed_requests), §5.2.1).
 //! - It lets nothing reach the service that changes its answer and is not in the key: `X-Forwarded-Host`, `X-Original-URL` and
-//!   their kin are taken out of what may be stored ([`KeyRules`], §7.1); and a request whose fields have more than 8 KiB, which the
-//!   service might refuse to read, passes by.
+//!   their kin are taken out of what may be stored ([`KeyRules`], §7.1); and a request whose fields have more than 6 KiB, which the
+//!   service might refuse to read, has nothing stored.
 //! - It answers no `QUERY` whose content it does not know ([`QueryLayer`], RFC 10008 §2.7), no `POST`
 //!   ([`post_for_get`](CachePolicy::post_for_get), RFC 9110 §9.3.3), and no precondition that only the service can judge
 //!   (`If-Match`, `If-Unmodified-Since`; §4.3.2).

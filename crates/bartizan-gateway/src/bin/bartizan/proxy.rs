@@ -92,12 +92,13 @@ async fn serve_by(plan: &Plan, log: Log) -> Result<Drained, Box<dyn Error>> {
             if *tells_key {
                 cache = cache.cache_status_with_key();
             }
-            let cached = app.front().layer(cache.layer(app));
+            let front = app.front();
+            let cached = cache.layer(app);
             match *query {
-                None => logged(listener, cached, plan, log).await,
+                None => logged(listener, front.layer(cached), plan, log).await,
                 Some(most) => {
                     let reads = QueryLayer::new(most).read_within(plan.head_within);
-                    logged(listener, reads.layer(cached), plan, log).await
+                    logged(listener, front.layer(reads.layer(cached)), plan, log).await
                 }
             }
         }

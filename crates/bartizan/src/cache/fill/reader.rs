@@ -61,7 +61,7 @@ impl Reader {
                 Next::Data { data, lifts } => {
                     self.at += data.len() as u64;
                     if lifts {
-                        self.fill.waiting.wake_but(Some(self.slot));
+                        self.fill.lift(Some(self.slot));
                     }
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
@@ -104,7 +104,7 @@ impl Reader {
     /// The last frame, if any. From here on nobody waits for this reader.
     fn finish(&mut self, last: Option<Result<Frame<Bytes>, BrokenOff>>) -> Option<Result<Frame<Bytes>, BrokenOff>> {
         if !mem::replace(&mut self.is_over, true) && self.fill.lock().finish(self.slot) {
-            self.fill.waiting.wake_but(Some(self.slot));
+            self.fill.lift(Some(self.slot));
         }
         last
     }

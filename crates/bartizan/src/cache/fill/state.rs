@@ -8,9 +8,8 @@ use tokio::time::Instant;
 
 /// So far, or as far as the limit, may the fastest be ahead of the slowest when not all is kept.
 const WINDOW: u64 = 256 * 1024;
-/// So long do others wait for the slowest, and as long again as they would have taken by themselves, going by how fast they
-/// were until then. Then it is broken off. It is alone the next time: by then it is known that the body is too long to be
-/// shared.
+/// So long do others wait for the slowest, and as long again as they would have taken by themselves. Then it is broken off. It
+/// is alone the next time: by then it is known that the body is too long to be shared.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) struct State {
@@ -25,6 +24,10 @@ pub(super) struct State {
     began: Instant,
     /// How long it took to read how much before anybody had to wait for the slowest.
     pace: Option<(Duration, u64)>,
+    /// Somebody waits for the slowest, since then.
+    hold: Option<Instant>,
+    /// For how long somebody has waited before.
+    waited: Duration,
 }
 
 pub(super) enum Source {
@@ -85,6 +88,8 @@ impl State {
             places: Vec::with_capacity(1),
             began: now,
             pace: None,
+            hold: None,
+            waited: Duration::ZERO,
         }
     }
 
@@ -212,28 +217,39 @@ impl State {
     }
 
     /// Somebody has to wait for the slowest: until then.
+    ///
+    /// How long it would take alone is told by how long it has taken without the waiting; or, where that is more, by how long
+    /// it took before: what came meanwhile lies at hand then, and is read in no time.
     pub(super) fn hold(&mut self, now: Instant) -> Instant {
+        let since = *self.hold.get_or_insert(now);
+        let read = since.duration_since(self.began).saturating_sub(self.waited);
         let there = self.chunks.len();
-        let (took, read) = *self.pace.get_or_insert((now.duration_since(self.began), there));
-        let alone = took.as_nanos() * u128::from(there) / u128::from(read.max(1));
-        self.began + PATIENCE + 2 * Duration::from_nanos(u64::try_from(alone).unwrap_or(u64::MAX / 4))
+        let (took, of) = *self.pace.get_or_insert((read, there));
+        let paced = took.as_nanos() * u128::from(there) / u128::from(of.max(1));
+        let paced = Duration::from_nanos(u64::try_from(paced).unwrap_or(u64::MAX / 4));
+        self.began + PATIENCE + 2 * paced.max(read)
+    }
+
+    /// Nobody has to wait any more.
+    pub(super) fn lift(&mut self, now: Instant) {
+        self.waited += self.hold.take().map_or(Duration::ZERO, |since| now.duration_since(since));
     }
 
     /// Breaks off who let others wait for too long. Whether nobody waits any more.
     pub(super) fn cut(&mut self, now: Instant) -> bool {
-        if !self.is_held() {
-            return true;
-        }
-        if now < self.hold(now) {
-            return false;
-        }
-        let behind = self.chunks.len().saturating_sub(self.window);
-        for place in &mut self.places {
-            if matches!(place, Place::At(at) if *at <= behind) {
-                *place = Place::Cut;
+        if self.is_held() {
+            if now < self.hold(now) {
+                return false;
             }
+            let behind = self.chunks.len().saturating_sub(self.window);
+            for place in &mut self.places {
+                if matches!(place, Place::At(at) if *at <= behind) {
+                    *place = Place::Cut;
+                }
+            }
+            self.chunks.forget_before(self.slowest());
         }
-        self.chunks.forget_before(self.slowest());
+        self.lift(now);
         true
     }
 }

@@ -102,6 +102,12 @@ impl Fill {
         }
     }
 
+    /// Nobody has to wait for the slowest any more.
+    pub(super) fn lift(&self, but: Option<usize>) {
+        self.lock().lift(Instant::now());
+        self.waiting.wake_but(but);
+    }
+
     /// One that read, or the task, has gone.
     pub(super) fn leave(self: &Arc<Self>, slot: usize, was_driver: bool) {
         // Dropped after the lock is given back.
@@ -111,7 +117,7 @@ impl Fill {
         if state.readers() > 0 {
             drop(state);
             if lifts {
-                self.waiting.wake_but(None);
+                self.lift(None);
             }
         } else if state.has_driver() {
             // It goes on: what it reads is within the limit.

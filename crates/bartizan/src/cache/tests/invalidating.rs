@@ -57,6 +57,21 @@ async fn what_a_client_asked_for_that_has_left_since_invalidates_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_those_who_leave_no_more_than_some_are_carried_and_what_others_may_have_changed_is_taken_away() {
+    let origin = Origin::new(|head, _| if head.method == Method::GET { fresh(60) } else { ok().after(30) });
+    let cache = cache(&origin);
+    for n in 0..70 {
+        send(&cache, get(&format!("/{n}"))).await;
+    }
+    for n in 0..70 {
+        let leaves = tokio::time::timeout(std::time::Duration::ZERO, send(&cache, request("POST", &format!("/{n}"))));
+        assert!(leaves.await.is_err());
+    }
+    assert!(is_stored(&cache, "/0").await && is_stored(&cache, "/63").await, "their answers are waited for");
+    assert!(!is_stored(&cache, "/64").await && !is_stored(&cache, "/69").await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_error_invalidates_nothing() {
     for (code, invalidates) in
         [(200, true), (201, true), (204, true), (303, true), (400, false), (409, false), (500, false)]

@@ -149,6 +149,30 @@ async fn one_for_whom_nobody_waits_is_not_broken_off_with_the_slowest() {
     assert!(stalled.error.is_some() && between.error.is_none());
 }
 
+/// What came all at once in the beginning says little of how fast the rest comes.
+#[tokio::test(start_paused = true)]
+async fn one_that_has_kept_up_for_long_may_pause() {
+    let feed = Feed::of((0..9).map(|_| Step::Data(Bytes::from(vec![7; CHUNK]))));
+    let (fill, mut fast, _told) = start(&feed, plan(None, LIMIT, Abandoned::Drop));
+    let mut slow = Reading::new(fill.reader(None).unwrap());
+    fast.drain();
+    slow.drain();
+    let fast = tokio::spawn(async move { fast.drained().await.len() });
+    for _ in 0..100 {
+        feed.feed(Step::Data(Bytes::from(vec![7; CHUNK])));
+        sleep(Duration::from_millis(100)).await;
+        slow.drain();
+    }
+    for _ in 0..20 {
+        feed.feed(Step::Data(Bytes::from(vec![7; CHUNK])));
+        sleep(Duration::from_millis(100)).await;
+    }
+    feed.feed(Step::End);
+    slow.drained().await;
+    assert_eq!((slow.bytes.len(), slow.error), (129 * CHUNK, None));
+    assert_eq!(fast.await.unwrap(), 129 * CHUNK);
+}
+
 #[tokio::test(start_paused = true)]
 async fn nobody_joins_those_for_whom_others_wait() {
     let (fill, mut fast, _told) = start(&chunks(40), plan(None, LIMIT, Abandoned::Drop));
