@@ -152,6 +152,7 @@ where
         match judged {
             Judged::Pass => State::Calling { future: service.call(request) },
             Judged::Charge(charged) => State::charging(service.call(request), charged),
+            Judged::Limit(standing) => State::Refused { response: Some(limiter.limit(&standing, &mut request)) },
             Judged::Refuse(refused, told) => {
                 State::Refused { response: Some(limiter.respond(&refused, told, &mut request)) }
             }

@@ -7,7 +7,7 @@
 use super::head::Head;
 use crate::shared::{Single, TrustedProxies, single};
 use bartizan_store::Key;
-use http::{HeaderName, request::Parts};
+use http::{HeaderName, Request, request::Parts};
 use std::{fmt, sync::Arc};
 
 /// By what to count. Any `Fn(&Parts) -> Option<Key>` will do.
@@ -94,6 +94,15 @@ impl KeyBy {
             Kind::Global => Some(Key::GLOBAL),
             Kind::Both(both) => of_both(head, both),
             Kind::Fn(key) => key(head.whole()),
+        }
+    }
+
+    /// The same, where it is the peer's address and no other; `None` if that needs a closer look.
+    #[inline(always)]
+    pub(super) fn read_peer<B>(&self, request: &Request<B>) -> Option<Key> {
+        match &self.0 {
+            Kind::Client(proxies) => proxies.peer_alone(request.headers(), request.extensions()).map(Key::ip),
+            _ => None,
         }
     }
 

@@ -14,7 +14,7 @@ use super::{
     settle::Outcome,
 };
 use crate::shared::{OnRefusal, TrustedProxies, with_head};
-use bartizan_store::{Memory, Throttle};
+use bartizan_store::{Memory, Standing, Throttle};
 use bytes::Bytes;
 use http::{Request, Response, request::Parts};
 use http_body::Body;
@@ -206,15 +206,37 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let asked = if self.limiter.shape.wants_heads {
-            with_head(&mut request, |head| self.limiter.ask(&Head::from(&*head)))
-        } else {
-            self.limiter.ask(&Head::from(&request))
+    #[inline]
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        match self.limiter.take(&request) {
+            Some(Ok(())) => ResponseFuture::calling(self.inner.call(request)),
+            Some(Err(standing)) => self.call_otherwise(Some(standing), request),
+            None => self.call_otherwise(None, request),
+        }
+    }
+}
+
+impl<S, T> RateLimit<S, T> {
+    /// What few requests come to, apart from what most do.
+    #[inline(never)]
+    fn call_otherwise<B>(&mut self, refused: Option<Standing>, mut request: Request<B>) -> ResponseFuture<S, T, B>
+    where
+        S: Service<Request<B>> + Clone,
+        T: Throttle + Clone,
+    {
+        let asked = match refused {
+            Some(standing) => Asked::Judged(Judged::Limit(standing)),
+            None if self.limiter.shape.wants_heads => {
+                with_head(&mut request, |head| self.limiter.ask(&Head::from(&*head)))
+            }
+            None => self.limiter.ask(&Head::from(&request)),
         };
         match asked {
             Asked::Judged(Judged::Pass) => ResponseFuture::calling(self.inner.call(request)),
             Asked::Judged(Judged::Charge(charged)) => ResponseFuture::charging(self.inner.call(request), charged),
+            Asked::Judged(Judged::Limit(standing)) => {
+                ResponseFuture::refused(self.limiter.limit(&standing, &mut request))
+            }
             Asked::Judged(Judged::Refuse(refused, told)) => {
                 ResponseFuture::refused(self.limiter.respond(&refused, told, &mut request))
             }

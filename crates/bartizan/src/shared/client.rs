@@ -102,6 +102,18 @@ impl TrustedProxies {
         self.client_behind(peer_in(extensions), headers)
     }
 
+    /// The peer, where it is the client because no proxy is trusted; `None` if that needs a closer look.
+    #[allow(dead_code, reason = "a build with few layers has no user for it")]
+    #[inline(always)]
+    pub(crate) fn peer_alone(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
+        if !self.nets.is_empty() || self.wants_heads() {
+            return None;
+        }
+        let PeerAddr(peer) = extensions.get()?;
+        warn_if_forwarded(headers);
+        Some(peer.ip())
+    }
+
     /// Whether [`client_in`](Self::client_in) will not do.
     #[allow(dead_code, reason = "a build with few layers has no user for it")]
     pub(crate) fn wants_heads(&self) -> bool {
