@@ -43,7 +43,10 @@ laws! {
     tenant => Subject::new(TenantLayer::new(from_header("x-tenant-id")).known(acme())).request(from_acme());
     tenant_of_a_directory => asked_once(&Arc::default());
     rate_limit => Subject::new(RateLimitLayer::new(GENEROUS)).promise(RateLimitLayer::new(THREE_A_DAY), three_pass);
-    rate_limit_that_waits => Subject::new(RateLimitLayer::new(ONE_AT_ONCE).wait_up_to(Duration::from_secs(60), 8));
+    rate_limit_that_waits => {
+        let waiting = |quota: Quota| RateLimitLayer::new(quota).wait_up_to(Duration::from_secs(60), 8);
+        Subject::new(waiting(ONE_AT_ONCE)).promise(waiting(THREE_A_DAY), three_pass)
+    };
     rate_limit_that_settles => {
         let refunding = |quota: Quota| RateLimitLayer::new(quota).settle_by(|_| 0);
         Subject::new(refunding(GENEROUS)).promise(refunding(THREE_A_DAY), all_pass)

@@ -29,6 +29,9 @@ pub(crate) const BARE: &str = "bare";
 /// Whatever is sent of what is stored.
 const HIT: Target = at_most(2000, 3);
 
+/// To know that nothing is stored.
+const MISS: Target = Target { instructions: 1200, allocations: None };
+
 pub(crate) const ROWS: &[Row] = &[
     Row { job: "nothing: a layer that only calls", entries: &[peer("(ten lines)", "peer/nothing")] },
     Row {
@@ -120,6 +123,7 @@ pub(crate) const ROWS: &[Row] = &[
         entries: &[
             ours("ours/breaker-open", at_most(400, 3)),
             peer("tower-resilience, `CircuitBreaker`, by axum's `HandleErrorLayer`", "peer/breaker-open"),
+            floor("floor/breaker-open"),
         ],
     },
     Row {
@@ -236,15 +240,28 @@ pub(crate) const ROWS: &[Row] = &[
         entries: &[hit("**bartizan**", "cache/304-ours", "cache/304-none", Some(HIT))],
     },
     Row {
+        job: "cache, the look-up that finds nothing",
+        entries: &[
+            hit("**bartizan**, where nothing was ever stored", "cache/lookup-ours", "cache/lookup-none", Some(MISS)),
+            hit("**bartizan**, where something was, and is gone", "cache/lookup-gone", "cache/lookup-none", Some(MISS)),
+            hit(
+                "**bartizan**, the same of a thousand URLs in turn",
+                "cache/lookup-many-gone",
+                "cache/lookup-many-none",
+                Some(MISS),
+            ),
+        ],
+    },
+    Row {
         job: "cache, nothing there: the origin is asked for what may not be stored",
         entries: &[
-            ours("cache/miss-ours", Target { instructions: 1200, allocations: None }),
+            ours("cache/miss-ours", at_most(8000, 9)),
             peer("http-cache-tower-server, moka", "cache/miss-server"),
         ],
     },
     Row {
         job: "cache, passed by: POST",
-        entries: &[Entry { over: "ours/post", target: None, ..ours("cache/post-ours", at_most(0, 0)) }],
+        entries: &[Entry { over: "ours/post", ..ours("cache/post-ours", at_most(5200, 5)) }],
     },
     Row {
         job: "all of it: id, JSON line, limit by client, tenant, limit by tenant",

@@ -16,6 +16,7 @@ use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::{
+    collections::HashMap,
     io,
     sync::{
         Arc, Mutex,
@@ -60,12 +61,22 @@ struct Upstream {
     stack: Stack,
 }
 
-/// What the clients have seen: for each request when it ended and whether it was answered as it should be.
+/// What the clients have seen of each request.
 #[derive(Default)]
 struct Ledger {
     sent: AtomicU64,
-    left: AtomicU64,
-    ended: Mutex<Vec<(Duration, bool)>>,
+    ends: Mutex<HashMap<u64, End>>,
+}
+
+/// How a request ended for its client.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    /// It was done, and answered so at this time.
+    Good(Duration),
+    /// It was not.
+    Bad,
+    /// The client did not wait.
+    Left,
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,7 +112,7 @@ async fn storm(seed: u64) {
         ended.unwrap();
     }
 
-    every_request_ended_once(&ledger);
+    every_request_ended_as_it_was_answered(&ledger, &upstreams);
     for (upstream, trouble) in upstreams.iter().zip(TROUBLES) {
         nothing_was_done_twice_that_must_not(upstream);
         retries_stayed_in_budget(upstream, trouble);
@@ -157,9 +168,10 @@ async fn live(begin: Instant, mut chance: StdRng, upstreams: Arc<[Upstream]>, le
         }
         let number = ledger.sent.fetch_add(1, Relaxed);
         let post = chance.random_bool(0.3);
+        let number = if post { number | POST } else { number };
         let mut request = Request::new(Full::from(if post { "an order" } else { "" }));
         *request.method_mut() = if post { Method::POST } else { Method::GET };
-        request.extensions_mut().insert(Number(if post { number | POST } else { number }));
+        request.extensions_mut().insert(Number(number));
         let call = upstreams[chance.random_range(0..upstreams.len())].stack.clone().oneshot(request);
 
         let patience =
@@ -167,29 +179,57 @@ async fn live(begin: Instant, mut chance: StdRng, upstreams: Arc<[Upstream]>, le
         let sent = Instant::now();
         let Ok(answer) = timeout(patience, call).await else {
             assert!(patience < TOTAL, "request {number} was never answered");
-            ledger.left.fetch_add(1, Relaxed);
+            ledger.ended(number, End::Left);
             continue;
         };
         assert!(sent.elapsed() <= TOTAL + Duration::from_millis(5), "an answer after {:?}", sent.elapsed());
-        let good = answer.is_ok_and(|(status, body)| {
-            if status == StatusCode::OK {
-                let number = if post { number | POST } else { number };
-                assert_eq!(body, number.to_string(), "the answer of another request");
+        match answer {
+            // By the number that the answer bears: that of another request would be told twice, and its own never.
+            Ok((StatusCode::OK, body)) => {
+                let answered = str::from_utf8(&body).unwrap().parse().unwrap();
+                ledger.ended(answered, End::Good(begin.elapsed()));
             }
-            status == StatusCode::OK
-        });
-        ledger.ended.lock().unwrap().push((begin.elapsed(), good));
+            _ => ledger.ended(number, End::Bad),
+        }
+    }
+}
+
+impl Ledger {
+    fn ended(&self, number: u64, end: End) {
+        let before = self.ends.lock().unwrap().insert(number, end);
+        assert_eq!(before, None, "request {number} ended twice");
+    }
+
+    /// When requests were answered well.
+    fn good(&self) -> Vec<Duration> {
+        let at = |end: &End| if let End::Good(at) = end { Some(*at) } else { None };
+        self.ends.lock().unwrap().values().filter_map(at).collect()
     }
 }
 
 /// Marks the numbers of requests that must not be sent twice.
 const POST: u64 = 1 << 63;
 
-fn every_request_ended_once(ledger: &Ledger) {
-    let (sent, left) = (ledger.sent.load(Relaxed), ledger.left.load(Relaxed));
-    let ended = ledger.ended.lock().unwrap().len() as u64;
-    assert_eq!(ended + left, sent);
+/// No answer is lost on its way through the layers, and none is there twice: the requests that a service has done are
+/// those whose clients were told so, but for clients who had gone, and none of them was done again.
+fn every_request_ended_as_it_was_answered(ledger: &Ledger, upstreams: &[Upstream]) {
+    let ends = ledger.ends.lock().unwrap();
+    let sent = ledger.sent.load(Relaxed);
+    assert_eq!(ends.len() as u64, sent, "a request has no end");
     assert!(sent > CLIENTS * 50, "only {sent} requests were sent");
+    let mut done = 0;
+    for upstream in upstreams {
+        for (number, times) in &upstream.server.seen().answers {
+            assert_eq!(*times, 1, "request {number} was done again after it had been answered");
+            match ends.get(number) {
+                Some(End::Good(_)) => done += 1,
+                Some(End::Left) => {}
+                other => panic!("request {number} was done and answered, and ended in {other:?}"),
+            }
+        }
+    }
+    let good = ends.values().filter(|end| matches!(end, End::Good(_))).count();
+    assert_eq!(good, done, "a client was told that something was done which was not");
 }
 
 fn nothing_was_done_twice_that_must_not(upstream: &Upstream) {
@@ -212,9 +252,9 @@ fn retries_stayed_in_budget(upstream: &Upstream, trouble: Trouble) {
 }
 
 fn goodput_came_back(ledger: &Ledger) {
-    let ended = ledger.ended.lock().unwrap();
+    let good = ledger.good();
     let per_second = |from: Duration, until: Duration| {
-        let good = ended.iter().filter(|(at, good)| *good && (from..until).contains(at)).count();
+        let good = good.iter().filter(|at| (from..until).contains(at)).count();
         good as f64 / (until - from).as_secs_f64()
     };
     let before = per_second(Duration::from_secs(5), FAULT);

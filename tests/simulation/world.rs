@@ -39,6 +39,8 @@ pub(crate) struct Seen {
     pub(crate) trouble: Option<(Trouble, f64)>,
     /// How often each request arrived and may have had an effect.
     pub(crate) arrivals: HashMap<u64, u32>,
+    /// How often each was done, and answered so.
+    pub(crate) answers: HashMap<u64, u32>,
     /// In each second: how many arrived for the first time, and how many again.
     pub(crate) seconds: Vec<(u32, u32)>,
     pub(crate) at_work: usize,
@@ -63,6 +65,7 @@ impl Server {
         Self(Arc::new(Mutex::new(Seen {
             trouble: None,
             arrivals: HashMap::new(),
+            answers: HashMap::new(),
             seconds: Vec::new(),
             at_work: 0,
             most_at_work: 0,
@@ -124,7 +127,10 @@ impl<B: Send + 'static> Service<Request<B>> for Server {
             match trouble {
                 Some(Trouble::Resetting) => Err(io::ErrorKind::ConnectionReset.into()),
                 Some(Trouble::Failing) => Ok(answer(StatusCode::SERVICE_UNAVAILABLE)),
-                _ => Ok(answer(StatusCode::OK)),
+                _ => {
+                    *server.seen().answers.entry(number).or_default() += 1;
+                    Ok(answer(StatusCode::OK))
+                }
             }
         })
     }

@@ -2,14 +2,14 @@
 
 mod page;
 
-use self::page::{Conditional, Page};
+use self::page::{Conditional, Many, OnlyIfCached, Page};
 use super::{Terms, unknown};
 use crate::{
-    fixture::Origin,
-    run::{Post, Run},
+    fixture::{Origin, Requests},
+    run::{Post, Run, runtime, send},
 };
 use axum_response_cache::CacheLayer as AxumResponseCache;
-use bartizan::cache::{CacheLayer, ResponseCache};
+use bartizan::cache::{CacheLayer, Purge, ResponseCache};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
@@ -29,7 +29,9 @@ pub(super) fn run(name: &str, run: impl Run) -> Result<String, String> {
     };
     let from_origin = Terms { body: Some(page.body), ..Terms::OURS };
     let hit = from_origin.answered_before_origin(StatusCode::OK, Some(page.body));
-    let ours = CacheLayer::new(ResponseCache::new(64 << 20));
+    let cache = ResponseCache::new(64 << 20);
+    let ours = CacheLayer::new(cache.clone());
+    let refused = Terms::OURS.answered_before_origin(StatusCode::GATEWAY_TIMEOUT, None).with(&["cache-status"]);
     let hit_of_ours = hit.with(&["age", "cache-status", "date"]);
     match (what, by) {
         ("64" | "64k" | "vary", "none") => run.run(from_origin, page),
@@ -39,6 +41,19 @@ pub(super) fn run(name: &str, run: impl Run) -> Result<String, String> {
         ("304", "ours") => {
             let hit = hit_of_ours.answered_before_origin(StatusCode::NOT_MODIFIED, Some(b""));
             run.run(hit, Conditional(ours.layer(page)))
+        }
+        // They all answer 504 and ask nobody; "none" has not looked, so the others take more by a look-up.
+        ("lookup", "none") => run.run(refused, OnlyIfCached::not_looked_for(ours.layer(page))),
+        ("lookup-many", "none") => run.run(refused, OnlyIfCached::not_looked_for(Many::of(ours.layer(page)))),
+        ("lookup", "ours") => run.run(refused, OnlyIfCached::looked_for(ours.layer(page))),
+        ("lookup" | "lookup-many", "gone") => {
+            let many = Many::of(ours.layer(page));
+            runtime().block_on(send(&many, &mut Requests::new(refused.peer, 0), 2048));
+            cache.purge(&Purge::everything());
+            match what {
+                "lookup" => run.run(refused, OnlyIfCached::looked_for(many.into_inner())),
+                _ => run.run(refused, OnlyIfCached::looked_for(many)),
+            }
         }
         ("miss", "ours") => run.run(Terms::OURS.with(&["cache-status"]), ours.layer(Origin)),
         ("post", "ours") => run.run(Terms::OURS.with(&["cache-status"]), Post(ours.layer(Origin))),

@@ -1,21 +1,21 @@
 //! The least that a promise of ours can cost: layers by hand that keep it, and have no options, no events, and nothing to
 //! say for themselves.
 
-use super::{Terms, inbound_floor};
+use super::{
+    Terms, inbound_floor,
+    refusing_floor::{self, Answer, refuse},
+};
 use crate::{
     fixture::Origin,
     run::{Pause, Post, Run},
 };
 use bartizan::{Deadline, retry::RetryPolicy};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use std::{
     array,
-    convert::Infallible,
-    marker::PhantomData,
-    mem,
     pin::Pin,
     sync::{
         Arc,
@@ -32,16 +32,15 @@ use tower_service::Service;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const WHILE: Duration = Duration::from_secs(10);
-const PROBLEM: &[u8] = br#"{"type":"about:blank","title":"Service Unavailable","status":503,"code":"overloaded"}"#;
 
 pub(super) fn run(name: &str, run: impl Run) -> Result<String, String> {
     match name {
         "breaker-closed" => run.run(Terms::OURS, Watched { inner: Origin, guard: Arc::new(Slices::new()) }),
         "concurrency" => run.run(Terms::OURS, Watched { inner: Origin, guard: Arc::new(Room(AtomicUsize::new(1024))) }),
-        "refused" => run.run(Terms::OURS.unavailable(&["content-type", "retry-after"]), Refusing { inner: Origin }),
         "timeout-pending" => run.run(Terms::OURS, Timed { inner: Pause(Origin), limit: Arc::new(WHILE) }),
         "timeout-ready" => run.run(Terms::OURS, Timed { inner: Origin, limit: Arc::new(WHILE) }),
         "retry-post" => run.run(Terms::OURS, Post(Passed { inner: Origin, deposits: Arc::new(Slices::new()) })),
+        "breaker-open" | "refused" => refusing_floor::run(name, run),
         _ => inbound_floor::run(name, run),
     }
 }
@@ -63,13 +62,13 @@ struct Watched<S, G> {
 #[derive(Debug)]
 enum WatchedFuture<F, G: Guard> {
     Called(F, Option<Pass<G>>),
-    Refused,
+    Refused(Option<Response<&'static [u8]>>),
 }
 
-/// The body of the service; of a refusal there is none.
+/// A body that somebody waits for the end of, if it is the service's.
 #[derive(Debug)]
 struct WatchedBody<B, G: Guard> {
-    body: Option<B>,
+    body: Answer<B>,
     pass: Option<Pass<G>>,
 }
 
@@ -109,27 +108,6 @@ pin_project! {
     }
 }
 
-/// Refuses everybody: with a problem in JSON, the time to come back, and a mark.
-#[derive(Clone, Debug)]
-struct Refusing<S> {
-    inner: S,
-}
-
-#[derive(Debug)]
-struct RefusingFuture<E> {
-    response: Option<Box<Response<()>>>,
-    error: PhantomData<fn() -> E>,
-}
-
-#[derive(Debug)]
-struct OwnBody(Option<Bytes>);
-
-#[derive(Clone, Copy, Debug)]
-#[allow(dead_code, reason = "nobody reads it here")]
-struct Mark {
-    error_type: &'static str,
-}
-
 /// Deposits in a budget for what is not sent again, unless the request says something else.
 #[derive(Clone, Debug)]
 struct Passed<S> {
@@ -167,9 +145,9 @@ where
     }
 
     #[inline]
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         if !self.guard.admits() {
-            return WatchedFuture::Refused;
+            return WatchedFuture::Refused(Some(refuse(&mut request, HeaderValue::from_static("1"))));
         }
         let pass = Pass(Arc::clone(&self.guard), false);
         WatchedFuture::Called(self.inner.call(request), Some(pass))
@@ -180,6 +158,7 @@ impl<F, G, R, E> Future for WatchedFuture<F, G>
 where
     F: Future<Output = Result<Response<R>, E>> + Unpin,
     G: Guard,
+    R: Body,
 {
     type Output = Result<Response<WatchedBody<R, G>>, E>;
 
@@ -189,15 +168,17 @@ where
             Self::Called(future, pass) => {
                 let answer = ready!(Pin::new(future).poll(cx));
                 let mut pass = pass.take();
-                if let (Ok(response), Some(pass)) = (&answer, &mut pass) {
-                    pass.1 = !response.status().is_server_error();
+                if let (Ok(response), Some(held)) = (&answer, &mut pass) {
+                    held.1 = !response.status().is_server_error();
+                    if response.body().is_end_stream() {
+                        pass = None;
+                    }
                 }
-                Poll::Ready(answer.map(|response| response.map(|body| WatchedBody { body: Some(body), pass })))
+                Poll::Ready(answer.map(|response| response.map(|body| WatchedBody { body: Answer::Inner(body), pass })))
             }
-            Self::Refused => {
-                let mut response = Response::new(WatchedBody { body: None, pass: None });
-                *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-                Poll::Ready(Ok(response))
+            Self::Refused(response) => {
+                let response = response.take().expect("polled after it was ready");
+                Poll::Ready(Ok(response.map(|text| WatchedBody { body: Answer::Own(text), pass: None })))
             }
         }
     }
@@ -210,11 +191,10 @@ impl<B: Body<Data = Bytes> + Unpin, G: Guard> Body for WatchedBody<B, G> {
     #[inline]
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = &mut *self;
-        let Some(body) = &mut this.body else { return Poll::Ready(None) };
-        let polled = Pin::new(&mut *body).poll_frame(cx);
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
         if let Poll::Ready(came) = &polled {
             match came {
-                Some(Ok(_)) if !body.is_end_stream() => {}
+                Some(Ok(_)) if !this.body.is_end_stream() => {}
                 Some(Ok(_)) | None => drop(this.pass.take()),
                 Some(Err(_)) => this.pass.take().into_iter().for_each(Pass::broken),
             }
@@ -224,11 +204,11 @@ impl<B: Body<Data = Bytes> + Unpin, G: Guard> Body for WatchedBody<B, G> {
 
     #[inline]
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(B::is_end_stream)
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or(SizeHint::with_exact(0), B::size_hint)
+        self.body.size_hint()
     }
 }
 
@@ -390,67 +370,4 @@ impl<F: Future + Unpin> Future for PassedFuture<F> {
         self.deposits.over(true);
         Poll::Ready(answer)
     }
-}
-
-// ===== impl Refusing =====
-
-impl<S, B, R> Service<Request<B>> for Refusing<S>
-where
-    S: Service<Request<B>, Response = Response<R>>,
-{
-    type Response = Response<OwnBody>;
-    type Error = S::Error;
-    type Future = RefusingFuture<S::Error>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    #[inline]
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let content_type = if takes_json(request.headers()) { "application/problem+json" } else { "text/plain" };
-        // The maps of the request, which is over, become the response's.
-        request.headers_mut().clear();
-        request.extensions_mut().clear();
-        let mut response = Box::new(Response::new(()));
-        mem::swap(response.headers_mut(), request.headers_mut());
-        mem::swap(response.extensions_mut(), request.extensions_mut());
-        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        response.extensions_mut().insert(Mark { error_type: "overloaded" });
-        RefusingFuture { response: Some(response), error: PhantomData }
-    }
-}
-
-impl<E> Future for RefusingFuture<E> {
-    type Output = Result<Response<OwnBody>, E>;
-
-    #[inline]
-    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
-        let response = self.response.take().expect("polled after it was ready");
-        Poll::Ready(Ok(response.map(|()| OwnBody(Some(Bytes::from_static(PROBLEM))))))
-    }
-}
-
-impl Body for OwnBody {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    #[inline]
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
-    }
-
-    #[inline]
-    fn is_end_stream(&self) -> bool {
-        self.0.is_none()
-    }
-}
-
-/// As far as a client asks for it in the first place.
-fn takes_json(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::ACCEPT)
-        .is_none_or(|accept| accept.as_bytes().starts_with(b"application/json") || accept == "*/*")
 }

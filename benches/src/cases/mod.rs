@@ -5,6 +5,7 @@ mod floor;
 mod inbound_floor;
 mod ours;
 mod peers;
+mod refusing_floor;
 
 use crate::{
     fixture::{ANSWER, Origin},

@@ -75,6 +75,7 @@ mod carry;
 mod cause;
 mod client;
 mod path;
+mod pieces;
 mod problem;
 mod proxy;
 mod request_id;
@@ -88,7 +89,7 @@ pub use self::{
     aggregate::{Aggregate, AggregateError, Meta, Source},
     cause::Cause,
     client::{Client, ClientBody, ClientError, HttpService, client},
-    proxy::{Forwarding, Proxy, ProxyError, UpstreamWatch},
+    proxy::{Forwarding, Front, FrontLayer, Proxy, ProxyError, UpstreamWatch},
     serve::{BindError, Drained, Interim, Serve, bind, serve, shutdown_signal},
     upstream::{
         Answering, Attempts, EndpointStatus, SendError, Upstream, UpstreamBody, UpstreamError, UpstreamEvent, Upstreams,

@@ -13,7 +13,7 @@ pub(crate) fn has_dot_segment(path: &str) -> bool {
 }
 
 fn has_dots(path: &str) -> bool {
-    path.split(['/', '\\']).any(|segment| matches!(segment.split(';').next(), Some("." | "..")))
+    path.contains('.') && path.split(['/', '\\']).any(|segment| matches!(segment.split(';').next(), Some("." | "..")))
 }
 
 #[cfg(test)]

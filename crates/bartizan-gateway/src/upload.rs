@@ -117,22 +117,6 @@ impl Upload {
         }
     }
 
-    /// Ends when there has been no progress for `limit`, or at the deadline, and says which.
-    pub(crate) async fn stalls(self, limit: Duration, deadline: Option<Deadline>) -> Cause {
-        let deadline = deadline.map(Deadline::instant);
-        loop {
-            let last = self.lock().last;
-            let stalled = last.checked_add(limit).unwrap_or_else(|| Deadline::after(limit).instant());
-            sleep_until(deadline.map_or(stalled, |deadline| deadline.min(stalled))).await;
-            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                return Cause::Deadline;
-            }
-            if self.lock().last.checked_add(limit).is_some_and(|stalled| stalled <= Instant::now()) {
-                return Cause::Timeout;
-            }
-        }
-    }
-
     /// Whose turn it is from now on, if it was not before.
     fn turn(&self, is_services: bool) {
         let mut taken = self.lock();
@@ -150,6 +134,24 @@ impl Upload {
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
         self.course.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends when there has been no progress for `limit`, with what there is to take of a request, or at the deadline, and says
+/// which.
+pub(crate) async fn stalls(upload: Option<Upload>, limit: Duration, deadline: Option<Deadline>) -> Cause {
+    let began = Instant::now();
+    let last = || upload.as_ref().map_or(began, |upload| upload.lock().last);
+    let deadline = deadline.map(Deadline::instant);
+    loop {
+        let stalled = last().checked_add(limit).unwrap_or_else(|| Deadline::after(limit).instant());
+        sleep_until(deadline.map_or(stalled, |deadline| deadline.min(stalled))).await;
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return Cause::Deadline;
+        }
+        if last().checked_add(limit).is_some_and(|stalled| stalled <= Instant::now()) {
+            return Cause::Timeout;
+        }
     }
 }
 

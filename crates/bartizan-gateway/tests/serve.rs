@@ -10,10 +10,10 @@ use hyper_util::rt::TokioIo;
 use std::{net::SocketAddr, time::Duration};
 use support::*;
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     sync::{mpsc, oneshot},
     task::JoinHandle,
-    time::timeout,
+    time::{Instant, sleep, timeout},
 };
 
 struct Server {
@@ -131,6 +131,25 @@ async fn half_a_head_does_not_hold_the_drain() {
 }
 
 #[tokio::test]
+async fn who_stalls_in_the_head_of_a_request_is_let_go_and_who_waits_for_an_answer_is_not() {
+    let mut server = server(PATIENCE).await;
+    let mut stalls = connect_and_send(server.addr, "GET /peer HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    head(&mut stalls).await;
+    let mut waits = connect_and_send(server.addr, SLOW).await;
+    server.begun.recv().await.unwrap();
+    // From here on time is what the timers say, and nobody sleeps for half a minute.
+    tokio::time::pause();
+    stalls.write_all(b"GET / HTTP/1.1\r\nhos").await.unwrap();
+    let began = Instant::now();
+    let _ = stalls.read_to_end(&mut Vec::new()).await;
+    assert!((25..=40).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    sleep(Duration::from_secs(300)).await;
+    tokio::time::resume();
+    server.end.send(()).unwrap();
+    assert!(head(&mut waits).await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
 async fn a_request_names_one_host_or_is_answered_with_400() {
     let server = server(PATIENCE).await;
     let kept = "connection: close\r\n";
@@ -140,6 +159,11 @@ async fn a_request_names_one_host_or_is_answered_with_400() {
         (format!("GET /peer HTTP/1.0\r\nhost: a\r\nhost: b\r\n{kept}\r\n"), 400),
         (format!("GET /peer HTTP/1.1\r\nhost:\r\n{kept}\r\n"), 200),
         (format!("GET /peer HTTP/1.0\r\n{kept}\r\n"), 200),
+        (format!("GET /peer HTTP/1.1\r\nhost: [::1]:80\r\n{kept}\r\n"), 200),
+        (format!("GET /peer HTTP/1.1\r\nhost: a b\r\n{kept}\r\n"), 400),
+        (format!("GET /peer HTTP/1.1\r\nhost: a/b?c\r\n{kept}\r\n"), 400),
+        (format!("GET /peer HTTP/1.1\r\nhost: u@a\r\n{kept}\r\n"), 400),
+        (format!("GET a:80 HTTP/1.1\r\nhost: a:80\r\n{kept}\r\n"), 400),
         // The connection ends with the first of them.
         ("GET /peer HTTP/1.1\r\n\r\nGET /peer HTTP/1.1\r\nhost: h\r\n\r\n".to_owned(), 400),
     ] {

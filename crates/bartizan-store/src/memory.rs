@@ -115,7 +115,7 @@ impl KeyValue for Memory {
     }
 
     async fn set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), Unavailable> {
-        self.0.values.set(*key, value, ttl);
+        self.0.values.set(*key, &value, ttl);
         Ok(())
     }
 

@@ -31,7 +31,9 @@ impl Values {
         self.0.get(key).filter(|value| value.set_at.elapsed() < value.ttl).map(|value| value.bytes)
     }
 
-    pub(crate) fn set(&self, key: Key, bytes: Bytes, ttl: Duration) {
+    pub(crate) fn set(&self, key: Key, bytes: &[u8], ttl: Duration) {
+        // Copied: they may be a small part of something large, which would live as long.
+        let bytes = Bytes::copy_from_slice(bytes);
         self.0.insert(key, Value { bytes, ttl, set_at: Instant::now() });
     }
 
@@ -56,5 +58,19 @@ impl moka::Expiry<Key, Value> for HouseKeeping {
         _: Option<Duration>,
     ) -> Option<Duration> {
         Some(value.ttl)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_value_keeps_nothing_alive_but_itself() {
+        let values = Values::new();
+        let large = Bytes::from(vec![7; 1 << 20]);
+        values.set(Key::GLOBAL, &large.slice(..10), Duration::from_secs(60));
+        assert!(large.is_unique(), "the value holds all of it");
+        assert_eq!(values.get(&Key::GLOBAL).as_deref(), Some(&[7; 10][..]));
     }
 }

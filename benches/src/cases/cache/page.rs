@@ -2,10 +2,14 @@
 
 use crate::fixture::{ANSWER, Origin};
 use axum::body::Body;
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderName, HeaderValue, Request, Response, Uri, header};
 use std::{
     convert::Infallible,
     future::{Ready, ready},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     task::{Context, Poll},
 };
 use tower_service::Service;
@@ -21,6 +25,21 @@ pub(super) struct Page {
 /// Asks for what is not known yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Conditional<S>(pub(super) S);
+
+/// Asks for what is stored, and for nothing else; with one field more, by which the cache looks for it or does not.
+#[derive(Clone, Debug)]
+pub(super) struct OnlyIfCached<S> {
+    inner: S,
+    field: HeaderName,
+}
+
+/// Asks for a thousand URLs in turn, the usual one among them.
+#[derive(Clone, Debug)]
+pub(super) struct Many<S> {
+    inner: S,
+    urls: Arc<[Uri]>,
+    next: Arc<AtomicUsize>,
+}
 
 const TAG: HeaderValue = HeaderValue::from_static("\"42-7\"");
 static LARGE: [u8; 64 * 1024] = [b'x'; 64 * 1024];
@@ -79,5 +98,65 @@ impl<S: Service<Request<B>>, B> Service<Request<B>> for Conditional<S> {
     fn call(&mut self, mut request: Request<B>) -> S::Future {
         request.headers_mut().insert(header::IF_NONE_MATCH, TAG);
         self.0.call(request)
+    }
+}
+
+// ===== impl OnlyIfCached =====
+
+impl<S> OnlyIfCached<S> {
+    /// The field means nothing without a range.
+    pub(super) const fn looked_for(inner: S) -> Self {
+        Self { inner, field: header::IF_RANGE }
+    }
+
+    /// Only the origin can answer such a condition.
+    pub(super) const fn not_looked_for(inner: S) -> Self {
+        Self { inner, field: header::IF_MATCH }
+    }
+}
+
+impl<S: Service<Request<B>>, B> Service<Request<B>> for OnlyIfCached<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> S::Future {
+        let headers = request.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("only-if-cached"));
+        headers.insert(self.field.clone(), TAG);
+        self.inner.call(request)
+    }
+}
+
+// ===== impl Many =====
+
+impl<S> Many<S> {
+    pub(super) fn of(inner: S) -> Self {
+        let urls = (42..1066).map(|order| format!("/orders/{order}?expand=items").parse().expect("a URL"));
+        Self { inner, urls: urls.collect(), next: Arc::default() }
+    }
+
+    pub(super) fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S: Service<Request<B>>, B> Service<Request<B>> for Many<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> S::Future {
+        let nth = self.next.fetch_add(1, Relaxed) % self.urls.len();
+        *request.uri_mut() = self.urls[nth].clone();
+        self.inner.call(request)
     }
 }

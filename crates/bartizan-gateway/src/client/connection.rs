@@ -1,7 +1,9 @@
 //! One connection, that tells whether anything was heard on it.
 
 use super::error::ClientError;
+use crate::pieces::poll_write_pieces;
 use axum::body::Body;
+use futures_util::TryFutureExt;
 use http::{Request, Response};
 use hyper::{
     body::Incoming,
@@ -9,6 +11,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use std::{
+    future::Future,
     io::{self, IoSlice},
     pin::Pin,
     sync::{
@@ -68,10 +71,15 @@ impl Connection {
         self.requests.is_closed()
     }
 
-    pub(super) async fn send(&mut self, request: Request<Body>) -> Result<Response<Incoming>, Unanswered> {
+    /// Hands it over at once: whoever waits for the answer does not carry the request about.
+    pub(super) fn send(
+        &mut self,
+        request: Request<Body>,
+    ) -> impl Future<Output = Result<Response<Incoming>, Unanswered>> {
         // The channel on which hyper hands over the request and its outcome puts both sides of this in order.
         self.heard.store(false, Ordering::Relaxed);
-        self.requests.try_send_request(request).await.map_err(|mut failed: TrySendError<_>| Unanswered {
+        let sent = self.requests.try_send_request(request);
+        sent.map_err(|mut failed: TrySendError<_>| Unanswered {
             unsent: failed.take_message(),
             error: failed.into_error(),
             heard: self.heard.load(Ordering::Relaxed),
@@ -102,7 +110,7 @@ impl AsyncWrite for Listening {
         cx: &mut Context<'_>,
         bytes: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+        poll_write_pieces(&mut self.stream, cx, bytes)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -43,8 +43,7 @@ impl Client {
     /// # Errors
     /// If the URI is not an `http` URL, if no connection can be made, or if it breaks before the head of an answer.
     pub fn request(&self, request: Request<Body>) -> BoxFuture<'static, Result<Response<ClientBody>, ClientError>> {
-        let pool = Arc::clone(&self.pool);
-        Box::pin(async move { send(pool, request).await })
+        Box::pin(send(Arc::clone(&self.pool), request))
     }
 }
 
@@ -57,7 +56,8 @@ async fn send(pool: Arc<Pool>, mut request: Request<Body>) -> Result<Response<Cl
         let is_new = idle.is_none();
         let mut connection = match idle.take() {
             Some(connection) => connection,
-            None => pool.connect(&to).await.map_err(|error| doubt.take().unwrap_or(error))?,
+            // In a box of its own, so that a request that needs none takes less room.
+            None => Box::pin(pool.connect(&to)).await.map_err(|error| doubt.take().unwrap_or(error))?,
         };
         let again = if is_new { None } else { again(&request) };
         match connection.send(request).await {

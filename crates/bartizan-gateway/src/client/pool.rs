@@ -8,6 +8,7 @@ use http::{
 };
 use hyper_util::client::legacy::connect::HttpConnector;
 use std::{
+    ptr,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -53,7 +54,7 @@ impl Pool {
     /// A connection that is free, if there is one.
     pub(super) fn take(&self, to: &Authority) -> Option<Connection> {
         let mut waiting = self.lock();
-        let host = waiting.hosts.iter_mut().find(|host| host.to == *to)?;
+        let host = waiting.hosts.iter_mut().find(|host| host.is(to))?;
         // One that is not ready is still sending a request whose answer came early, or the other side has closed it.
         let free = host.idle.iter().rposition(|idle| idle.connection.is_ready())?;
         Some(host.idle.remove(free).connection)
@@ -76,7 +77,7 @@ impl Pool {
         let idle = Idle { connection, since: now };
         let hosts = &mut waiting.hosts;
         let is_room = hosts.len() < MOST_HOSTS;
-        match hosts.iter_mut().find(|host| host.to == to) {
+        match hosts.iter_mut().find(|host| host.is(&to)) {
             Some(host) if host.idle.len() < MOST_PER_HOST => host.idle.push(idle),
             None if is_room => hosts.push(Host { to, idle: vec![idle] }),
             Some(_) | None => {}
@@ -93,6 +94,13 @@ impl Pool {
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Host {
+    /// Mostly it is the same text at the same place, and nobody has to read it.
+    fn is(&self, to: &Authority) -> bool {
+        ptr::eq(self.to.as_str(), to.as_str()) || self.to == *to
     }
 }
 

@@ -62,9 +62,12 @@ impl How {
         send_request_id(&mut head.headers, &head.extensions);
         add_forwarded(head, self.forwarding, &self.scheme, &self.trusted, &self.keep);
         add_via(&mut head.headers, head.version, &self.via);
-        match self.keep_host.then(|| host(head)).flatten() {
-            Some(host) => _ = head.headers.insert(header::HOST, host),
-            None => _ = head.headers.remove(header::HOST), // the client writes that of the URI
+        let stands_there = self.keep_host && head.uri.authority().is_none();
+        if !stands_there {
+            match self.keep_host.then(|| host(head)).flatten() {
+                Some(host) => _ = head.headers.insert(header::HOST, host),
+                None => _ = head.headers.remove(header::HOST), // the client writes that of the URI
+            }
         }
         let mut outgoing = Request::new(Body::empty());
         *outgoing.method_mut() = head.method.clone();
@@ -78,7 +81,7 @@ impl How {
         &self,
         response: Response<B>,
         head: &request::Parts,
-        upload: Upload,
+        upload: Option<Upload>,
     ) -> Response<ResponseBody<B, UpstreamWatch>> {
         let (mut theirs, body) = response.into_parts();
         if Notes::of(&head.extensions).is_some()
@@ -94,11 +97,15 @@ impl How {
     }
 }
 
-/// RFC 9110 §15.2: a proxy passes interim responses on, without what was meant for the connection to it.
+/// RFC 9110 §15.2: a proxy passes interim responses on, without what was meant for the connection to it, and without the
+/// tags of what is stored, which are for caches: these never see what comes before an answer.
 pub(super) fn pass_interim(outgoing: &mut Request<Body>, to: Interim, via: Arc<Via>) {
     hyper::ext::on_informational(outgoing, move |told| {
         let mut fields = told.headers().clone();
         strip_hop_by_hop(&mut fields, &[]);
+        for tags in ["cache-tag", "surrogate-key"] {
+            fields.remove(tags);
+        }
         add_via(&mut fields, told.version(), &via);
         to.send(told.status(), &fields);
     });

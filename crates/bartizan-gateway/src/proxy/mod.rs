@@ -1,6 +1,7 @@
 //! One service behind another's name: the request goes on, the answer streams back.
 
 mod fields;
+mod front;
 mod how;
 mod instead;
 mod service;
@@ -8,4 +9,10 @@ mod target;
 mod tunnel;
 mod watch;
 
-pub use self::{fields::Forwarding, service::Proxy, target::ProxyError, watch::UpstreamWatch};
+pub use self::{
+    fields::Forwarding,
+    front::{Front, FrontLayer},
+    service::Proxy,
+    target::ProxyError,
+    watch::UpstreamWatch,
+};

@@ -2,28 +2,38 @@
 
 use super::{
     fields::{Forwarding, Via, add_upgrade, has_unknown_coding, wanted_upgrade},
+    front::FrontLayer,
     how::{How, pass_interim},
     instead::{failed, is_problem_of_ours, stack_says},
     target::{ProxyError, Target},
     tunnel::Switch,
     watch::UpstreamWatch,
 };
-use crate::{Attempts, Cause, HttpService, Interim, carry::Carry, problem::problem, upload::Upload};
+use crate::{
+    Attempts, Cause, HttpService, Interim,
+    carry::Carry,
+    problem::problem,
+    upload::{Upload, stalls},
+};
 use axum::{BoxError, body::Body};
 use bartizan::{Deadline, Flag, Notes, ResponseBody, TrustedProxies};
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, Either, select};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Either, select},
+};
 use http::{Extensions, HeaderName, Request, Response, StatusCode, header, request, uri};
 use std::{
     convert::Infallible,
     error::Error,
-    fmt, mem,
+    fmt,
+    future::poll_fn,
+    mem,
     pin::pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
-use tower::ServiceExt;
 use tower_service::Service;
 
 /// A reverse proxy: sends each request on to one service and streams the answer back.
@@ -134,6 +144,31 @@ impl<C: HttpService> Proxy<C> {
         self.with(|how| how.carry = mem::take(&mut how.carry).and::<T>())
     }
 
+    /// What goes in front of layers that read fields before this proxy does, of a cache before all: the request then has
+    /// nothing in it that its service will not get.
+    ///
+    /// What `Connection` names is dropped, and what the client claims about itself, unless it is
+    /// [trusted](Self::trusted). Otherwise a client could name in `Connection` the field by which a response varies, and
+    /// have the answer to its absence stored as the answer to its value; or claim a scheme that the service does not hear of.
+    ///
+    /// ```
+    /// use bartizan::cache::{CacheLayer, CachePolicy, KeyRules, ResponseCache};
+    /// use bartizan_gateway::{Proxy, client};
+    /// use http::HeaderName;
+    /// use tower::Layer;
+    ///
+    /// let users = Proxy::new(client(), "http://127.0.0.1:7101")?;
+    /// let policy = CachePolicy::new().written_behind([HeaderName::from_static("x-forwarded-for")]);
+    /// let cache = CacheLayer::new(ResponseCache::new(64 * 1024 * 1024)).policy(policy).keys(KeyRules::new().with_forwarding());
+    /// let cached = users.front().layer(cache.layer(users.clone()));
+    /// # let _ = cached;
+    /// # Ok::<(), bartizan_gateway::ProxyError>(())
+    /// ```
+    #[must_use]
+    pub fn front(&self) -> FrontLayer {
+        FrontLayer::new(Arc::clone(&self.how))
+    }
+
     /// How the service learns who the client is. By `X-Forwarded-For`, `-Proto` and `-Host`, if nothing is said.
     #[must_use]
     pub fn forwarding(self, forwarding: Forwarding) -> Self {
@@ -178,7 +213,7 @@ impl<C: HttpService> Proxy<C> {
     }
 
     /// Sends a request on.
-    async fn forward<B>(&self, request: Request<B>) -> Response<ResponseBody<C::Body, UpstreamWatch>>
+    async fn forward<B>(mut self, request: Request<B>) -> Response<ResponseBody<C::Body, UpstreamWatch>>
     where
         B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
@@ -197,13 +232,18 @@ impl<C: HttpService> Proxy<C> {
         }
         let attempts = Attempts::default();
         let deadline = Deadline::of(&head.extensions);
-        let upload = Upload::new();
-        tell_stack(outgoing.extensions_mut(), &attempts, deadline, has_body.then_some(&upload));
+        let upload = has_body.then(Upload::new);
+        tell_stack(outgoing.extensions_mut(), &attempts, deadline, upload.as_ref());
         self.how.carry.copy(&head.extensions, outgoing.extensions_mut());
-        *outgoing.body_mut() = Body::new(upload.watch(body));
+        if let Some(upload) = &upload {
+            *outgoing.body_mut() = Body::new(upload.watch(body));
+        }
 
-        let answer = pin!(self.client.clone().oneshot(outgoing));
-        let too_late = pin!(upload.clone().stalls(self.how.head_within, deadline));
+        let answer = pin!(async {
+            poll_fn(|cx| self.client.poll_ready(cx)).await?;
+            self.client.call(outgoing).await
+        });
+        let too_late = pin!(stalls(upload.clone(), self.how.head_within, deadline));
         let (cause, retry_after) = match select(answer, too_late).await {
             Either::Left((Ok(response), _)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 match switch.and_then(|switch| switch.over(&response)) {
@@ -240,7 +280,7 @@ impl<C: HttpService> Proxy<C> {
             }
             Either::Right((cause, _)) => (cause, None),
         };
-        if upload.failed() && cause != Cause::TooLarge {
+        if upload.as_ref().is_some_and(Upload::failed) && cause != Cause::TooLarge {
             if let (Cause::ConnectionReset, Some(notes)) = (cause, Notes::of(&head.extensions)) {
                 notes.flag(Flag::ClientGone);
             }
@@ -291,8 +331,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let proxy = self.clone();
-        Box::pin(async move { Ok(proxy.forward(request).await) })
+        Box::pin(self.clone().forward(request).map(Ok))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The socket of a client, between hyper and the kernel.
 
 use super::interim::Course;
+use crate::pieces::poll_write_pieces;
 use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
@@ -108,7 +109,7 @@ impl Write for Socket {
         bytes: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_heads(cx))?;
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+        poll_write_pieces(self.stream.inner_mut(), cx, bytes)
     }
 
     fn is_write_vectored(&self) -> bool {

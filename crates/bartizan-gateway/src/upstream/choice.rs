@@ -57,7 +57,7 @@ fn two_of(count: usize, random: u64) -> (usize, usize) {
 }
 
 impl Candidate {
-    fn is_fit(self) -> bool {
+    pub(super) fn is_fit(self) -> bool {
         self.standing == Standing::Takes && !self.tried
     }
 

@@ -64,7 +64,9 @@ use tower_service::Service;
 ///   certainly has not been processed, whatever its method; and what is idempotent or has an `Idempotency-Key`.
 /// - Each attempt goes to an endpoint of its own, as long as there are others: of two by chance the one with fewer
 ///   requests under way, among those that take it.
-/// - [`breaker`](Self::breaker): an endpoint that fails is left alone for a while. If all are, it is answered with 503.
+/// - [`breaker`](Self::breaker): an endpoint that fails is left alone for a while. If all are, it is answered with 503. A
+///   call that is refused because another was quicker to take the last place goes on to an endpoint that takes it, as
+///   long as there are attempts.
 /// - [`concurrency`](Self::concurrency): so many at once to an endpoint.
 /// - [`attempt_timeout`](Self::attempt_timeout): 10 seconds for an attempt. The endpoint is told what is left, in
 ///   `x-request-timeout-ms` or `grpc-timeout`.

@@ -2,7 +2,7 @@
 
 use super::{
     address::Address,
-    balance::Balance,
+    balance::{Balance, takes_elsewhere},
     body::AttemptBody,
     call::Attempts,
     connection::{Connection, Protocol},
@@ -131,6 +131,10 @@ impl Policy {
         let policy = self.retry.told_at_most(self.total);
         let retry = RetryLayer::new(policy).budget(self.budget.clone()).errors_by(classify);
         let mut retry = retry.carry::<Attempts>().carry::<Upload>();
+        if endpoints.len() > 1 {
+            let endpoints = Arc::clone(endpoints);
+            retry = retry.elsewhere(move |refusal, extensions| takes_elsewhere(&endpoints, refusal, extensions));
+        }
         let of_all = self
             .observer
             .get()

@@ -59,7 +59,8 @@ pub(crate) async fn caching(cache: CacheLayer, origin: SocketAddr) -> SocketAddr
     let proxy = Proxy::new(client(), &format!("http://{origin}")).expect("a URL").keep_host().upgrades();
     let listener = bartizan_gateway::bind(([127, 0, 0, 1], 0).into()).await.expect("a free port");
     let addr = listener.local_addr().expect("an address");
-    tokio::spawn(bartizan_gateway::serve(listener, cache.layer(proxy.head_within(ms(2_000)))).run());
+    let proxy = proxy.head_within(ms(2_000));
+    tokio::spawn(bartizan_gateway::serve(listener, proxy.front().layer(cache.layer(proxy.clone()))).run());
     addr
 }
 
@@ -150,7 +151,11 @@ impl Origin {
 
 impl Peer {
     pub(crate) async fn connect(addr: SocketAddr) -> Self {
-        Self { stream: TcpStream::connect(addr).await.expect("a connection"), read: Vec::new() }
+        Self::of(TcpStream::connect(addr).await.expect("a connection"))
+    }
+
+    pub(crate) fn of(stream: TcpStream) -> Self {
+        Self { stream, read: Vec::new() }
     }
 
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {

@@ -6,8 +6,9 @@ use super::{
     line::{Line, Names, known, push_flags},
     log::with_buffer,
 };
-use crate::shared::RequestId;
+use crate::shared::{RequestId, is_deceptive, is_plain};
 use http::Request;
+use std::borrow::Cow;
 use tracing::{Span, field::Empty};
 
 /// The target of every event, for filters: `bartizan::access=warn`.
@@ -35,22 +36,22 @@ macro_rules! emit {
         at_level!($line.level, event!(,
             "service" = $line.service,
             $request_id = $id,
-            $tenant_id = $line.tenant,
-            $user_id = $line.user,
+            $tenant_id = $line.tenant.map(harmless).as_deref(),
+            $user_id = $line.user.map(harmless).as_deref(),
             $client_address = $client,
             "method" = $line.record.method.as_str(),
-            "route" = $line.route,
-            "path" = $line.record.path.as_str(),
-            "query" = known(&$line.record.query),
+            "route" = $line.route.map(harmless).as_deref(),
+            "path" = &*harmless(&$line.record.path),
+            "query" = known(&$line.record.query).map(harmless).as_deref(),
             "protocol" = $line.protocol(),
             "status" = $line.status(),
             $bytes_in = $line.record.bytes_in,
             $bytes_out = $line.record.bytes_out,
             $duration = millis($line.duration),
             $first_byte = $line.record.head_after.map(millis),
-            $user_agent = $agent,
+            $user_agent = $agent.map(harmless).as_deref(),
             "flags" = $flags,
-            $error_type = $line.error_type,
+            $error_type = $line.error_type.map(harmless).as_deref(),
         ))
     };
 }
@@ -88,6 +89,19 @@ fn emit_with(line: &Line<'_>, names: Names, buffer: &mut Vec<u8>) {
 /// All text of a record is UTF-8.
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or_default()
+}
+
+/// Text as any subscriber may print it: one that writes JSON escapes no more than RFC 8259 asks for. What could fool a
+/// terminal or a reader stands as `\u{202e}`; quotes and backslashes are left to the subscriber.
+fn harmless(text: &str) -> Cow<'_, str> {
+    if is_plain(text.as_bytes()) || !text.contains(is_deceptive) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if is_deceptive(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
+    }
+    Cow::Owned(out)
 }
 
 /// The span of a request. Those who learn more about it record it: `tenant_id`, `user_id`.

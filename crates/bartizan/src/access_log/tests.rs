@@ -676,19 +676,34 @@ proptest! {
 }
 
 #[test]
-fn nothing_breaks_out_of_an_event_either() {
-    let lines = Lines::default();
-    let printed = lines.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || printed.clone()).finish();
-    tracing::subscriber::with_default(subscriber, || {
-        let noted = "a\"\n\u{1b}[31m\u{202e}\u{9b}".to_owned();
-        let mut service = AccessLogLayer::new().layer(service_fn(move |request: Request<()>| {
-            Notes::of(request.extensions()).unwrap().tenant(noted.as_str());
-            std::future::ready(Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())))
-        }));
-        assert!(task(service.call(request())).poll_once().is_ready());
-    });
-    assert_is_one_harmless_line(&lines.text());
+fn nothing_breaks_out_of_an_event_either_whatever_prints_it() {
+    let nasty = "a\"\n\u{1b}[31m\u{202e}\u{9b}\u{2028}\u{7f}";
+    for is_json in [false, true] {
+        let lines = Lines::default();
+        let printed = lines.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || printed.clone());
+        let subscriber: tracing::Dispatch = match is_json {
+            false => subscriber.finish().into(),
+            true => subscriber.json().finish().into(),
+        };
+        tracing::dispatcher::with_default(&subscriber, || {
+            let layer =
+                AccessLogLayer::new().user_by(move |_| Some(nasty.into())).route_by(move |_| Some(nasty.into()));
+            let mut service = layer.layer(service_fn(move |request: Request<()>| {
+                Notes::of(request.extensions()).unwrap().tenant(nasty);
+                std::future::ready(Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())))
+            }));
+            let mut request = request();
+            *request.uri_mut() = "/caf\u{e9}\u{202e}\u{9b}31m?q=\u{2028}".parse().expect("a URI of UTF-8");
+            let agent = HeaderValue::from_bytes("\u{202e}\u{9b}31m \u{e9}".as_bytes()).expect("obs-text");
+            request.headers_mut().insert("user-agent", agent);
+            assert!(task(service.call(request)).poll_once().is_ready());
+        });
+        let text = lines.text();
+        assert_is_one_harmless_line(&text);
+        assert!(text.contains("caf\u{e9}") && text.contains("202e"), "{text}");
+        assert!(!is_json || serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{text}");
+    }
 }
 
 // ===== helpers =====

@@ -101,6 +101,11 @@ impl Ask {
         self.has & never == 0
     }
 
+    /// Whether it has to be known what it would be stored under: to look for it, or to take it back.
+    pub(super) fn wants_key(self) -> bool {
+        self.may_be_answered() || matches!(self.verb, Verb::Post | Verb::Unsafe)
+    }
+
     /// The same without what concerns only the one who asks.
     pub(super) fn for_all(self) -> Self {
         let has = self.has & !(Trait::Range as u16 | Trait::Condition as u16);

@@ -2,7 +2,7 @@
 
 use super::{
     answer::{Told, answer, note_stale},
-    ask::{Ask, Verb},
+    ask::{Ask, Trait, Verb},
     body::CacheBody,
     entry::Entry,
     event::{Forward, Outcome},
@@ -49,7 +49,7 @@ struct View<'a> {
     notes: Option<&'a Notes>,
 }
 
-/// The work of one who leads. It is done to its end also if he leaves, as others may wait for it.
+/// The work of one who leads, or changes something. It is done to its end also if he leaves, as it concerns others.
 struct Carried<R: Send + 'static, E: Send + 'static> {
     asking: Option<Asking<R, E>>,
     rules: Arc<Rules>,
@@ -75,14 +75,12 @@ where
         if self.ask.directives.only_if_cached && is_read && (self.key.is_none() || found.is_none()) {
             return Ok(self.view().refuse());
         }
-        let Some(key) = self.key.take() else { return self.pass(Some("no-key")).await };
-        let Some(found) = found else {
-            return match self.ask.verb {
-                // What it changes has to be told of.
-                Verb::Post | Verb::Unsafe => self.lead(key, Forward::Method, None, None).await,
-                Verb::Get | Verb::Head | Verb::Query | Verb::Safe => self.pass(None).await,
-            };
+        let Some(key) = self.key.take() else {
+            let detail = self.ask.wants_key().then_some("no-key");
+            return self.pass(detail).await;
         };
+        // What it changes has to be told of.
+        let Some(found) = found else { return self.lead(key, Forward::Method, None, None).await };
         let view = self.view();
         let (forward, stale) = match view.look_further(&key, found).await {
             Found::Ask(forward, stale) => (forward, stale),
@@ -99,6 +97,9 @@ where
         // RFC 9111 §5.2.1.7.
         if self.ask.directives.only_if_cached {
             return Ok(view.refuse());
+        }
+        if is_large(view.headers) {
+            return self.pass(Some("large-request")).await;
         }
         let flight = match view.wait(&key, forward, stale.as_ref(), now).await {
             Gone::Answered(response) => return Ok(response),
@@ -118,7 +119,8 @@ where
         self.lead(key, forward, stale, flight).await
     }
 
-    /// Asks the origin. With a flight the work is carried to its end, whoever leaves.
+    /// Asks the origin. With a flight the work is carried to its end, whoever leaves; and so is what changes something, as
+    /// what it changed must not be answered from here any more (RFC 9111 §4.4).
     async fn lead(
         self: Box<Self>,
         key: Box<CacheKey>,
@@ -126,9 +128,9 @@ where
         stale: Option<Stale>,
         flight: Option<Flight<Arc<Entry>>>,
     ) -> Result<Response<CacheBody<R>>, S::Error> {
-        let (rules, is_awaited) = (Arc::clone(&self.rules), flight.is_some());
+        let (rules, is_carried) = (Arc::clone(&self.rules), flight.is_some() || forward == Forward::Method);
         let lead = Lead::new(self, key, forward, stale, flight);
-        if is_awaited { Carried { asking: Some(Box::pin(lead.run())), rules }.await } else { lead.run().await }
+        if is_carried { Carried { asking: Some(Box::pin(lead.run())), rules }.await } else { lead.run().await }
     }
 
     fn view(&self) -> View<'_> {
@@ -163,7 +165,11 @@ impl View<'_> {
     /// Waits for the answer to another request, if there is one under way that may be ours too.
     async fn wait<R>(&self, key: &CacheKey, forward: Forward, stale: Option<&Stale>, now: Instant) -> Gone<R> {
         let Rules { cache, patience, .. } = self.rules;
-        if !self.ask.may_follow() || patience.is_zero() || cache.marks().has(key.as_bytes(), now) {
+        let is_marked = || {
+            let (marks, key) = (cache.marks(), key.as_bytes());
+            marks.has(key, now) || (self.ask.has(Trait::Cookie) && marks.has_for_cookies(key, now))
+        };
+        if !self.ask.may_follow() || patience.is_zero() || is_marked() {
             return Gone::Alone;
         }
         let flight_key = self.flight_key(key, stale);
@@ -258,7 +264,7 @@ impl View<'_> {
 
     /// Looks into the second tier, where the first has nothing.
     async fn look_further(&self, key: &CacheKey, found: Found) -> Found {
-        if !matches!(found, Found::Ask(Forward::UriMiss, None)) {
+        if self.rules.cache.is_alone() || !matches!(found, Found::Ask(Forward::UriMiss, None)) {
             return found;
         }
         let purges = self.rules.cache.purges();
@@ -267,6 +273,15 @@ impl View<'_> {
             None => found,
         }
     }
+}
+
+/// Whether a service may refuse to read fields of this size: its error would be stored for everybody ("Cache Poisoned Denial
+/// of Service", 2019). Servers read 8 KiB at least, and most not much more.
+fn is_large(fields: &HeaderMap) -> bool {
+    const LARGEST: usize = 8 * 1024;
+    /// What a field takes beside its value, about.
+    const EACH: usize = 20;
+    fields.values().map(|value| EACH + value.len()).sum::<usize>() > LARGEST
 }
 
 /// How one went on who might have waited.

@@ -7,6 +7,7 @@
 use super::{
     entry::{Content, Entry, Resource},
     key::CacheKey,
+    memory::MOST_ENTRIES,
     policy::{Selecting, Terms},
     tags::Stamped,
 };
@@ -71,7 +72,8 @@ pub(in crate::cache) fn write(key: &CacheKey, resource: &Resource, keep_for: Dur
     Some(out.into())
 }
 
-/// What the bytes say, if they were written by this form for this key, and no body is longer than `limit`.
+/// What the bytes say, if they were written by this form for this key, no body is longer than `limit`, all of them no more
+/// than twice that, and there are no more than are kept of a URL.
 pub(in crate::cache) fn read(bytes: &[u8], key: &CacheKey, limit: usize) -> Option<Vec<Kept>> {
     let mut reader = Reader(bytes);
     if reader.take(MAGIC.len())? != MAGIC || reader.u64()? != checksum(0, reader.0) || reader.bytes()? != key.as_bytes()
@@ -80,8 +82,16 @@ pub(in crate::cache) fn read(bytes: &[u8], key: &CacheKey, limit: usize) -> Opti
     }
     let until = reader.u64()?;
     let mut kept = Vec::new();
+    let mut room = limit.saturating_mul(2);
     while !reader.0.is_empty() {
-        kept.push(read_entry(&mut reader, until, limit)?);
+        let entry = read_entry(&mut reader, until, limit.min(room))?;
+        if let Content::Whole(body) = &entry.content {
+            room = room.checked_sub(body.len())?;
+        }
+        kept.push(entry);
+        if kept.len() > MOST_ENTRIES {
+            return None;
+        }
     }
     Some(kept)
 }

@@ -3,7 +3,7 @@
 //! A look-up in the map costs a hash, a walk through its table, a look at its clock and a note that somebody has asked. For
 //! the few keys that are asked for all the time it is enough to do so now and then.
 
-use super::{entry::Resource, lanes::Lanes};
+use super::{entry::Resource, lanes::Lanes, mix::mix};
 use std::{
     iter,
     sync::{
@@ -16,7 +16,8 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// For each processor the last resources that were asked for twice in a row, of those that share a place.
+/// For each processor the last keys that were asked for twice in a row, of those that share a place, and what is stored
+/// under them. That may be nothing: what is gone is asked for as often as before.
 ///
 /// A change of what is stored counts for all keys that share its count: who looks here sees whether there has been one since.
 /// What is here is not held, so that nothing stays in memory for it.
@@ -28,6 +29,9 @@ pub(super) struct Front {
 /// A key as this knows it: the same for the same keys, and mostly another one for others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Hint(u64);
+
+/// What is stored under a key, and until when; or nothing.
+pub(super) type Found = Option<(Arc<Resource>, Instant)>;
 
 /// What was known when the map was asked.
 #[derive(Clone, Copy, Debug)]
@@ -45,8 +49,7 @@ struct Place {
 
 struct Seat {
     key: Box<[u8]>,
-    resource: Weak<Resource>,
-    until: Instant,
+    found: Option<(Weak<Resource>, Instant)>,
     changes: u64,
     /// How often it is still found here before the map is asked again.
     left: u8,
@@ -69,9 +72,9 @@ impl Front {
         }
     }
 
-    /// What is stored under a key, and until when; or what has to be shown with what the map says.
+    /// What is known to be stored under a key; or what has to be shown with what the map says.
     #[inline]
-    pub(super) fn find(&self, key: &[u8]) -> Result<(Arc<Resource>, Instant), Turn> {
+    pub(super) fn find(&self, key: &[u8]) -> Result<Found, Turn> {
         let hint = Hint::of(key);
         // Looked at before the map is: what changes from here on is known to be newer.
         let turn = Turn { hint, changes: self.changes_of(hint).load(Acquire) };
@@ -79,25 +82,31 @@ impl Front {
         let seat = lane[hint.index(PLACES)].seat.as_mut();
         let seat =
             seat.filter(|seat| seat.left > 0 && seat.changes == turn.changes && *seat.key == *key).ok_or(turn)?;
-        let resource = seat.resource.upgrade().ok_or(turn)?;
+        let found = match &seat.found {
+            Some((resource, until)) => Some((resource.upgrade().ok_or(turn)?, *until)),
+            None => None,
+        };
         seat.left -= 1;
-        Ok((resource, seat.until))
+        Ok(found)
     }
 
     /// What the map has said.
     #[inline]
-    pub(super) fn learn(&self, turn: Turn, key: &[u8], resource: &Arc<Resource>, until: Instant) {
+    pub(super) fn learn(&self, turn: Turn, key: &[u8], found: &Found) {
         let Turn { hint, changes } = turn;
         let Some(mut lane) = self.lanes.own() else { return };
         let place = &mut lane[hint.index(PLACES)];
+        let weak = || found.as_ref().map(|(resource, until)| (Arc::downgrade(resource), *until));
         if let Some(seat) = place.seat.as_mut().filter(|seat| *seat.key == *key) {
-            (seat.changes, seat.until, seat.left) = (changes, until, TOLD - 1);
-            if seat.resource.as_ptr() != Arc::as_ptr(resource) {
-                seat.resource = Arc::downgrade(resource);
+            (seat.changes, seat.left) = (changes, TOLD - 1);
+            match (&mut seat.found, found) {
+                (Some((known, known_until)), Some((resource, until))) if known.as_ptr() == Arc::as_ptr(resource) => {
+                    *known_until = *until;
+                }
+                (known, _) => *known = weak(),
             }
         } else if place.stands == hint && key.len() <= LONGEST {
-            place.seat =
-                Some(Seat { key: key.into(), resource: Arc::downgrade(resource), until, changes, left: TOLD - 1 });
+            place.seat = Some(Seat { key: key.into(), found: weak(), changes, left: TOLD - 1 });
         } else {
             place.stands = hint;
         }
@@ -127,14 +136,7 @@ impl Hint {
     /// No secret is in it. Who looks for keys with the same place takes away their seats, and no more.
     #[inline]
     fn of(key: &[u8]) -> Self {
-        const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mix = |sum: u64, word: u64| (sum ^ word).wrapping_mul(FACTOR).rotate_left(29);
-        let (words, _) = key.as_chunks::<8>();
-        let sum = words.iter().fold(key.len() as u64, |sum, word| mix(sum, u64::from_le_bytes(*word)));
-        // The last bytes are no whole word as a rule, so some of them count twice.
-        let end = key.last_chunk::<8>().map(|end| u64::from_le_bytes(*end));
-        let end = end.unwrap_or_else(|| key.iter().fold(0, |end, byte| end << 8 | u64::from(*byte)));
-        Self(mix(sum, end).wrapping_mul(FACTOR))
+        Self(mix(0, key))
     }
 
     #[inline]
@@ -155,9 +157,9 @@ mod tests {
     /// Asks as the memory does; whether it was found here.
     fn ask(front: &Front, key: &[u8], stored: &Arc<Resource>) -> bool {
         match front.find(key) {
-            Ok((found, _)) => Arc::ptr_eq(&found, stored),
+            Ok(found) => found.is_some_and(|(found, _)| Arc::ptr_eq(&found, stored)),
             Err(turn) => {
-                front.learn(turn, key, stored, Instant::now());
+                front.learn(turn, key, &Some((Arc::clone(stored), Instant::now())));
                 false
             }
         }
@@ -197,7 +199,29 @@ mod tests {
         ask(&front, key, &stored);
         let Err(turn) = front.find(key) else { panic!("it is not seated yet") };
         front.changed(key);
-        front.learn(turn, key, &stored, Instant::now());
+        front.learn(turn, key, &Some((stored, Instant::now())));
+        assert!(front.find(key).is_err());
+    }
+
+    #[test]
+    fn that_nothing_is_stored_is_known_until_something_is() {
+        let (front, key) = (Front::new(), b"a key");
+        let mut asked = 0;
+        for _ in 0..18 {
+            match front.find(key) {
+                Ok(found) => assert!(found.is_none()),
+                Err(turn) => {
+                    front.learn(turn, key, &None);
+                    asked += 1;
+                }
+            }
+        }
+        assert_eq!(asked, 4, "the map hears of it as of what is stored");
+        front.changed(key);
+        assert!(front.find(key).is_err());
+        let stored = resource();
+        assert!(!ask(&front, key, &stored) && ask(&front, key, &stored));
+        front.changed(key);
         assert!(front.find(key).is_err());
     }
 
@@ -211,7 +235,7 @@ mod tests {
         let mut found = 0;
         for (key, stored) in keys.iter().zip([&one, &other]).cycle().step_by(3).take(30) {
             for _ in 0..4 {
-                if let Ok((seated, _)) = front.find(key.as_bytes()) {
+                if let Ok(Some((seated, _))) = front.find(key.as_bytes()) {
                     assert!(Arc::ptr_eq(&seated, stored));
                     found += 1;
                 }

@@ -54,7 +54,12 @@ impl<'a> Said<'a> {
     /// `Host` beside it has to say the same, since who comes behind may read the other.
     pub(super) fn by(uri: &'a Uri, headers: &'a HeaderMap) -> Self {
         let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
-        let field = match headers.get(header::HOST) {
+        let field = match uri.authority() {
+            // Then it is there, and nearly always the first: sooner found than looked up.
+            None => headers.iter().find_map(|(name, value)| (*name == header::HOST).then_some(value)),
+            Some(_) => headers.get(header::HOST),
+        };
+        let field = match field {
             None => None,
             Some(_) if is_repeated(headers, &header::HOST) => return Self::Nonsense,
             Some(field) => match Host::parse(field.as_bytes(), default) {

@@ -3,10 +3,10 @@
 use super::{
     buffer::Buffer,
     host::{Said, is_repeated},
-    key_rules::{KeyRules, X_FORWARDED_PROTO},
+    key_rules::{KeyRules, X_FORWARDED_PROTO, forwarded_but_who},
 };
 use bartizan_store::Key;
-use http::{HeaderMap, HeaderValue, Uri};
+use http::{HeaderMap, HeaderValue, Uri, header};
 use std::{
     fmt::{self, Write},
     hash::{Hash, Hasher},
@@ -115,6 +115,18 @@ impl CacheKey {
             key.bytes.extend_from_slice(name.as_str().as_bytes());
             for value in headers.get_all(name) {
                 key.add(VALUE, value.as_bytes());
+            }
+        }
+        for name in rules.forwarding(headers) {
+            key.bytes.push(END);
+            key.bytes.extend_from_slice(name.as_str().as_bytes());
+            for value in headers.get_all(name) {
+                let mut told = Buffer::new();
+                match *name == header::FORWARDED {
+                    true => forwarded_but_who(value.as_bytes(), &mut told),
+                    false => told.extend_from_slice(value.as_bytes()),
+                }
+                key.add(VALUE, &told);
             }
         }
         (key.bytes.len() <= LONGEST).then_some(key)

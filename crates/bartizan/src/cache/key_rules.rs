@@ -1,15 +1,16 @@
 //! What of a request belongs to its key, and what must not reach who answers.
 
 use super::{buffer::Buffer, key::CacheKey};
-use http::{HeaderMap, HeaderName, Uri, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, Uri, header, uri::PathAndQuery};
 use smallvec::SmallVec;
+use std::borrow::Cow;
 
 /// What of a request makes up the key of a cache.
 ///
 /// Without more said that is the partition, the scheme, the host, and the path and query as they were received. What is
 /// not in the key never gets to whoever answers, either: otherwise one client could have an answer stored that is meant
 /// for others and says what he likes ("web cache poisoning"). So a query goes on as the rules leave it, and
-/// [fields that change what is answered](Self::unkeyed_fields) are taken out of a request whose response may be stored.
+/// [fields that change what is answered](Self::takes_out) are taken out of a request whose response may be stored.
 ///
 /// ```
 /// use bartizan::cache::KeyRules;
@@ -25,6 +26,7 @@ pub struct KeyRules {
     only: Option<Box<[Pattern]>>,
     /// Sorted, each once.
     fields: Vec<HeaderName>,
+    forwarding: bool,
     any_host: bool,
 }
 
@@ -36,24 +38,18 @@ struct Pattern {
 }
 
 pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// How those begin in which a proxy tells what it was asked for, all but the one in which it tells by whom.
+const X_FORWARDED: &str = "x-forwarded-";
+const X_FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// What makes frameworks answer for another host, scheme, path or method than the one in the key.
+/// What makes frameworks answer for another host, scheme, path or method than the one in the key, beside `X-Forwarded-*`.
 ///
 /// From "Practical Web Cache Poisoning" and "Web Cache Entanglement" (`PortSwigger`, 2018 and 2020), and "Your Cache Has
 /// Fallen" (2019). `X-Forwarded-For` is not among them: it says who asked, which a proxy behind has to know, and
 /// who answers by it has to say so in `Vary` or `Cache-Control`.
-const TELLING: [&str; 21] = [
+const TELLING: [&str; 12] = [
     "forwarded",
     "front-end-https",
-    "x-forwarded-host",
-    "x-forwarded-path",
-    "x-forwarded-port",
-    "x-forwarded-prefix",
-    "x-forwarded-proto",
-    "x-forwarded-protocol",
-    "x-forwarded-scheme",
-    "x-forwarded-server",
-    "x-forwarded-ssl",
     "x-host",
     "x-http-host-override",
     "x-http-method",
@@ -66,16 +62,6 @@ const TELLING: [&str; 21] = [
     "x-url-scheme",
 ];
 
-/// How long one of these may be, a bit for each length.
-const LENGTHS: u32 = {
-    let (mut lengths, mut at) = (0, 0);
-    while at < TELLING.len() {
-        lengths |= 1 << TELLING[at].len();
-        at += 1;
-    }
-    lengths
-};
-
 // ===== impl KeyRules =====
 
 impl KeyRules {
@@ -84,7 +70,7 @@ impl KeyRules {
     #[must_use]
     pub fn new() -> Self {
         let fields = vec![X_FORWARDED_PROTO];
-        Self { sorted: false, without: Box::default(), only: None, fields, any_host: false }
+        Self { sorted: false, without: Box::default(), only: None, fields, forwarding: false, any_host: false }
     }
 
     /// Parameters in another order are the same query. Those of one name stay in their order.
@@ -114,6 +100,15 @@ impl KeyRules {
         self
     }
 
+    /// What a proxy in front says that it was asked for counts, and reaches the service: all of `X-Forwarded-*` but
+    /// `X-Forwarded-For`, and of `Forwarded` (RFC 7239) all but `for` and `by`, which tell who asks. Only for where a layer
+    /// further out has taken them from everybody who is not trusted: a stranger would have the service asked anew for each
+    /// word that he makes up.
+    #[must_use]
+    pub fn with_forwarding(self) -> Self {
+        Self { forwarding: true, ..self }
+    }
+
     /// `X-Forwarded-Proto` does not count, and does not reach the service: for a server that clients reach directly.
     #[must_use]
     pub fn without_forwarded_proto(mut self) -> Self {
@@ -137,12 +132,15 @@ impl KeyRules {
         uri.authority().and_then(|_| CacheKey::of(&uri, &HeaderMap::new(), None, self))
     }
 
-    /// The fields that must be taken out of a request whose response may be stored, since they change what is answered
-    /// and are not in the key: `Forwarded`, `X-Forwarded-Host` and the like, `X-Original-URL`, `X-Rewrite-URL`, and
-    /// `X-HTTP-Method-Override` and its kin. A proxy behind the cache writes its own. Where one in front of it says
-    /// something in them that is needed, make it part of the key with [`with_field`](Self::with_field).
-    pub fn unkeyed_fields(&self) -> impl Iterator<Item = HeaderName> + '_ {
-        TELLING.into_iter().map(HeaderName::from_static).filter(|name| !self.fields.contains(name))
+    /// Whether a field must be taken out of a request whose response may be stored, since it changes what is answered and
+    /// is not in the key: `Forwarded`, `X-Forwarded-*` but `X-Forwarded-For`, `X-Original-URL`, `X-Rewrite-URL`, and
+    /// `X-HTTP-Method-Override` and its kin; also with `_` for `-`, which is the same to what hands fields on as variables
+    /// (CGI, WSGI). A proxy behind the cache writes its own. Where one in front of it says something in them that is needed,
+    /// make it part of the key with [`with_field`](Self::with_field) or [`with_forwarding`](Self::with_forwarding).
+    #[must_use]
+    pub fn takes_out(&self, name: &HeaderName) -> bool {
+        // All begin with one of these, which most names of a request do not.
+        matches!(name.as_str().as_bytes(), [b'x', b'-' | b'_', ..] | [b'f', ..]) && self.is_unkeyed(name)
     }
 
     /// Path and query as they go to the service; `None` if they are to stay what they are.
@@ -191,7 +189,7 @@ impl KeyRules {
 
     /// Takes out what changes the answer and is not in the key.
     pub(super) fn take_out(&self, headers: &mut HeaderMap) {
-        let unkeyed: SmallVec<[HeaderName; 4]> = headers.keys().filter(|name| self.is_unkeyed(name)).cloned().collect();
+        let unkeyed: SmallVec<[HeaderName; 4]> = headers.keys().filter(|name| self.takes_out(name)).cloned().collect();
         for name in unkeyed {
             headers.remove(name);
         }
@@ -199,11 +197,20 @@ impl KeyRules {
 
     fn is_unkeyed(&self, name: &HeaderName) -> bool {
         let text = name.as_str();
-        // All begin with one of these, which most names of a request do not.
-        matches!(text.as_bytes(), [b'x', b'-', ..] | [b'f', ..])
-            && LENGTHS.checked_shr(u32::try_from(text.len()).unwrap_or(u32::MAX)).is_some_and(|bits| bits & 1 == 1)
-            && TELLING.contains(&text)
-            && !self.fields.contains(name)
+        let spelled = if text.contains('_') { Cow::Owned(text.replace('_', "-")) } else { Cow::Borrowed(text) };
+        let tells = tells_what_was_asked(&spelled) || TELLING.contains(&&*spelled);
+        tells && !self.fields.contains(name) && !(self.forwarding && is_forwarding(name))
+    }
+
+    /// What a proxy in front says that it was asked for, where that counts.
+    pub(super) fn forwarding<'a>(&self, headers: &'a HeaderMap) -> SmallVec<[&'a HeaderName; 8]> {
+        if !self.forwarding {
+            return SmallVec::new();
+        }
+        let counts = |name: &&HeaderName| is_forwarding(name) && !self.fields.contains(name);
+        let mut names: SmallVec<[&HeaderName; 8]> = headers.keys().filter(counts).collect();
+        names.sort_unstable_by_key(|name| name.as_str());
+        names
     }
 
     /// The fields that count, if they are there. `X-Forwarded-Proto`, which counts nearly always and is not there nearly
@@ -230,6 +237,41 @@ impl KeyRules {
 impl Default for KeyRules {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Whether a proxy says in this field what it was asked for.
+fn is_forwarding(name: &HeaderName) -> bool {
+    tells_what_was_asked(name.as_str()) || *name == header::FORWARDED
+}
+
+fn tells_what_was_asked(name: &str) -> bool {
+    name.starts_with(X_FORWARDED) && name != X_FORWARDED_FOR
+}
+
+/// What `Forwarded` (RFC 7239 §4) says beside who asks: each line without `for` and `by`. What cannot be taken apart counts
+/// as a whole.
+pub(super) fn forwarded_but_who(value: &[u8], out: &mut Buffer) {
+    let (mut rest, mut is_quoted, mut is_escaped) = (value, false, false);
+    while !rest.is_empty() {
+        let end = rest.iter().position(|byte| {
+            match byte {
+                _ if is_escaped => is_escaped = false,
+                b'\\' if is_quoted => is_escaped = true,
+                b'"' => is_quoted = !is_quoted,
+                b';' | b',' if !is_quoted => return true,
+                _ => {}
+            }
+            false
+        });
+        let (pair, after) = rest.split_at(end.map_or(rest.len(), |end| end + 1));
+        let name = pair.trim_ascii_start().split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii_end();
+        if is_quoted || !(name.eq_ignore_ascii_case(b"for") || name.eq_ignore_ascii_case(b"by")) {
+            out.extend_from_slice(pair);
+        } else if pair.ends_with(b",") {
+            out.push(b',');
+        }
+        rest = after;
     }
 }
 

@@ -182,7 +182,7 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let ask = Ask::read(&request);
-        let key = self.rules.key_of(&mut request, ask);
+        let key = if ask.wants_key() { self.rules.key_of(&mut request, ask) } else { None };
         let now = Instant::now();
         let found = match &key {
             Some(key) if ask.may_be_answered() => Some(self.rules.find(key, ask, request.headers(), now)),

@@ -19,7 +19,7 @@ use super::{
     tags::Stamped,
 };
 use crate::shared::{NoAnswer, Notes, Refusal, wall_now};
-use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri, header, response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header, response};
 use http_body::Body;
 use std::{error::Error, future::poll_fn, sync::Arc, time::SystemTime};
 use tokio::time::Instant;
@@ -27,8 +27,7 @@ use tower_service::Service;
 
 /// One who asks the origin, for himself or for all who wait for the same.
 pub(super) struct Lead<S, B> {
-    inner: S,
-    request: Request<B>,
+    visit: Box<Visit<S, B>>,
     asked: Box<Asked>,
 }
 
@@ -42,8 +41,10 @@ pub(super) struct Asked {
     pub(super) flight: Landed,
     method: Method,
     target: Uri,
-    /// As the client sent them.
+    /// As the client sent them; none, if the answer to this method is never stored.
     pub(super) headers: HeaderMap,
+    /// `Host`, if that is all of them that is still asked for.
+    pub(super) host: Option<HeaderValue>,
     notes: Option<Notes>,
     pub(super) ticket: Ticket,
     /// Whether the origin was asked on condition that it is not what is stored.
@@ -59,19 +60,17 @@ pub(super) struct Landed(Option<Flight<Arc<Entry>>>);
 // ===== impl Lead =====
 
 impl<S, B> Lead<S, B> {
-    #[allow(clippy::boxed_local, reason = "it comes in its box, and is moved once less if it is taken out here")]
     pub(super) fn new(
-        visit: Box<Visit<S, B>>,
+        mut visit: Box<Visit<S, B>>,
         key: Box<CacheKey>,
         forward: Forward,
         stale: Option<Stale>,
         flight: Option<Flight<Arc<Entry>>>,
     ) -> Self {
-        let Visit { rules, inner, mut request, ask, .. } = *visit;
+        let Visit { rules, request, ask, .. } = &mut *visit;
+        let may_be_stored = rules.policy.stores_answer_to(request.method());
         // What is not in the key must not change what is stored under it.
-        if rules.policy.stores_answer_to(request.method())
-            && let Some(target) = rules.keys.target(request.uri())
-        {
+        if may_be_stored && let Some(target) = rules.keys.target(request.uri()) {
             let mut uri = request.uri().clone().into_parts();
             uri.path_and_query = Some(target);
             if let Ok(uri) = Uri::from_parts(uri) {
@@ -83,42 +82,45 @@ impl<S, B> Lead<S, B> {
         let stale = stale.map(|stale| stale.without(|entry| rules.cache.is_deleted_since(stale.purges, &key, entry)));
         let asked = Box::new(Asked {
             ticket,
-            ask,
+            ask: *ask,
             forward,
             stale,
             flight: Landed(flight),
             method: request.method().clone(),
             target: request.uri().clone(),
-            headers: request.headers().clone(),
+            headers: if may_be_stored { request.headers().clone() } else { HeaderMap::new() },
+            host: if may_be_stored { None } else { request.headers().get(header::HOST).cloned() },
             notes: Notes::of(request.extensions()).cloned(),
             validates: false,
             completes: None,
             requested: ticket.at,
-            rules,
+            rules: Arc::clone(rules),
             key,
         });
-        Self { inner, request, asked }
+        Self { visit, asked }
     }
 
-    pub(super) async fn run<R>(mut self) -> Result<Response<CacheBody<R>>, S::Error>
+    pub(super) async fn run<R>(self) -> Result<Response<CacheBody<R>>, S::Error>
     where
         S: Service<Request<B>, Response = Response<R>>,
         R: Body<Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
-        self.asked.prepare(self.request.headers_mut());
-        let answered = match poll_fn(|cx| self.inner.poll_ready(cx)).await {
-            Ok(()) => self.inner.call(self.request).await,
+        let Self { mut visit, mut asked } = self;
+        asked.prepare(visit.request.headers_mut());
+        let answered = match poll_fn(|cx| visit.inner.poll_ready(cx)).await {
+            Ok(()) => visit.inner.call(visit.request).await,
             Err(error) => Err(error),
         };
         match answered {
-            Ok(response) if self.asked.completes.is_some() && is_about_a_range(response.status()) => {
-                Ok(self.asked.complete(response).await)
+            // Rare, and its future would make room in every other.
+            Ok(response) if asked.completes.is_some() && is_about_a_range(response.status()) => {
+                Ok(Box::pin(asked.complete(response)).await)
             }
-            Ok(response) => Ok(self.asked.receive(response)),
-            Err(error) => match self.asked.stand_in(Failure::Unreachable) {
+            Ok(response) => Ok(asked.receive(response)),
+            Err(error) => match asked.stand_in(Failure::Unreachable) {
                 Some(stale) => Ok(stale),
                 None => {
-                    self.asked.flight.land(Landing::Failed(Failure::Unreachable));
+                    asked.flight.land(Landing::Failed(Failure::Unreachable));
                     Err(error)
                 }
             },
@@ -311,8 +313,13 @@ impl Asked {
             return self.pass(response, None);
         }
         // What stands in for an origin that fails says nothing of what it answers when it is well.
-        if !failed && why.is_lasting() && self.ask.verb.gets() {
-            self.rules.cache.marks().set(self.key.as_bytes(), now);
+        if !failed && self.ask.verb.gets() {
+            let (marks, key) = (self.rules.cache.marks(), self.key.as_bytes());
+            match why {
+                NotStored::Cookie => marks.set_for_cookies(key, now),
+                why if why.is_lasting() => marks.set(key, now),
+                _ => {}
+            }
         }
         self.rules.tell(Event::Declined(why.as_str()));
         self.pass(response, Some(why.as_str()))

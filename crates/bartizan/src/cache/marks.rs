@@ -34,6 +34,15 @@ impl Marks {
         place.store(tag | u64::from(self.second(now + HOLDS)), Ordering::Relaxed);
     }
 
+    /// Only for who asks with a `Cookie`: the reason is there, and others may well share an answer.
+    pub(super) fn set_for_cookies(&self, key: &[u8], now: Instant) {
+        self.set(&with_cookie(key), now);
+    }
+
+    pub(super) fn has_for_cookies(&self, key: &[u8], now: Instant) -> bool {
+        self.has(&with_cookie(key), now)
+    }
+
     pub(super) fn clear(&self, key: &[u8]) {
         let (place, tag) = self.place(key);
         let mark = place.load(Ordering::Relaxed);
@@ -58,6 +67,11 @@ impl Marks {
     fn second(&self, instant: Instant) -> u32 {
         u32::try_from(instant.saturating_duration_since(self.began).as_secs()).unwrap_or(u32::MAX)
     }
+}
+
+/// No key ends like this.
+fn with_cookie(key: &[u8]) -> Vec<u8> {
+    [key, b"\0cookie\0"].concat()
 }
 
 #[cfg(test)]

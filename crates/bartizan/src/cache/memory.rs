@@ -3,7 +3,7 @@
 use super::{
     entry::{Entry, Resource},
     flight::Flights,
-    front::Front,
+    front::{Found, Front},
     generations::{Generations, Standing, Ticket},
     key::CacheKey,
     marks::Marks,
@@ -81,7 +81,7 @@ struct Stored {
 }
 
 /// So many responses are stored under a key.
-const MOST_ENTRIES: usize = 32;
+pub(super) const MOST_ENTRIES: usize = 32;
 const LOCKS: usize = 64;
 const LARGEST: u64 = 8 * 1024 * 1024;
 /// An `Instant` cannot be later than some time, and nothing is stored for longer.
@@ -167,7 +167,8 @@ impl ResponseCache {
     pub(super) fn put(&self, key: &CacheKey, entry: Entry, ticket: Ticket, keep_for: Duration) -> Result<(), Refused> {
         let stored = self.shared.put(key, entry, ticket, ticket.at, keep_for, false);
         if stored.is_ok() {
-            self.write_behind(key, ticket);
+            // What is there is older, and may still be used.
+            let _ = self.write_behind(key, ticket);
         }
         self.shared.counters.count(if stored.is_ok() { Count::Stored } else { Count::Refused });
         stored
@@ -184,8 +185,9 @@ impl ResponseCache {
         f: impl FnOnce(&Resource) -> Option<Resource>,
     ) -> bool {
         let is_changed = self.shared.change(key, ticket, keep_for, f);
-        if is_changed {
-            self.write_behind(key, ticket);
+        // What is there may be what was taken away.
+        if is_changed && self.write_behind(key, ticket).is_err() {
+            self.remove_behind(std::iter::once(key.clone()));
         }
         is_changed
     }
@@ -243,17 +245,17 @@ impl Shared {
     /// What is stored under a key, and until when. The map hears of it, unless the key is asked for all the time, or nothing
     /// was ever stored of its URL.
     #[inline]
-    fn find(&self, key: &CacheKey) -> Option<(Arc<Resource>, Instant)> {
+    fn find(&self, key: &CacheKey) -> Found {
         let turn = match self.front.find(key.as_bytes()) {
-            Ok(found) => return Some(found),
+            Ok(found) => return found,
             Err(turn) => turn,
         };
         if !self.urls.may_have(key) {
             return None;
         }
-        let Stored { resource, until, .. } = self.map.get(key.as_bytes())?;
-        self.front.learn(turn, key.as_bytes(), &resource, until);
-        Some((resource, until))
+        let found = self.map.get(key.as_bytes()).map(|stored| (stored.resource, stored.until));
+        self.front.learn(turn, key.as_bytes(), &found);
+        found
     }
 
     /// What another process has stored, which takes no place of what this one has.

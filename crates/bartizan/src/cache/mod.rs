@@ -85,7 +85,9 @@
 //!
 //! Inbound innermost, right before the handler, the proxy or the aggregate: inside of whatever decides who may ask, so that
 //! nobody is let in by a hit, and inside of the tenant if it is [partitioned](CacheLayer::partition_by); inside of
-//! compression, so that one response is stored and not one for each coding.
+//! compression, so that one response is stored and not one for each coding. It has to see each request as the service will:
+//! what a proxy behind it drops, as `Connection` says or because nobody believes it, has to be dropped in front of it, and what
+//! such a proxy writes has to be [told](CachePolicy::written_behind); the gateway's proxy has a layer for that (`Proxy::front`).
 //!
 //! Outbound outermost, in front of the deadline of the call, retries and breakers: a hit is no call, what is stale answers
 //! when the breaker is open, and a hundred who wait share the attempts of one. A fallback stands on either side of it, and
@@ -125,7 +127,8 @@
 //! - It lets no client make the service work, or get what is stale, by `no-cache` or `max-stale`
 //!   ([`heed_requests`](CachePolicy::heed_requests), §5.2.1).
 //! - It lets nothing reach the service that changes its answer and is not in the key: `X-Forwarded-Host`, `X-Original-URL` and
-//!   their kin are taken out of what may be stored ([`KeyRules`], §7.1).
+//!   their kin are taken out of what may be stored ([`KeyRules`], §7.1); and a request whose fields have more than 8 KiB, which the
+//!   service might refuse to read, passes by.
 //! - It answers no `QUERY` whose content it does not know ([`QueryLayer`], RFC 10008 §2.7), no `POST`
 //!   ([`post_for_get`](CachePolicy::post_for_get), RFC 9110 §9.3.3), and no precondition that only the service can judge
 //!   (`If-Match`, `If-Unmodified-Since`; §4.3.2).
@@ -183,6 +186,7 @@ mod layer;
 mod lead;
 mod marks;
 mod memory;
+mod mix;
 mod policy;
 mod purge;
 mod query;

@@ -28,6 +28,9 @@ pub(super) struct Tier {
     writers: Arc<Semaphore>,
 }
 
+/// What is in the second tier stays as it was.
+pub(super) struct Busy;
+
 #[derive(Default)]
 struct Health {
     failures: u32,
@@ -97,10 +100,10 @@ impl ResponseCache {
         !keep_for.is_zero() && self.shared.promote(key, entry, ticket, asked, keep_for).is_ok()
     }
 
-    /// Writes what is stored under a key, when there is time.
-    pub(super) fn write_behind(&self, key: &CacheKey, ticket: Ticket) {
-        let Some(tier) = self.shared.tier.as_ref().filter(|_| !key.is_extended()) else { return };
-        let Ok(turn) = Arc::clone(&tier.writers).try_acquire_owned() else { return };
+    /// Writes what is stored under a key, when there is time: not if so many write already that it is not worth it.
+    pub(super) fn write_behind(&self, key: &CacheKey, ticket: Ticket) -> Result<(), Busy> {
+        let Some(tier) = self.shared.tier.as_ref().filter(|_| !key.is_extended()) else { return Ok(()) };
+        let turn = Arc::clone(&tier.writers).try_acquire_owned().map_err(|_| Busy)?;
         let (cache, key) = (self.clone(), key.clone());
         self.behind(|tier| async move {
             let _turn = turn;
@@ -118,6 +121,7 @@ impl ResponseCache {
             }
             tier.ask(tier.store.remove(&name)).await;
         });
+        Ok(())
     }
 
     pub(super) fn remove_behind(&self, keys: impl Iterator<Item = CacheKey>) {

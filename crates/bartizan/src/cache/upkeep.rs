@@ -74,6 +74,11 @@ impl ResponseCache {
         });
     }
 
+    /// Whether there is no second tier.
+    pub(super) fn is_alone(&self) -> bool {
+        self.shared.tier.is_none()
+    }
+
     /// What the second tier has for a request.
     pub(super) async fn recall(
         &self,

@@ -1,6 +1,9 @@
 //! Under which URLs nothing was ever stored.
 
-use super::{key::CacheKey, tags::Label};
+use super::{
+    key::{CacheKey, Resource},
+    mix::mix,
+};
 use std::{
     iter,
     sync::atomic::{
@@ -57,9 +60,10 @@ impl Urls {
         word.load(Relaxed) & bit != 0
     }
 
-    #[allow(clippy::cast_possible_truncation, reason = "any bits will do")]
+    #[allow(clippy::cast_possible_truncation, reason = "its upper bits, more than there are places")]
     fn place(&self, key: &CacheKey) -> (&AtomicU64, u64) {
-        let hash = Label::Url(key.resource()).hash() as usize;
+        let Resource { partition, target } = key.resource();
+        let hash = (mix(mix(0, partition), target) >> 32) as usize;
         (&self.0[hash / 64 % self.0.len()], 1 << (hash % 64))
     }
 }

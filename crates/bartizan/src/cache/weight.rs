@@ -2,7 +2,7 @@
 
 use super::entry::{Content, Entry, Resource};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use std::{mem, sync::Arc};
 
 /// What an allocator takes for itself, and what it rounds up to, on average.
@@ -13,7 +13,7 @@ const KEY: usize = 410;
 /// `Bytes` that have been cloned count who holds them.
 const SHARED: usize = 24 + ALLOCATION;
 /// What a field takes in a map: its hash, name, value and links; and its place in the table of hashes.
-const FIELD: usize = 8 + size_of::<http::HeaderName>() + size_of::<HeaderValue>() + 24;
+const FIELD: usize = 8 + size_of::<HeaderName>() + size_of::<HeaderValue>() + 24;
 /// A further value of a field.
 const FURTHER: usize = size_of::<HeaderValue>() + 32;
 const HASH: usize = 4;
@@ -95,11 +95,26 @@ fn of_fields(fields: &HeaderMap) -> usize {
         + if fields.is_empty() { 0 } else { SHARED + 3 * ALLOCATION }
 }
 
-fn is_known(name: &http::HeaderName) -> bool {
-    // The names that are in use and not known to `http` have a dash at second place, nearly all.
-    !name.as_str().starts_with("x-")
+/// Whether `http` knows the name: then it is a number, whose text always stands at the same place.
+fn is_known(name: &HeaderName) -> bool {
+    let text = name.as_str();
+    HeaderName::from_bytes(text.as_bytes()).is_ok_and(|read| std::ptr::eq(read.as_str(), text))
 }
 
 fn of_bytes(len: usize) -> usize {
     len + SHARED + ALLOCATION
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_http_does_not_know_takes_a_place_of_its_own() {
+        assert!(is_known(&http::header::ETAG) && is_known(&HeaderName::from_static("cache-status")));
+        for name in ["x-own", "own", "surrogate-key"] {
+            assert!(!is_known(&HeaderName::from_static(name)), "{name}");
+            assert!(!is_known(&HeaderName::from_bytes(name.as_bytes()).expect("a name")), "{name}");
+        }
+    }
 }

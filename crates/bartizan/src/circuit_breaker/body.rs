@@ -1,7 +1,7 @@
 //! The body of a response that a breaker watches.
 
 use super::permit::{Blame, Permit};
-use crate::shared::ResponseBody;
+use crate::shared::{ResponseBody, Said};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
@@ -30,15 +30,15 @@ impl<B> WatchedBody<B> {
         Self { body: ResponseBody::inner(body), permit }
     }
 
-    pub(super) fn own(bytes: Bytes) -> Self {
-        Self { body: ResponseBody::own(bytes), permit: None }
+    pub(super) fn said(said: Said) -> Self {
+        Self { body: ResponseBody::said(said), permit: None }
     }
 }
 
 /// Empty: what a layer further out answers with when it makes a response of its own, as tower-http's CORS does.
 impl<B> Default for WatchedBody<B> {
     fn default() -> Self {
-        Self::own(Bytes::new())
+        Self::said(Said::default())
     }
 }
 
@@ -53,6 +53,9 @@ where
     #[inline]
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
+        if this.permit.is_none() {
+            return this.body.poll_frame(cx);
+        }
         let blame = Blame::of_body(this.permit);
         let polled = this.body.as_mut().poll_frame(cx);
         blame.over();

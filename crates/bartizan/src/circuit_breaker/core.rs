@@ -11,6 +11,7 @@ use super::{
     outcome::Outcome,
     permit::Pass,
     policy::BreakerPolicy,
+    refusal::Refused,
     series::{Length, Series},
     totals::{Totals, lane},
     window::{Mark, Tally, WHOLE_FAILURE, Window},
@@ -314,13 +315,35 @@ impl Core {
         self.totals.metrics()
     }
 
+    /// Refuses a call if the breaker is simply open, which changes nothing in it.
+    #[inline(never)]
+    pub(super) fn refuse_if_open(&self) -> Option<Nanos> {
+        let word = self.word.load(Acquire);
+        if gate_of(word) != OPEN || word & SHADOW != 0 {
+            return None;
+        }
+        let after = self.until.load(Acquire).checked_sub(self.now()).filter(|after| *after > 0)?;
+        self.refuse(after);
+        Some(after)
+    }
+
+    pub(super) fn refuse(&self, after: Nanos) {
+        self.count_refused();
+        self.tell(|observe| observe(&Event::Refused(&self.refused(after))));
+    }
+
+    pub(super) fn refused(&self, after: Nanos) -> Refused {
+        Refused { key: self.key, state: self.state(), after }
+    }
+
     pub(super) fn count_refused(&self) {
         self.totals.count_refused(lane());
     }
 
-    pub(super) fn tell(&self, event: &Event<'_>) {
+    /// For whoever watches, if somebody does.
+    pub(super) fn tell(&self, tell: impl FnOnce(&dyn Fn(&Event<'_>))) {
         if let Some(observe) = &self.observe {
-            observe(event);
+            tell(&**observe);
         }
     }
 
@@ -373,7 +396,7 @@ impl Core {
         self.states.get().inspect(|states| states.send_modify(|state| *state = to));
         drop(control);
         let cause = cause.unwrap_or(if from == State::Open { Cause::OpenTimeOver } else { Cause::Probes });
-        self.tell(&Event::Changed(&Transition { key: self.key, from, to, mode, cause }));
+        self.tell(|observe| observe(&Event::Changed(&Transition { key: self.key, from, to, mode, cause })));
         told
     }
 
@@ -385,7 +408,8 @@ impl Core {
     #[inline(never)]
     fn tell_judged(&self, ended: Ended, late: bool) {
         let Ended { probe, slow, outcome, retry_after, .. } = ended;
-        self.tell(&Event::Judged(&Judged { key: self.key, outcome, slow, probe, late, retry_after }));
+        let key = self.key;
+        self.tell(|observe| observe(&Event::Judged(&Judged { key, outcome, slow, probe, late, retry_after })));
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     outcome::{ClassifyError, Outcome, Told},
     permit::{Call, Permit},
 };
-use bytes::Bytes;
+use crate::shared::Said;
 use http::{Response, response};
 use http_body::Body;
 use pin_project_lite::pin_project;
@@ -21,20 +21,23 @@ pin_project! {
     /// The future of [`CircuitBreaker`](super::CircuitBreaker).
     pub struct ResponseFuture<F, C> {
         #[pin]
-        state: State<F>,
-        call: Call,
-        // `None` when we tell what an answer says.
-        rules: Option<Arc<Rules<C>>>,
+        state: State<F, C>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<F> {
+    enum State<F, C> {
         /// The service is at work.
-        Called { #[pin] future: F },
-        /// Nothing is left but to hand this over.
-        Refused { response: Option<Box<Response<Bytes>>> },
+        Called {
+            #[pin]
+            future: F,
+            call: Call,
+            // `None` when we tell what an answer says.
+            rules: Option<Arc<Rules<C>>>,
+        },
+        /// Nothing is left but to hand this over. Not boxed: most futures are as large, and a refusal should cost little.
+        Refused { response: Option<Response<Said>> },
     }
 }
 
@@ -43,11 +46,12 @@ pin_project! {
 impl<F, C> ResponseFuture<F, C> {
     #[inline]
     pub(super) fn called(future: F, call: Call, rules: Option<Arc<Rules<C>>>) -> Self {
-        Self { state: State::Called { future }, call, rules }
+        Self { state: State::Called { future, call, rules } }
     }
 
-    pub(super) fn refused(response: Box<Response<Bytes>>) -> Self {
-        Self { state: State::Refused { response: Some(response) }, call: Call::UNCOUNTED, rules: None }
+    #[inline]
+    pub(super) fn refused(response: Response<Said>) -> Self {
+        Self { state: State::Refused { response: Some(response) } }
     }
 }
 
@@ -63,27 +67,26 @@ where
     // that, and be copied there and on from there in the usual way too.
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        match this.state.project() {
-            StateProj::Called { future } => {
-                let blame = this.call.blame();
+        match self.project().state.project() {
+            StateProj::Called { future, call, rules } => {
+                let blame = call.blame();
                 let polled = future.poll(cx);
                 blame.over();
                 Poll::Ready(match ready!(polled) {
                     Ok(response) => {
-                        if this.rules.is_none()
+                        if rules.is_none()
                             && Told::is_well(&response)
-                            && let Some(permit) = this.call.answered_well()
+                            && let Some(permit) = call.answered_well()
                         {
                             Ok(response.map(|body| WatchedBody::inner(body, Some(permit))))
                         } else {
                             let (head, body) = response.into_parts();
-                            Ok(judge(head, body, this.call.over(), this.rules.as_deref()))
+                            Ok(judge(head, body, call.over(), rules.as_deref()))
                         }
                     }
                     Err(error) => {
-                        if let Some(permit) = this.call.over() {
-                            judge_error(&error, permit, this.rules.as_deref());
+                        if let Some(permit) = call.over() {
+                            judge_error(&error, permit, rules.as_deref());
                         }
                         Err(error)
                     }
@@ -91,7 +94,7 @@ where
             }
             StateProj::Refused { response } => {
                 let response = response.take().expect("polled after it was ready");
-                Poll::Ready(Ok(response.map(WatchedBody::own)))
+                Poll::Ready(Ok(response.map(WatchedBody::said)))
             }
         }
     }

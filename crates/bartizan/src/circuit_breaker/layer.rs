@@ -10,9 +10,9 @@ use super::{
     machine::Nanos,
     outcome::{AllFail, Classify, ClassifyError, Outcome},
     permit::{Call, Pass},
-    refusal::{Answer, ERROR_TYPE, Refused},
+    refusal::{Answer, Refused},
 };
-use crate::shared::{Flag, Notes, OnRefusal, with_head};
+use crate::shared::{OnRefusal, Said, with_head};
 use bartizan_store::Key;
 use bytes::Bytes;
 use http::{Request, Response, request, response};
@@ -170,11 +170,16 @@ where
     }
 
     #[inline]
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         if self.rules.is_plain {
             let handle = self.rules.breaker.handle();
             if let Some(pass) = handle.pass() {
                 return watch(&mut self.inner, request, handle, pass, None);
+            }
+            if self.rules.answer.instead.is_none()
+                && let Some(after) = handle.0.refuse_if_open()
+            {
+                return ResponseFuture::refused(self.rules.answer.prepared(after, &mut request));
             }
         }
         self.call_otherwise(request)
@@ -244,15 +249,9 @@ impl<C> Rules<C> {
     }
 
     #[inline(never)]
-    fn refuse<B>(&self, core: &Core, after: Nanos, request: &mut Request<B>) -> Box<Response<Bytes>> {
-        let refused = Refused { key: core.key, state: core.state(), after };
-        core.count_refused();
-        core.tell(&Event::Refused(&refused));
-        if let Some(notes) = Notes::of(request.extensions()) {
-            notes.flag(Flag::UpstreamOverflow);
-            notes.error_type(ERROR_TYPE);
-        }
-        self.answer.respond(&refused, request)
+    fn refuse<B>(&self, core: &Core, after: Nanos, request: &mut Request<B>) -> Response<Said> {
+        core.refuse(after);
+        self.answer.respond(|| core.refused(after), after, request)
     }
 
     pub(super) fn classify(&self) -> Option<&Classify> {
@@ -284,5 +283,5 @@ where
 #[inline(never)]
 fn would_refuse(core: &Core, after: Nanos) {
     core.count_refused();
-    core.tell(&Event::WouldRefuse(&Refused { key: core.key, state: core.state(), after }));
+    core.tell(|observe| observe(&Event::WouldRefuse(&core.refused(after))));
 }

@@ -1,9 +1,11 @@
 //! What a refused client gets.
 
-use super::breaker::State;
-use crate::shared::{GrpcStatus, OnRefusal, PreparedRefusal, Problem, Refusal, with_head};
+use super::{
+    breaker::State,
+    machine::{Nanos, SECOND},
+};
+use crate::shared::{Context, Flag, GrpcStatus, OnRefusal, PreparedRefusal, Problem, Refusal, Said, with_head};
 use bartizan_store::Key;
-use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use std::time::Duration;
 
@@ -12,8 +14,7 @@ use std::time::Duration;
 pub struct Refused {
     pub(super) key: Option<Key>,
     pub(super) state: State,
-    /// In nanoseconds.
-    pub(super) after: u64,
+    pub(super) after: Nanos,
 }
 
 /// The answer, rendered once.
@@ -22,8 +23,6 @@ pub(super) struct Answer {
     prepared: PreparedRefusal,
     pub(super) instead: Option<OnRefusal<Refused>>,
 }
-
-pub(super) const ERROR_TYPE: &str = "breaker_open";
 
 // ===== impl Refused =====
 
@@ -43,12 +42,12 @@ impl Refused {
     /// The time after which a retry makes sense, as `Retry-After` tells it: at least a second.
     #[must_use]
     pub fn retry_after(&self) -> Duration {
-        Duration::from_secs(self.seconds())
+        Duration::from_secs(seconds(self.after))
     }
+}
 
-    fn seconds(&self) -> u64 {
-        self.after.div_ceil(1_000_000_000).max(1)
-    }
+fn seconds(after: Nanos) -> u64 {
+    after.div_ceil(SECOND).max(1)
 }
 
 // ===== impl Answer =====
@@ -57,20 +56,27 @@ impl Answer {
     pub(super) fn new() -> Self {
         let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE)
             .detail("The service behind this one fails, and is left alone for a while. Send the request again later.");
-        let refusal = Refusal::new(ERROR_TYPE);
+        let refusal = Refusal::new("breaker_open");
         let prepared = PreparedRefusal::new(refusal, problem, GrpcStatus::UNAVAILABLE, "the service behind fails");
-        Self { prepared, instead: None }
+        Self { prepared: prepared.flagged(Flag::UpstreamOverflow), instead: None }
     }
 
-    /// To this request, from which its fields and extensions are taken.
-    pub(super) fn respond<B>(&self, refused: &Refused, request: &mut Request<B>) -> Box<Response<Bytes>> {
-        let seconds = Some(refused.seconds());
-        match &self.instead {
-            None => self.prepared.respond(request, seconds),
-            Some(instead) => {
-                let response = with_head(request, |head| instead.answer(refused, head));
-                Box::new(self.prepared.mark(response, seconds))
-            }
-        }
+    /// Ours, to this request, from which its fields and extensions are taken.
+    #[inline]
+    pub(super) fn prepared<B>(&self, after: Nanos, request: &mut Request<B>) -> Response<Said> {
+        self.prepared.respond(request, Some(seconds(after)))
+    }
+
+    /// Ours, or what a user says instead.
+    pub(super) fn respond<B>(
+        &self,
+        refused: impl FnOnce() -> Refused,
+        after: Nanos,
+        request: &mut Request<B>,
+    ) -> Response<Said> {
+        let Some(instead) = &self.instead else { return self.prepared(after, request) };
+        self.prepared.note(Context::of(request.extensions()));
+        let response = with_head(request, |head| instead.answer(&refused(), head));
+        self.prepared.mark(response, Some(seconds(after)))
     }
 }

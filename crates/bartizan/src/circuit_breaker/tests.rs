@@ -173,7 +173,7 @@ async fn a_refusal_is_complete() {
 async fn a_client_of_grpc_is_refused_in_trailers_only() {
     let (breaker, layer) = breaker(TWO);
     breaker.force_open();
-    let request = Request::builder().header("content-type", "application/grpc").body(()).expect("a request");
+    let request = Request::post("/").header("content-type", "application/grpc").body(()).expect("a request");
     let service = service_fn(|_: Request<()>| async { Ok::<_, Infallible>(answer(200)) });
     let refused = layer.layer(service).oneshot(request).await.expect("infallible");
     assert_eq!((refused.status().as_u16(), field(&refused, "grpc-status")), (200, "14"));

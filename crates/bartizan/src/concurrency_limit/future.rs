@@ -5,8 +5,7 @@ use super::{
     gate::{Permit, Ticket},
     layer::Door,
 };
-use crate::shared::ResponseBody;
-use bytes::Bytes;
+use crate::shared::{ResponseBody, Said};
 use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
@@ -35,8 +34,8 @@ pin_project! {
     enum State<S, B, F> {
         /// The inner service is at work. Who is exempt has no permit.
         Calling { #[pin] future: F, permit: Option<Permit> },
-        /// Nothing is left but to hand this over.
-        Refused { response: Option<Box<Response<Bytes>>> },
+        /// Nothing is left but to hand this over. Not boxed: most futures are as large, and a refusal should cost little.
+        Refused { response: Option<Response<Said>> },
         /// There is no permit yet.
         Waiting { held: Option<Box<Held<S, B>>> },
     }
@@ -64,7 +63,8 @@ where
         Self { state: State::Calling { future, permit } }
     }
 
-    pub(super) fn refused(response: Box<Response<Bytes>>) -> Self {
+    #[inline]
+    pub(super) fn refused(response: Response<Said>) -> Self {
         Self { state: State::Refused { response: Some(response) } }
     }
 
@@ -85,39 +85,24 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
-        loop {
-            let next = match state.as_mut().project() {
-                StateProj::Calling { future, permit } => {
-                    let answer = ready!(future.poll(cx));
-                    // With an error the permit is back at once, whoever keeps the future.
-                    let permit = permit.take();
-                    return Poll::Ready(match answer {
-                        Ok(response) => Ok(response.map(|body| held_by(body, permit))),
-                        Err(error) => Err(error),
-                    });
-                }
-                StateProj::Refused { response } => {
-                    let response = response.take().expect("polled after it was ready");
-                    return Poll::Ready(Ok(response.map(ResponseBody::own)));
-                }
-                StateProj::Waiting { held } => {
-                    let waiting = held.as_mut().expect("a permit is waited for once");
-                    let outcome = ready!(waiting.poll_turn(cx));
-                    held.take().expect("it was there just now").go_on(outcome)
-                }
-            };
-            state.set(next);
+        if let State::Waiting { .. } = *state {
+            ready!(state.as_mut().poll_turn(cx));
         }
-    }
-}
-
-/// The permit goes where the body goes.
-#[inline]
-fn held_by<B: Body>(body: B, permit: Option<Permit>) -> ResponseBody<B, Permit> {
-    let body = ResponseBody::inner(body);
-    match permit {
-        Some(permit) => body.watched_by(permit),
-        None => body,
+        match state.project() {
+            StateProj::Calling { future, permit } => {
+                let answer = ready!(future.poll(cx));
+                // It goes where the body goes. With an error it is back at once, whoever keeps the future, and also where
+                // there is nothing to send.
+                let is_over = answer.as_ref().map_or(true, |response| response.body().is_end_stream());
+                let permit = permit.take().filter(|_| !is_over);
+                Poll::Ready(answer.map(|response| response.map(|body| ResponseBody::watched(body, permit))))
+            }
+            StateProj::Refused { response } => {
+                let response = response.take().expect("polled after it was ready");
+                Poll::Ready(Ok(response.map(ResponseBody::said)))
+            }
+            StateProj::Waiting { .. } => unreachable!("who has waited is let in or refused"),
+        }
     }
 }
 
@@ -127,6 +112,25 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ResponseFuture")
+    }
+}
+
+// ===== impl State =====
+
+impl<S, B> State<S, B, S::Future>
+where
+    S: Service<Request<B>>,
+{
+    /// Goes on to what comes after the waiting.
+    #[inline(never)]
+    fn poll_turn(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let StateProj::Waiting { held } = self.as_mut().project() {
+            let waiting = held.as_mut().expect("a permit is waited for once");
+            let outcome = ready!(waiting.poll_turn(cx));
+            let next = held.take().expect("it was there just now").go_on(outcome);
+            self.set(next);
+        }
+        Poll::Ready(())
     }
 }
 

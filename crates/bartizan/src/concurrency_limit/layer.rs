@@ -7,7 +7,8 @@ use super::{
     limit::ConcurrencyLimit,
 };
 use crate::shared::{
-    Deadline, GrpcStatus, OnRefusal, PreparedRefusal, Problem, Refusal, ResponseBody, sync::Arc as GateArc, with_head,
+    Deadline, GrpcStatus, OnRefusal, PreparedRefusal, Problem, Refusal, ResponseBody, Said, sync::Arc as GateArc,
+    with_head,
 };
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, request::Parts};
@@ -42,6 +43,8 @@ pub(super) struct Door {
     limit: ConcurrencyLimit,
     /// Whether the usual request passes without a look at its head.
     is_plain: bool,
+    /// Whether such a request is simply refused where there is no permit.
+    turns_away: bool,
     key: Option<Arc<dyn Fn(&ConcurrencyLimit, &Parts) -> Option<u64> + Send + Sync>>,
     exempt: Option<Arc<dyn Fn(&Parts) -> bool + Send + Sync>>,
     patience: Option<Patience>,
@@ -78,6 +81,7 @@ impl ConcurrencyLimitLayer {
         let door = Door {
             limit: limit.into(),
             is_plain: true,
+            turns_away: true,
             key: None,
             exempt: None,
             patience: None,
@@ -137,6 +141,7 @@ impl ConcurrencyLimitLayer {
         let door = Arc::make_mut(&mut self.door);
         change(door);
         door.is_plain = door.key.is_none() && door.exempt.is_none();
+        door.turns_away = door.is_plain && door.patience.is_none() && door.on_refusal.is_none();
         self
     }
 }
@@ -171,16 +176,20 @@ where
     }
 
     #[inline]
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         if let Some(permit) = self.door.enter() {
             return ResponseFuture::calling(self.inner.call(request), Some(permit));
+        }
+        if self.door.turns_away {
+            self.door.tell(Event::Refused(Refused::Full));
+            return ResponseFuture::refused(self.door.refusal.respond(&mut request, Some(self.door.retry_after)));
         }
         self.call_otherwise(request)
     }
 }
 
 impl<S> ConcurrencyLimited<S> {
-    /// Who has to be looked at, or finds no permit. A request that is lent to be changed is copied once more on its way.
+    /// Who has to be looked at, or may wait. A request that is lent to be changed is copied once more on its way.
     #[inline]
     fn call_otherwise<B>(&mut self, mut request: Request<B>) -> ResponseFuture<S, B>
     where
@@ -253,14 +262,14 @@ impl Door {
     }
 
     #[cold]
-    pub(super) fn refuse<B>(&self, refused: Refused, request: &mut Request<B>) -> Box<Response<Bytes>> {
+    pub(super) fn refuse<B>(&self, refused: Refused, request: &mut Request<B>) -> Response<Said> {
         self.tell(Event::Refused(refused));
         let retry_after = Some(self.retry_after);
         match &self.on_refusal {
             None => self.refusal.respond(request, retry_after),
             Some(answer) => {
                 let response = with_head(request, |head| answer.answer(&refused, head));
-                Box::new(self.refusal.mark(response, retry_after))
+                self.refusal.mark(response, retry_after)
             }
         }
     }

@@ -1,7 +1,6 @@
 //! The response of a request that had time, or had none.
 
-use crate::shared::ResponseBody;
-use bytes::Bytes;
+use crate::shared::{ResponseBody, Said};
 use http::Response;
 use pin_project_lite::pin_project;
 use std::{
@@ -23,7 +22,7 @@ pin_project! {
     #[derive(Debug)]
     enum State<F> {
         Called { #[pin] future: F },
-        Refused { response: Option<Box<Response<Bytes>>> },
+        Refused { response: Option<Box<Response<Said>>> },
     }
 }
 
@@ -34,7 +33,7 @@ impl<F> ResponseFuture<F> {
         Self { state: State::Called { future } }
     }
 
-    pub(super) fn refused(response: Box<Response<Bytes>>) -> Self {
+    pub(super) fn refused(response: Box<Response<Said>>) -> Self {
         Self { state: State::Refused { response: Some(response) } }
     }
 }
@@ -50,7 +49,7 @@ where
             StateProj::Called { future } => future.poll(cx).map_ok(|response| response.map(ResponseBody::inner)),
             StateProj::Refused { response } => {
                 let response = response.take().expect("polled after it was ready");
-                Poll::Ready(Ok(response.map(ResponseBody::own)))
+                Poll::Ready(Ok(response.map(ResponseBody::said)))
             }
         }
     }

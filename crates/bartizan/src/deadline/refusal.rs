@@ -1,6 +1,6 @@
 //! What is answered when nobody has time left.
 
-use crate::shared::{GrpcStatus, OnRefusal, PreparedRefusal, Problem, Refusal, with_head};
+use crate::shared::{GrpcStatus, OnRefusal, PreparedRefusal, Problem, Refusal, Said, with_head};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, request::Parts};
 
@@ -26,9 +26,9 @@ impl Refuse {
     }
 
     #[cold]
-    pub(super) fn answer<B>(&self, mut request: Request<B>) -> Box<Response<Bytes>> {
+    pub(super) fn answer<B>(&self, mut request: Request<B>) -> Box<Response<Said>> {
         match &self.by_user {
-            None => self.prepared.respond(&mut request, None),
+            None => Box::new(self.prepared.respond(&mut request, None)),
             Some(by_user) => {
                 let response = with_head(&mut request, |head| by_user.answer(&(), head));
                 Box::new(self.prepared.mark(response, None))

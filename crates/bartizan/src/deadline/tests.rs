@@ -4,7 +4,7 @@ use super::{
     wire::{self, Told, from_grpc, from_millis, to_grpc, to_millis},
 };
 use crate::shared::{Deadline, PeerAddr, Refusal, RequestId, THIRTY_YEARS, TrustedProxies};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use proptest::prelude::*;
 use std::{
@@ -332,7 +332,9 @@ async fn work_for_which_nobody_waits_is_refused_at_the_door() {
 async fn a_zero_from_the_wire_is_no_time() {
     let layer = DeadlineLayer::new(SECOND).trust_everybody();
     let grpc = [("grpc-timeout", "0n"), ("content-type", "application/grpc")];
-    let response = come_in(layer.clone(), from("10.0.0.1:1", &grpc)).await;
+    let mut request = from("10.0.0.1:1", &grpc);
+    *request.method_mut() = Method::POST;
+    let response = come_in(layer.clone(), request).await;
     assert_eq!((response.status(), &response.headers()["grpc-status"]), (StatusCode::OK, &HeaderValue::from(4)));
     let response = come_in(layer, from("10.0.0.1:1", &[("x-request-timeout-ms", "0")])).await;
     assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);

@@ -1,7 +1,6 @@
 //! Asking another service, no longer than until the request's deadline.
 
-use crate::shared::{Deadline, GrpcStatus, PreparedRefusal, Problem, Refusal, ResponseBody};
-use bytes::Bytes;
+use crate::shared::{Deadline, GrpcStatus, PreparedRefusal, Problem, Refusal, ResponseBody, Said};
 use http::{Request, Response, StatusCode};
 use pin_project_lite::pin_project;
 use std::{
@@ -59,7 +58,7 @@ where
         let this = self.project();
         // Once it ticks, the timer comes first: a service that uses up the task's budget would leave it none.
         if is_over(this.timer, cx) {
-            return Poll::Ready(Ok(too_late(*this.is_grpc).map(ResponseBody::own)));
+            return Poll::Ready(Ok(too_late(*this.is_grpc).map(ResponseBody::said)));
         }
         if let Poll::Ready(answer) = this.step.poll(cx) {
             return Poll::Ready(answer.map(|response| response.map(ResponseBody::inner)));
@@ -69,7 +68,7 @@ where
         if !is_over(this.timer, cx) {
             return Poll::Pending;
         }
-        Poll::Ready(Ok(too_late(*this.is_grpc).map(ResponseBody::own)))
+        Poll::Ready(Ok(too_late(*this.is_grpc).map(ResponseBody::said)))
     }
 }
 
@@ -107,7 +106,7 @@ fn is_over(timer: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> bool {
 }
 
 /// What is answered when the deadline has passed for the fallback too.
-fn too_late(is_grpc: bool) -> Response<Bytes> {
+fn too_late(is_grpc: bool) -> Response<Said> {
     let problem = Problem::new(StatusCode::GATEWAY_TIMEOUT).detail("The time for this request is over.");
     let (status, message) = (GrpcStatus::DEADLINE_EXCEEDED, "the time for this request is over");
     PreparedRefusal::new(Refusal::new("deadline"), problem, status, message).respond_late(is_grpc)

@@ -4,8 +4,8 @@ use super::{
     body::LimitedBody,
     limiter::{Charged, Judged, Limiter, Pending},
 };
+use crate::shared::Said;
 use bartizan_store::Throttle;
-use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
@@ -39,8 +39,8 @@ pin_project! {
         Calling { #[pin] future: F },
         /// The inner service is at work. Boxed, so that those who leave nothing to do carry no room for it.
         Charging { charging: Pin<Box<Charging<T, F>>> },
-        /// Nothing is left but to hand this over.
-        Refused { response: Option<Box<Response<Bytes>>> },
+        /// Nothing is left but to hand this over. Not boxed: most futures are as large, and a refusal should cost little.
+        Refused { response: Option<Response<Said>> },
         /// The store has not answered yet, a plan is being looked up, or it is not this request's turn.
         Undecided { held: Option<Box<Held<S, T, B>>> },
     }
@@ -79,7 +79,7 @@ where
         Self { state: State::charging(future, charged) }
     }
 
-    pub(super) fn refused(response: Box<Response<Bytes>>) -> Self {
+    pub(super) fn refused(response: Response<Said>) -> Self {
         Self { state: State::Refused { response: Some(response) } }
     }
 
@@ -120,7 +120,7 @@ where
             StateProj::Charging { charging } => return charging.as_mut().poll(cx),
             StateProj::Refused { response } => {
                 let response = response.take().expect("polled after it was ready");
-                return Poll::Ready(Ok(response.map(LimitedBody::own)));
+                return Poll::Ready(Ok(response.map(LimitedBody::said)));
             }
             StateProj::Undecided { held } => {
                 let pending = &mut held.as_mut().expect("a decision is made once").pending;

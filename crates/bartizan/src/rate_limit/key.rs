@@ -8,7 +8,7 @@ use super::head::Head;
 use crate::shared::{Single, TrustedProxies, single};
 use bartizan_store::Key;
 use http::{HeaderName, Request, request::Parts};
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 /// By what to count. Any `Fn(&Parts) -> Option<Key>` will do.
 ///
@@ -53,7 +53,7 @@ pub fn method() -> KeyBy {
     KeyBy(Kind::Method)
 }
 
-/// The path. Where paths hold ids, count by the route instead: `key::of(matched_path)`.
+/// The path. Where paths hold ids, count by the route instead: [`of`] shows how.
 #[must_use]
 pub fn path() -> KeyBy {
     KeyBy(Kind::Path)
@@ -65,9 +65,22 @@ pub fn global() -> KeyBy {
     KeyBy(Kind::Global)
 }
 
-/// Any text that a function finds in the head.
-pub fn of<T: AsRef<[u8]>>(text: impl Fn(&Parts) -> Option<T> + Send + Sync + 'static) -> KeyBy {
-    (move |head: &Parts| text(head).map(Key::new)).into()
+/// Any text that a function finds in the head, such as the template of the route that axum has matched.
+///
+/// A text that has to be fetched first, for a token say, is found by a layer further out, which leaves it among the
+/// request's extensions, as `TenantLayer` does with a directory.
+///
+#[cfg_attr(feature = "axum", doc = "```")]
+#[cfg_attr(not(feature = "axum"), doc = "```ignore")]
+/// use axum::{Router, routing::get};
+/// use bartizan::{bridge::axum::matched_path, rate_limit::{Quota, RateLimitLayer, key}};
+///
+/// let per_route = RateLimitLayer::new(Quota::per_second(100)).key_by(key::of(matched_path));
+/// let app: Router = Router::new().route("/users/{id}", get(|| async { "somebody" })).layer(per_route);
+/// # let _ = app;
+/// ```
+pub fn of(text: impl for<'a> Fn(&'a Parts) -> Option<Cow<'a, str>> + Send + Sync + 'static) -> KeyBy {
+    (move |head: &Parts| text(head).map(|text| Key::new(&*text))).into()
 }
 
 /// Two keys together, such as tenant and route; none if either is missing. Nest it for three.

@@ -11,9 +11,8 @@ use super::{
     rules::{Due, Dues, NoKey, Rules, Shape},
     settle::Settlement,
 };
-use crate::shared::{Deadline, End, Watch};
+use crate::shared::{Deadline, End, Said, Watch};
 use bartizan_store::{Decision, Standing, Throttle, Unavailable, Verdict};
-use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use smallvec::SmallVec;
@@ -216,12 +215,7 @@ impl<T: Throttle + Clone> Limiter<T> {
     }
 
     /// The response to a refused request, from which its fields and extensions are taken.
-    pub(super) fn respond<B>(
-        &self,
-        refused: &Refused,
-        told: Option<Told>,
-        request: &mut Request<B>,
-    ) -> Box<Response<Bytes>> {
+    pub(super) fn respond<B>(&self, refused: &Refused, told: Option<Told>, request: &mut Request<B>) -> Response<Said> {
         let mut response = refused.respond(&self.rules, &self.rendered().refusals, request);
         if let Some(told) = told {
             told.write(response.headers_mut());

@@ -67,7 +67,7 @@
 //!
 //! # Lifting
 //!
-//! Copy this folder and `shared/`; add `bartizan-store`, `itoa`, `sfv` and `smallvec` to the dependencies.
+//! Copy this folder and `shared/`; add `bartizan-store`, `itoa`, `sfv` and `smallvec` to the dependencies, and tokio's `sync`.
 //!
 //! [draft-ietf-httpapi-ratelimit-headers-11]: https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/11/
 //! [`refuse_when_unavailable`]: RateLimitLayer::refuse_when_unavailable

@@ -8,8 +8,8 @@ use super::{
     refusal::{Reason, retry_after},
     rules::{Due, NoKey, Rules},
 };
+use crate::shared::Said;
 use bartizan_store::{Charge, Key, PolicyName, Quota, Standing, Throttle};
-use bytes::Bytes;
 use http::{Request, Response};
 use smallvec::{SmallVec, smallvec};
 use std::{slice, sync::Arc};
@@ -75,7 +75,7 @@ impl<T: Throttle + Clone> Limiter<T> {
     }
 
     /// The response to a request that has to wait, from which its fields and extensions are taken.
-    pub(super) fn limit<B>(&self, standing: &Standing, request: &mut Request<B>) -> Box<Response<Bytes>> {
+    pub(super) fn limit<B>(&self, standing: &Standing, request: &mut Request<B>) -> Response<Said> {
         let (policies, Rendered { refusals, members }) = (&*self.rules.policies, self.rendered());
         let mut response = refusals.by(0).respond(request, Some(retry_after(standing.wait())));
         // Whose bucket it is, no field tells.

@@ -1,10 +1,9 @@
 //! What a refused client gets.
 
 use super::{policy::Policy, rules::Rules};
-use crate::shared::{GrpcStatus, PreparedRefusal, Problem, Refusal, seconds_value, with_head};
+use crate::shared::{GrpcStatus, PreparedRefusal, Problem, Refusal, Said, with_head};
 use bartizan_store::PolicyName;
-use bytes::Bytes;
-use http::{Request, Response, StatusCode, header};
+use http::{Request, Response, StatusCode};
 use smallvec::SmallVec;
 use std::{borrow::Cow, slice, time::Duration};
 
@@ -60,23 +59,13 @@ impl Refused {
         self.violated.iter().map(PolicyName::as_str)
     }
 
-    /// The response: the user's, gRPC's, or a problem; with `Retry-After`, and marked as a refusal. Boxed at once, as it is
-    /// large, and has a way to go.
-    pub(super) fn respond<B>(
-        &self,
-        rules: &Rules,
-        prepared: &Prepared,
-        request: &mut Request<B>,
-    ) -> Box<Response<Bytes>> {
+    /// The response: the user's, gRPC's, or a problem; with `Retry-After`, and marked as a refusal.
+    pub(super) fn respond<B>(&self, rules: &Rules, prepared: &Prepared, request: &mut Request<B>) -> Response<Said> {
         let Some(on_refusal) = &rules.on_refusal else {
             return self.refusal(rules, prepared).respond(request, self.retry_after);
         };
-        let mut response = with_head(request, |head| on_refusal.answer(self, head));
-        if let Some(seconds) = self.retry_after {
-            response.headers_mut().entry(header::RETRY_AFTER).or_insert_with(|| seconds_value(seconds));
-        }
-        response.extensions_mut().insert(self.reason.mark());
-        Box::new(response)
+        let response = with_head(request, |head| on_refusal.answer(self, head));
+        self.reason.mark().mark(response, self.retry_after)
     }
 
     /// What is answered to whom nobody else answers.

@@ -5,7 +5,7 @@ mod waiting;
 use super::*;
 use crate::shared::{Deadline, PeerAddr, Refusal, TrustedProxies};
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, Empty, Full};
 use proptest::prelude::*;
 use std::{
@@ -110,7 +110,9 @@ async fn a_client_that_takes_no_json_is_told_in_text() {
 async fn a_grpc_client_is_told_in_trailers_only_with_a_pushback() {
     let layer = RateLimitLayer::new(Quota::per_second(1));
     statuses(&layer, 1).await;
-    let refused = ask(&layer, request_with("content-type", "application/grpc+proto")).await;
+    let mut call = request_with("content-type", "application/grpc+proto");
+    *call.method_mut() = Method::POST;
+    let refused = ask(&layer, call).await;
     assert_eq!(refused.status(), StatusCode::OK);
     assert_eq!(field(&refused, "grpc-status"), "8");
     assert_eq!(field(&refused, "grpc-retry-pushback-ms"), "1000");
@@ -553,6 +555,25 @@ async fn behind_a_line_what_can_never_pass_is_told_so_and_what_takes_nothing_pas
     let refused = ask(&layer, request_with("from", "1")).await;
     assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(field(&refused, "ratelimit"), r#""default";r=0;t=1"#);
+    assert_eq!(waiting.await.expect("no panic"), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_stands_in_line_for_a_policy_that_takes_nothing_from_them() {
+    let writes = Policy::new("writes", Quota::per_minute(1).burst(1))
+        .cost_by(|head| u32::from(head.headers.contains_key("write")));
+    let layer = RateLimitLayer::new(Policy::new("all", Quota::per_second(100)))
+        .and(writes)
+        .wait_up_to(Duration::from_secs(90), 1);
+    assert_eq!(ask(&layer, request_with("write", "1")).await.status(), 200);
+    let waiting = tokio::spawn({
+        let layer = layer.clone();
+        async move { ask(&layer, request_with("write", "2")).await.status() }
+    });
+    tokio::task::yield_now().await;
+    let began = Instant::now();
+    assert_eq!(ask(&layer, request("192.0.2.1")).await.status(), 200);
+    assert_eq!(began.elapsed(), Duration::ZERO);
     assert_eq!(waiting.await.expect("no panic"), 200);
 }
 

@@ -21,7 +21,8 @@ impl<T: Throttle + Clone> Limiter<T> {
         if dues.iter().all(|due| due.cost == 0) || dues.iter().any(|due| due.cost > due.quota.burst_size()) {
             return self.decide(dues).await;
         }
-        let line = match self.lines.occupied(dues.iter().map(Due::bucket)) {
+        let taken_from = dues.iter().filter(|due| due.cost > 0);
+        let line = match self.lines.occupied(taken_from.map(Due::bucket)) {
             Some(line) => line,
             None => {
                 let decision = self.decide(dues).await?;

@@ -17,12 +17,33 @@ pub(super) fn uuid_v7() -> RequestId {
 pub(super) fn from_parts(millis: u64, a: u32, b: u64) -> RequestId {
     const VERSION: u64 = 7 << 12;
     const VARIANT: u64 = 0b10 << 62;
-    let mut text = [0; 36];
     let uuid = Uuid::from_u64_pair(millis << 16 | VERSION | u64::from(a & 0xfff), VARIANT | b >> 2);
-    uuid.hyphenated().encode_lower(&mut text);
-    let value = HeaderValue::from_maybe_shared(Bytes::from_owner(text)).expect("hexadecimal digits and hyphens");
-    RequestId::known_valid(value)
+    let text = Bytes::from_owner(written(uuid));
+    RequestId::known_valid(HeaderValue::from_maybe_shared(text).expect("hexadecimal digits and hyphens"))
 }
+
+/// Two digits for each byte, and hyphens where it has them. A function of its own, so that `http` looks through text
+/// that is written already, sixteen bytes at a time, and not through how each digit comes about.
+#[inline(never)]
+fn written(uuid: Uuid) -> [u8; 36] {
+    const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
+    let mut text = [b'-'; 36];
+    for (place, &byte) in PLACES.into_iter().zip(uuid.as_bytes()) {
+        text[place..place + 2].copy_from_slice(&DIGITS[usize::from(byte)]);
+    }
+    text
+}
+
+/// Each byte as two digits.
+static DIGITS: [[u8; 2]; 256] = {
+    const ONE: &[u8; 16] = b"0123456789abcdef";
+    let (mut two, mut byte) = ([[0; 2]; 256], 0);
+    while byte < two.len() {
+        two[byte] = [ONE[byte >> 4], ONE[byte & 15]];
+        byte += 1;
+    }
+    two
+};
 
 /// The time in the 48 bits that the id has for it. A clock before 1970 counts as 1970.
 fn millis_now() -> u64 {

@@ -10,7 +10,7 @@ pub enum Jitter {
     Full,
     /// From half of the pause to the whole.
     Equal,
-    /// From the first pause to three times the last one.
+    /// From the first pause to three times the last one, or three times the first before there was any.
     Decorrelated,
 }
 
@@ -43,7 +43,7 @@ impl Backoff {
         let (least, most) = match self.jitter {
             Jitter::Full => (0, whole),
             Jitter::Equal => (whole - whole / 2, whole),
-            Jitter::Decorrelated => (base, nanos(last).saturating_mul(3).clamp(base, longest)),
+            Jitter::Decorrelated => (base, nanos(last).max(base).saturating_mul(3).min(longest)),
         };
         Duration::from_nanos(between(least, most, dice))
     }

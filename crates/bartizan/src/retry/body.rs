@@ -1,5 +1,6 @@
 //! The body of an answer.
 
+use super::drain::Whole;
 use bytes::Buf;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
@@ -11,6 +12,7 @@ use std::{
 
 pin_project! {
     /// The body of the inner service. Of a call of gRPC, the first frame may have been looked at; it still comes first.
+    /// That of an answer which has failed, and is the last after all, was read before.
     ///
     /// Most are not looked at, and carry no room for what came.
     pub struct ResponseBody<B: Body> {
@@ -30,6 +32,7 @@ pin_project! {
 /// A body that was polled, so that it cannot be moved any more.
 struct LookedAt<B: Body> {
     first: Option<First<B>>,
+    then: Whole<B>,
     rest: Option<Pin<Box<B>>>,
 }
 
@@ -46,23 +49,24 @@ impl<B: Body> ResponseBody<B> {
 
     /// A body that was polled, and what came of that; `None` if it was nothing yet.
     pub(super) fn looked_at(came: Option<Option<First<B>>>, body: Pin<Box<B>>) -> Self {
-        let at = match came {
-            None => LookedAt { first: None, rest: Some(body) },
-            Some(Some(first)) => LookedAt { first: Some(first), rest: Some(body) },
-            Some(None) => LookedAt { first: None, rest: None },
+        let (first, rest) = match came {
+            None => (None, Some(body)),
+            Some(Some(first)) => (Some(first), Some(body)),
+            Some(None) => (None, None),
         };
-        Self { kind: Kind::Looked { at: Box::new(at) } }
+        Self { kind: Kind::Looked { at: Box::new(LookedAt { first, then: Whole::<B>::new(), rest }) } }
     }
 
-    pub(super) fn empty() -> Self {
-        Self { kind: Kind::Looked { at: Box::new(LookedAt { first: None, rest: None }) } }
+    /// A body that was read.
+    pub(super) fn whole(frames: Whole<B>) -> Self {
+        Self { kind: Kind::Looked { at: Box::new(LookedAt { first: None, then: frames, rest: None }) } }
     }
 }
 
 /// Empty.
 impl<B: Body> Default for ResponseBody<B> {
     fn default() -> Self {
-        Self::empty()
+        Self::whole(Whole::<B>::new())
     }
 }
 
@@ -82,7 +86,7 @@ impl<B: Body> Body for ResponseBody<B> {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Inner { body } => body.is_end_stream(),
-            Kind::Looked { at } => at.first.is_none() && at.rest.as_ref().is_none_or(Body::is_end_stream),
+            Kind::Looked { at } => at.is_end_stream(),
         }
     }
 
@@ -101,13 +105,21 @@ impl<B: Body> LookedAt<B> {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(first));
         }
+        if let Some(frame) = self.then.pop_front() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
         self.rest.as_mut().map_or(Poll::Ready(None), |rest| rest.as_mut().poll_frame(cx))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_none() && self.then.is_empty() && self.rest.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
         let rest = self.rest.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint);
-        let Some(Ok(first)) = &self.first else { return rest };
-        let bytes = first.data_ref().map_or(0, |data| data.remaining() as u64);
+        let first = self.first.as_ref().and_then(|first| first.as_ref().ok());
+        let data = first.into_iter().chain(&self.then).filter_map(Frame::data_ref);
+        let bytes = data.map(|data| data.remaining() as u64).sum();
         let mut hint = SizeHint::new();
         if let Some(upper) = rest.upper() {
             hint.set_upper(upper.saturating_add(bytes));

@@ -17,7 +17,8 @@ use tokio::time::Instant;
 /// a layer of ours, counts for nothing.
 ///
 /// One retry of each request is free of all that: the first after an error that proves that the service has not seen
-/// the request. It costs the destination nothing, and is not counted in flight.
+/// the request. It costs the destination nothing, and is not counted in flight. And so is one that goes
+/// [elsewhere](super::RetryLayer::elsewhere) than to the place that has refused it.
 ///
 /// One budget for each destination, or one that is down takes the retries of all. Its clones are the same budget.
 ///

@@ -12,10 +12,11 @@ use super::{
     replay::{Replay, RequestBody},
     spare,
 };
-use crate::shared::{Deadline, is_grpc};
-use http::{Method, Request, Response, header, response};
+use crate::shared::{Deadline, Refusal, is_grpc};
+use http::{Method, Request, Response, response};
 use http_body::Body;
 use std::{
+    mem,
     ops::{Deref, DerefMut},
     time::Duration,
 };
@@ -29,6 +30,25 @@ pub(super) struct Course<S, B, E> {
     pub(super) last: Option<Box<Result<response::Parts, E>>>,
     record: Lent,
 }
+
+/// What a head says of its body: how it is framed (RFC 9112 §6), the representation (RFC 9110 §8), and its digests
+/// (RFC 9530).
+const OF_BODY: [&str; 14] = [
+    "content-length",
+    "transfer-encoding",
+    "trailer",
+    "content-type",
+    "content-encoding",
+    "content-language",
+    "content-location",
+    "content-range",
+    "etag",
+    "last-modified",
+    "content-digest",
+    "repr-digest",
+    "digest",
+    "content-md5",
+];
 
 /// A record that goes back to the spare ones.
 struct Lent(Option<Box<Record>>);
@@ -89,15 +109,20 @@ impl<S, B: Body, E> Course<S, B, E> {
 
     /// What follows from the outcome of an attempt: another one after a pause, or none.
     pub(super) fn go_on<C>(&mut self, rules: &Rules<C>, outcome: &Outcome, is_answer: bool) -> Option<Duration> {
-        let withdrawal = self.record.withdrawal.take();
+        let spent = self.record.spent.take();
         match outcome {
             Outcome::Answered | Outcome::Unsaid => {
                 self.answered(rules);
                 None
             }
-            Outcome::Refused(reason) => {
-                if let Some(withdrawal) = withdrawal {
-                    withdrawal.refund();
+            Outcome::Refused(refusal, reason) => {
+                if self.goes_elsewhere(rules, *refusal) {
+                    // Nothing was sent: what was spent on it is there for the next one, which need not wait.
+                    self.record.withdrawal = spent;
+                    return Some(self.retried(rules, *reason, Duration::ZERO));
+                }
+                if let Some(spent) = spent {
+                    spent.refund();
                 }
                 if self.record.attempt > 1 {
                     self.gave_up(rules, *reason, GaveUp::Refused);
@@ -105,14 +130,12 @@ impl<S, B: Body, E> Course<S, B, E> {
                 None
             }
             Outcome::Failed(failed) => {
-                drop(withdrawal);
+                drop(spent);
+                if let Some(took) = self.took() {
+                    rules.pace.learn_of_failure(took);
+                }
                 match self.decide(rules, failed, is_answer).and_then(|pause| self.take_over(is_answer, pause)) {
-                    Ok(pause) => {
-                        let (attempt, reason) = (self.record.attempt, failed.reason);
-                        rules.tell(&Event::Retried { attempt, reason, pause });
-                        (self.record.pause, self.record.reason) = (pause, reason);
-                        Some(pause)
-                    }
+                    Ok(pause) => Some(self.retried(rules, failed.reason, pause)),
                     Err(why) => {
                         self.gave_up(rules, failed.reason, why);
                         None
@@ -122,13 +145,33 @@ impl<S, B: Body, E> Course<S, B, E> {
         }
     }
 
+    fn retried<C>(&mut self, rules: &Rules<C>, reason: Reason, pause: Duration) -> Duration {
+        rules.tell(&Event::Retried { attempt: self.record.attempt, reason, pause });
+        (self.record.pause, self.record.reason) = (pause, reason);
+        pause
+    }
+
+    /// Whether the next attempt goes to another place than the one that has refused this one.
+    fn goes_elsewhere<C>(&self, rules: &Rules<C>, refusal: Refusal) -> bool {
+        self.record.attempt < self.attempts(rules)
+            && rules.goes_elsewhere(refusal, &self.record.head)
+            && self.record.deadline.is_none_or(|deadline| !deadline.remaining().is_zero())
+            && self.replay.take_over(false)
+    }
+
     fn answered<C>(&self, rules: &Rules<C>) {
-        if let Some(began) = self.record.began {
-            rules.pace.learn(began.elapsed());
+        if let Some(took) = self.took() {
+            rules.pace.learn(took);
         }
         if self.record.attempt > 1 {
             rules.tell(&Event::Recovered { attempts: self.record.attempt });
         }
+    }
+
+    /// How long this attempt has taken, if somebody has to know. The time in which its body came was not the service's.
+    fn took(&self) -> Option<Duration> {
+        let began = self.record.began?;
+        Some(self.replay.came().map_or(began, |came| came.max(began)).elapsed())
     }
 
     fn decide<C>(&mut self, rules: &Rules<C>, failed: &Failed, is_answer: bool) -> Result<Duration, GaveUp> {
@@ -138,7 +181,7 @@ impl<S, B: Body, E> Course<S, B, E> {
             repeatable: self.record.may_repeat,
             replayable: self.replay.can_repeat(is_answer),
             left: self.record.deadline.map(Deadline::remaining),
-            expected: rules.pace.expected(),
+            expected: self.record.deadline.map_or(Duration::ZERO, |_| rules.pace.expected()),
             last_pause: self.record.pause,
             dice: rand::random(),
         };
@@ -156,7 +199,7 @@ impl<S, B: Body, E> Course<S, B, E> {
         if self.replay.take_over(is_answer) {
             return Ok(pause);
         }
-        self.refund();
+        self.record.refund();
         Err(GaveUp::NotReplayable)
     }
 
@@ -173,8 +216,9 @@ impl<S, B: Body, E> Course<S, B, E> {
         self.record.is_grpc
     }
 
-    pub(super) fn is_first(&self) -> bool {
-        self.record.attempt == 1
+    /// Whether the budget has to be told of the request: once, when the destination has been asked.
+    pub(super) fn is_to_be_counted(&mut self, outcome: &Outcome) -> bool {
+        !matches!(outcome, Outcome::Refused(..)) && !mem::replace(&mut self.record.is_counted, true)
     }
 
     /// When the request's time is over.
@@ -191,6 +235,7 @@ impl<S, B: Body, E> Course<S, B, E> {
     /// The next attempt.
     pub(super) fn next<C>(&mut self, rules: &Rules<C>) -> Request<RequestBody<B>> {
         self.record.attempt += 1;
+        self.record.spent = self.record.withdrawal.take();
         self.last = None;
         self.record.began = self.record.deadline.map(|_| Instant::now());
         let is_last = self.record.attempt >= self.attempts(rules);
@@ -203,25 +248,25 @@ impl<S, B: Body, E> Course<S, B, E> {
         request
     }
 
-    /// No attempt can be made any more: the head of the last answer, without its body, which is gone; or the last error.
-    /// Nothing was sent for what was withdrawn.
-    pub(super) fn settle_for_last<C>(&mut self, rules: &Rules<C>, why: GaveUp) -> Result<response::Parts, E> {
-        self.refund();
+    /// No attempt can be made any more: the head of the last answer, or the last error. Where the answer's body
+    /// `is_gone`, what says something of it goes too. Nothing was sent for what was withdrawn.
+    pub(super) fn settle_for_last<C>(
+        &mut self,
+        rules: &Rules<C>,
+        why: GaveUp,
+        is_gone: bool,
+    ) -> Result<response::Parts, E> {
+        self.record.refund();
         self.gave_up(rules, self.record.reason, why);
         let mut last = *self.last.take().expect("an attempt has failed before this one");
-        if let Ok(head) = &mut last {
-            for field in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONTENT_ENCODING, header::TRAILER]
-            {
+        if let Ok(head) = &mut last
+            && is_gone
+        {
+            for field in OF_BODY {
                 head.headers.remove(field);
             }
         }
         last
-    }
-
-    fn refund(&mut self) {
-        if let Some(withdrawal) = self.record.withdrawal.take() {
-            withdrawal.refund();
-        }
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) struct Standing {
     pub(super) replayable: bool,
     /// The time until its deadline.
     pub(super) left: Option<Duration>,
-    /// How long an attempt takes, as a rule.
+    /// How long an attempt takes, as a rule. Nobody asks unless there is a deadline.
     pub(super) expected: Duration,
     /// The pause before this attempt.
     pub(super) last_pause: Duration,

@@ -3,7 +3,7 @@
 use super::{
     body::ResponseBody,
     course::Course,
-    drain::Drain,
+    drain::{Drain, Whole},
     event::GaveUp,
     failure::Classify,
     layer::Rules,
@@ -28,6 +28,7 @@ pin_project! {
     pub struct ResponseFuture<S, C, B, R>
     where
         S: Service<Request<RequestBody<B>>>,
+        R: Body,
     {
         #[pin]
         state: State<S::Future, R>,
@@ -39,7 +40,7 @@ pin_project! {
 
 pin_project! {
     #[project = StateProj]
-    enum State<F, R> {
+    enum State<F, R: Body> {
         /// An attempt is at work, as it mostly is: nothing else takes room here.
         Calling { #[pin] future: F },
         /// An attempt has ended, and there may be another.
@@ -49,15 +50,15 @@ pin_project! {
 
 pin_project! {
     #[project = BetweenProj]
-    enum Between<R> {
+    enum Between<R: Body> {
         /// gRPC answered: its status may be the first thing that comes.
         Peeking { head: Option<Box<response::Parts>>, body: Option<Pin<Box<R>>>, #[pin] patience: Sleep },
         /// An attempt has failed. The rest of its answer is read, so that its connection can be used again.
         LettingGo { #[pin] drain: Drain<R>, resume: Instant },
-        /// It is too early for the next one.
-        Pausing { #[pin] sleep: Sleep },
+        /// It is too early for the next one. If the body of the answer was read, it is here.
+        Pausing { #[pin] sleep: Sleep, whole: Option<Whole<R>> },
         /// It is time, and the service has to be ready.
-        Readying { #[pin] deadline: Option<Sleep> },
+        Readying { #[pin] deadline: Option<Sleep>, whole: Option<Whole<R>> },
     }
 }
 
@@ -74,6 +75,7 @@ const PATIENCE: Duration = Duration::from_millis(50);
 impl<S, C, B, R> ResponseFuture<S, C, B, R>
 where
     S: Service<Request<RequestBody<B>>>,
+    R: Body,
 {
     #[inline]
     pub(super) fn once(future: S::Future, rules: Arc<Rules<C>>) -> Self {
@@ -162,7 +164,7 @@ where
             Ok(answer) => outcome::of_answer(course.policy(rules), answer, course.is_grpc()),
             Err(error) => outcome::of_error(rules.classify.failure(error)),
         };
-        if course.is_first() && !matches!(outcome, Outcome::Refused(_)) {
+        if course.is_to_be_counted(&outcome) {
             rules.budget.deposit();
         }
         let between = match came {
@@ -180,6 +182,7 @@ where
 impl<S, C, B, R> fmt::Debug for ResponseFuture<S, C, B, R>
 where
     S: Service<Request<RequestBody<B>>>,
+    R: Body,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ResponseFuture")
@@ -226,17 +229,20 @@ impl<R: Body> Between<R> {
                         head.headers.extend(trailers);
                     }
                     course.last = Some(Box::new(Ok(*head)));
-                    Self::pause(Instant::now() + pause)
+                    Self::pause(Instant::now() + pause, Some(Whole::<R>::new()))
                 }
                 BetweenProj::LettingGo { drain, resume } => {
-                    ready!(drain.poll(cx));
-                    Self::pause(*resume)
+                    let whole = ready!(drain.poll(cx));
+                    Self::pause(*resume, whole)
                 }
-                BetweenProj::Pausing { sleep } => {
-                    ready!(sleep.poll(cx));
-                    Self::Readying { deadline: course.deadline().map(sleep_until) }
+                BetweenProj::Pausing { sleep, whole } => {
+                    // One that is over is none: the timer's next tick would be up to a millisecond away.
+                    if sleep.deadline() > Instant::now() {
+                        ready!(sleep.poll(cx));
+                    }
+                    Self::Readying { deadline: course.deadline().map(sleep_until), whole: whole.take() }
                 }
-                BetweenProj::Readying { deadline } => {
+                BetweenProj::Readying { deadline, whole } => {
                     // The deadline first: a service that is ready at that very moment is ready too late.
                     let why = if deadline.as_pin_mut().is_some_and(|deadline| deadline.poll(cx).is_ready()) {
                         GaveUp::Deadline
@@ -245,8 +251,9 @@ impl<R: Body> Between<R> {
                     } else {
                         return Poll::Ready(None);
                     };
-                    let last = course.settle_for_last(rules, why);
-                    return Poll::Ready(Some(last.map(|head| Response::from_parts(head, ResponseBody::empty()))));
+                    let last = course.settle_for_last(rules, why, whole.is_none());
+                    let body = ResponseBody::whole(whole.take().unwrap_or_default());
+                    return Poll::Ready(Some(last.map(|head| Response::from_parts(head, body))));
                 }
             };
             self.set(next);
@@ -266,23 +273,24 @@ impl<R: Body> Between<R> {
         course: &mut Course<S, B, E>,
     ) -> Self {
         let resume = Instant::now() + pause;
-        let (last, body) = match came {
-            Ok(answer) => {
-                let (head, body) = answer.into_parts();
-                let is_worth_it = Drain::pays(head.version, &body) && course.can_spare(rules, PATIENCE, pause);
-                (Ok(head), Some(body).filter(|_| is_worth_it))
+        let (head, body) = match came {
+            Ok(answer) => answer.into_parts(),
+            Err(error) => {
+                course.last = Some(Box::new(Err(error)));
+                return Self::pause(resume, None);
             }
-            Err(error) => (Err(error), None),
         };
-        course.last = Some(Box::new(last));
-        match body {
-            Some(body) => Self::LettingGo { drain: Drain::new(body, PATIENCE), resume },
-            None => Self::pause(resume),
+        let is_worth_it = Drain::pays(head.version, &body) && course.can_spare(rules, PATIENCE, pause);
+        course.last = Some(Box::new(Ok(head)));
+        if is_worth_it {
+            Self::LettingGo { drain: Drain::new(body, PATIENCE), resume }
+        } else {
+            Self::pause(resume, body.is_end_stream().then(Whole::<R>::new))
         }
     }
 
-    fn pause(until: Instant) -> Self {
-        Self::Pausing { sleep: sleep_until(until) }
+    fn pause(until: Instant, whole: Option<Whole<R>>) -> Self {
+        Self::Pausing { sleep: sleep_until(until), whole }
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     fields::Fields,
 };
 use crate::shared::Deadline;
-use http::{Method, Request, Uri, Version};
+use http::{Extensions, Method, Request, Uri, Version};
 use std::mem;
 
 /// What every attempt begins with. The copy is made before the first one, which has the head itself; the last attempt
@@ -39,6 +39,11 @@ impl Head {
     #[inline]
     pub(super) fn prior(&self) -> (Option<Attempt>, Option<Deadline>) {
         self.extensions.prior()
+    }
+
+    /// The extensions, as an attempt sees them.
+    pub(super) fn extensions(&self) -> Extensions {
+        self.extensions.clone().into_map()
     }
 
     /// A request with this head, of which nothing is left here.

@@ -9,11 +9,13 @@ use super::{
     event::Event,
     failure::{Causes, Classify, Failure, can_fail},
     future::ResponseFuture,
+    head::Head,
     pace::Pace,
-    policy::{IDEMPOTENCY_KEY, RetryPolicy, has_key},
+    policy::{IDEMPOTENCY_KEY, Keyed, RetryPolicy, keyed},
     replay::{ReplayMemory, RequestBody},
 };
-use http::{HeaderName, HeaderValue, Method, Request, Response};
+use crate::shared::Refusal;
+use http::{Extensions, HeaderName, HeaderValue, Method, Request, Response};
 use http_body::Body;
 use std::{
     error, fmt,
@@ -47,8 +49,11 @@ pub(super) struct Rules<C> {
     pub(super) pace: Arc<Pace>,
     pub(super) carry: Vec<Carry>,
     keys: bool,
+    elsewhere: Option<Arc<Elsewhere>>,
     observe: Option<Arc<dyn Fn(&Event) + Send + Sync>>,
 }
+
+type Elsewhere = dyn Fn(Refusal, &Extensions) -> bool + Send + Sync;
 
 // ===== impl RetryLayer =====
 
@@ -66,6 +71,7 @@ impl RetryLayer {
             pace: Arc::default(),
             carry: Vec::new(),
             keys: false,
+            elsewhere: None,
             observe: None,
         };
         Self { rules: Arc::new(rules) }
@@ -98,12 +104,15 @@ impl<C: Clone> RetryLayer<C> {
     /// The same for [`Causes`] that know more, or a type of your own.
     #[must_use]
     pub fn classify<D>(self, classify: D) -> RetryLayer<D> {
-        let Rules { policy, budget, memory, classify: _, field, pace, carry, keys, observe } = (*self.rules).clone();
-        RetryLayer { rules: Arc::new(Rules { policy, budget, memory, classify, field, pace, carry, keys, observe }) }
+        let Rules { policy, budget, memory, classify: _, field, pace, carry, keys, elsewhere, observe } =
+            (*self.rules).clone();
+        let rules = Rules { policy, budget, memory, classify, field, pace, carry, keys, elsewhere, observe };
+        RetryLayer { rules: Arc::new(rules) }
     }
 
-    /// Gives each POST and PATCH without an `Idempotency-Key` one of its own, the same for all attempts, which makes it
-    /// one that may be sent twice. For a destination that knows the field (draft-ietf-httpapi-idempotency-key-header).
+    /// Gives each POST and PATCH without an `Idempotency-Key`, or with an empty one, one of its own, the same for all
+    /// attempts, which makes it one that may be sent twice. For a destination that knows the field
+    /// (draft-ietf-httpapi-idempotency-key-header).
     #[must_use]
     pub fn idempotency_keys(self) -> Self {
         self.with(|rules| rules.keys = true)
@@ -126,6 +135,17 @@ impl<C: Clone> RetryLayer<C> {
             let carry = Carry::of::<T>().filter(|carry| !rules.carry.iter().any(|known| known.is_same(*carry)));
             rules.carry.extend(carry);
         })
+    }
+
+    /// Asks `takes`, when a layer further in has refused a request, whether it would go to another place if it were
+    /// sent again. Then it is, at once and whatever its method, as long as there are attempts: nothing was sent, so it
+    /// costs the budget nothing.
+    ///
+    /// For a balancer whose places have a circuit breaker or a limit each: two requests at once may both choose the last
+    /// free one. The function sees the refusal and the extensions of the request.
+    #[must_use]
+    pub fn elsewhere(self, takes: impl Fn(Refusal, &Extensions) -> bool + Send + Sync + 'static) -> Self {
+        self.with(|rules| rules.elsewhere = Some(Arc::new(takes)))
     }
 
     /// Tells `observe` what happens to requests that fail. Called in the middle of the request: be quick.
@@ -198,7 +218,7 @@ where
 /// 128 random bits as a structured field's string, as the draft has it.
 #[inline(never)]
 fn give_key<B>(request: &mut Request<B>) {
-    if !matches!(*request.method(), Method::POST | Method::PATCH) || has_key(request.headers()) {
+    if !matches!(*request.method(), Method::POST | Method::PATCH) || keyed(request.headers()) != Keyed::Not {
         return;
     }
     let key = format!("\"{:032x}\"", rand::random::<u128>());
@@ -210,6 +230,11 @@ fn give_key<B>(request: &mut Request<B>) {
 // ===== impl Rules =====
 
 impl<C> Rules<C> {
+    /// Whether a request with this head, refused at one place, would go to another.
+    pub(super) fn goes_elsewhere(&self, refusal: Refusal, head: &Head) -> bool {
+        self.elsewhere.as_ref().is_some_and(|takes| takes(refusal, &head.extensions()))
+    }
+
     pub(super) fn tell(&self, event: &Event) {
         if let Some(observe) = &self.observe {
             observe(event);

@@ -4,11 +4,14 @@
 //! request that the service is certain not to have processed: no connection was made, or it was turned back unread. A
 //! POST that may have been processed is never sent twice, not even after a 429 or 503: neither proves that nothing
 //! happened. *Likely to help* are the statuses 429, 502, 503 and 504, errors of the connection, and gRPC's
-//! `UNAVAILABLE`; not a refusal by another layer on this side, and not once the [`Budget`] of the destination is spent.
+//! `UNAVAILABLE`; not a refusal by another layer on this side, unless the request can go
+//! [elsewhere](RetryLayer::elsewhere); and not once the [`Budget`] of the destination is spent.
 //!
 //! When all is in vain, the caller gets the last answer as it came. So it does, at once, if the server asks for a
 //! longer pause than there is time for, or says not to try again. If the deadline passes, or the service fails to get
-//! ready, while another attempt is waited for, it gets the last answer's head alone, or the last error.
+//! ready, while another attempt is waited for, it gets the last error, or the last answer. The body of that has been let
+//! go by then: it comes along only if it was read to its end, to save its connection (HTTP/1), and was short, up to
+//! 8 KiB. If not, the head says nothing of it.
 //!
 //! # Example
 //!
@@ -51,9 +54,9 @@
 //! # Order
 //!
 //! Outside of whatever judges or ends a single attempt (circuit breaker, attempt timeout, the span of the client), so
-//! that each attempt counts and an open breaker ends them; inside of what answers for all of them (total timeout,
-//! cache, fallback). A [`Deadline`](crate::Deadline) in the request's extensions is kept: no attempt is begun that could
-//! not end before it, as far as earlier ones tell.
+//! that each attempt counts and an open breaker ends them at its place; inside of what answers for all of them (total
+//! timeout, cache, fallback). A [`Deadline`](crate::Deadline) in the request's extensions is kept: no attempt is begun
+//! that could not end before it, as far as earlier ones tell.
 //!
 //! Every attempt sees the same head, with its extensions; from the second on, [`Attempt`] among them, and
 //! `x-retry-attempt` for the next hop.
@@ -65,9 +68,10 @@
 //!
 //! In the [`Budget`], made in [`RetryLayer::new`] or given to it, two counts over ten seconds, and how many requests
 //! wait for the head of an answer: up to then a retry is one. The first retry after an error that proves that the
-//! service has not seen the request is counted in neither. Beside the budget, how long an attempt takes. Bodies are kept
-//! while there may be another attempt, 64 MiB of them in the whole process ([`ReplayMemory`]); what finds no place is
-//! sent once.
+//! service has not seen the request is counted in neither. Beside the budget, how long the last fifteen attempts took
+//! of requests that have a deadline, from when all of the body had come: their median is expected of the next one.
+//! Bodies are kept while there may be another attempt, 64 MiB of them in the whole process ([`ReplayMemory`]); what
+//! finds no place is sent once.
 //!
 //! # Lifting
 //!

@@ -16,7 +16,7 @@ pub(super) enum Outcome {
     /// The answer is the caller's.
     Answered,
     /// A layer on this side made the answer: the destination was never asked.
-    Refused(Reason),
+    Refused(Refusal, Reason),
     /// It has failed.
     Failed(Failed),
     /// That stands in the trailers of a gRPC call, which may be the first thing that comes.
@@ -27,8 +27,11 @@ pub(super) enum Outcome {
 /// destination was asked, and may have done its work.
 #[inline]
 pub(super) fn is_refusal<B>(answer: &Response<B>) -> bool {
-    !answer.extensions().is_empty()
-        && answer.extensions().get::<Refusal>().is_some_and(|refusal| refusal.error_type() != "timeout")
+    !answer.extensions().is_empty() && refusal_of(answer).is_some()
+}
+
+fn refusal_of<B>(answer: &Response<B>) -> Option<Refusal> {
+    answer.extensions().get::<Refusal>().filter(|refusal| refusal.error_type() != "timeout").copied()
 }
 
 /// Whether an answer says nothing to anything but a call of gRPC: the short way to the same outcome.
@@ -40,10 +43,10 @@ pub(super) fn is_plain<B>(policy: &RetryPolicy, answer: &Response<B>) -> bool {
 /// What an answer says, to a call of gRPC or any other request, as far as its head tells.
 #[inline]
 pub(super) fn of_answer<B>(policy: &RetryPolicy, answer: &Response<B>, to_grpc: bool) -> Outcome {
-    if is_refusal(answer) {
-        return Outcome::Refused(Reason::Status(answer.status()));
-    }
     let status = answer.status();
+    if let Some(refusal) = refusal_of(answer) {
+        return Outcome::Refused(refusal, Reason::Status(status));
+    }
     if policy.statuses.contain(status) {
         return Outcome::Failed(of_status(status, answer.headers()));
     }
@@ -126,8 +129,8 @@ mod tests {
                 let answer = refusal(error_type, status);
                 assert!(is_refusal(&answer), "{error_type}");
                 let outcome = of_answer(&policy, &answer, false);
-                let Outcome::Refused(reason) = outcome else { panic!("{error_type} {status}: {outcome:?}") };
-                assert_eq!(reason, Reason::Status(status));
+                let Outcome::Refused(refusal, reason) = outcome else { panic!("{error_type} {status}: {outcome:?}") };
+                assert_eq!((refusal.error_type(), reason), (error_type, Reason::Status(status)));
             }
         }
     }

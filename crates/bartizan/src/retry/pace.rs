@@ -1,26 +1,47 @@
-//! How long an attempt takes, learned from those that went well.
+//! How long an attempt takes, learned from those that have ended.
 
 use super::backoff::nanos;
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    array,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
     time::Duration,
 };
 
-/// A moving average over about eight attempts. Two that end at once may overwrite each other: it is an expectation.
+/// How many attempts are remembered. Fewer than half of them may be unusual.
+const REMEMBERED: usize = 15;
+
+/// How long the last attempts took, in nanoseconds, and 0 where there was none as yet. Two that end at once may
+/// overwrite each other: it is an expectation.
 #[derive(Debug, Default)]
-pub(super) struct Pace(AtomicU64);
+pub(super) struct Pace {
+    took: [AtomicU64; REMEMBERED],
+    next: AtomicUsize,
+}
 
 // ===== impl Pace =====
 
 impl Pace {
-    /// What to expect of the next attempt; nothing while none is known.
+    /// What to expect of the next attempt: what the one in the middle took, of two the shorter; nothing while none is
+    /// known. One that took a minute among many changes nothing, where a mean would expect seconds.
     pub(super) fn expected(&self) -> Duration {
-        Duration::from_nanos(self.0.load(Ordering::Relaxed))
+        let mut took: [u64; REMEMBERED] = array::from_fn(|at| self.took[at].load(Ordering::Relaxed));
+        took.sort_unstable();
+        let known = &took[took.partition_point(|took| *took == 0)..];
+        Duration::from_nanos(known.get(known.len().saturating_sub(1) / 2).copied().unwrap_or(0))
     }
 
+    /// An attempt that was answered took so long.
     pub(super) fn learn(&self, took: Duration) {
-        let (old, new) = (self.0.load(Ordering::Relaxed), nanos(took));
-        let learned = if old == 0 { new } else { old - old / 8 + new / 8 };
-        self.0.store(learned, Ordering::Relaxed);
+        let at = self.next.load(Ordering::Relaxed);
+        self.next.store((at + 1) % REMEMBERED, Ordering::Relaxed);
+        self.took[at].store(nanos(took).max(1), Ordering::Relaxed);
+    }
+
+    /// One that has failed did. It says nothing of how long an answer takes, unless that is expected to take longer: in
+    /// an outage there is nothing else to learn from, and a service that has been slow once need not stay so for ever.
+    pub(super) fn learn_of_failure(&self, took: Duration) {
+        if took < self.expected() {
+            self.learn(took);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What is sent again, when, and how often.
 
 use super::backoff::{Backoff, Jitter};
-use http::{HeaderMap, HeaderName, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use std::time::Duration;
 
 /// What is sent again, when, and how often: plain data.
@@ -25,6 +25,16 @@ pub struct RetryPolicy {
     pub(super) repeatable: bool,
     pub(super) unprocessed: bool,
     pub(super) replay: usize,
+}
+
+/// Whether a server can know a request again by its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keyed {
+    /// There is none, or there is nothing in it.
+    Not,
+    Once,
+    /// The draft has a single item. What a server makes of several lines, nobody knows but the caller, if he does.
+    Unclear,
 }
 
 /// A set of statuses from 400 to 599.
@@ -75,7 +85,8 @@ impl RetryPolicy {
         self
     }
 
-    /// How long the first pause is at most, and how long any. 50 ms and 20 s by default; it doubles each time.
+    /// How long the first pause is at most, and how long any. 50 ms and 20 s by default; it doubles each time. With
+    /// [`Jitter::Decorrelated`], the first is how long any is at least.
     #[must_use]
     pub const fn pause(mut self, first: Duration, longest: Duration) -> Self {
         self.backoff.base = first;
@@ -124,8 +135,8 @@ impl RetryPolicy {
     }
 
     /// Says that the requests may be sent twice whatever their method. By default that holds for the idempotent methods
-    /// (RFC 9110 §9.2.2) and for a request with an `Idempotency-Key`. All calls of gRPC are POST: this is for the
-    /// methods of yours that bear it.
+    /// (RFC 9110 §9.2.2) and for a request with an `Idempotency-Key`, of one line with something in it. All calls of
+    /// gRPC are POST: this is for the methods of yours that bear it.
     #[must_use]
     pub const fn repeatable(mut self) -> Self {
         self.repeatable = true;
@@ -156,22 +167,42 @@ impl RetryPolicy {
 
     /// Whether a request may reach the service twice.
     pub(super) fn may_repeat(&self, method: &Method, headers: &HeaderMap) -> bool {
-        self.repeatable || is_idempotent(method) || has_key(headers)
+        self.repeatable || is_idempotent(method) || keyed(headers) == Keyed::Once
     }
 }
 
+/// Whether a request has an `Idempotency-Key`.
+///
 /// Few heads have so many fields that hashing the name were quicker than looking at each.
-pub(super) fn has_key(headers: &HeaderMap) -> bool {
+pub(super) fn keyed(headers: &HeaderMap) -> Keyed {
     const FEW: usize = 24;
-    match headers.keys_len() {
+    let is_there = match headers.keys_len() {
         0..=FEW => headers.keys().any(|name| *name == IDEMPOTENCY_KEY),
         _ => headers.contains_key(IDEMPOTENCY_KEY),
-    }
+    };
+    if is_there { Keyed::by(headers) } else { Keyed::Not }
 }
 
 /// RFC 9110 §9.2.2: PUT, DELETE and the safe methods. A method that we do not know may be anything.
 pub(super) fn is_idempotent(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::PUT | Method::DELETE | Method::OPTIONS | Method::TRACE)
+}
+
+// ===== impl Keyed =====
+
+impl Keyed {
+    /// By the lines of the field, of which there is one at least.
+    #[inline(never)]
+    fn by(headers: &HeaderMap) -> Self {
+        // An empty string, of the structured kind too, would be the same key for all requests.
+        let is_blank = |line: &HeaderValue| line.as_bytes().iter().all(|byte| matches!(byte, b' ' | b'\t' | b'"'));
+        let lines = headers.get_all(IDEMPOTENCY_KEY);
+        match (lines.iter().all(is_blank), lines.iter().nth(1)) {
+            (true, _) => Self::Not,
+            (false, None) => Self::Once,
+            (false, Some(_)) => Self::Unclear,
+        }
+    }
 }
 
 // ===== impl Statuses =====

@@ -24,9 +24,14 @@ pub(super) struct Record {
     pub(super) pause: Duration,
     /// Why the last attempt has failed.
     pub(super) reason: Reason,
+    /// The destination has been asked, and the budget knows of the request.
+    pub(super) is_counted: bool,
     /// The first retry that is certain to be no second call costs nothing.
     pub(super) had_free: bool,
+    /// What was withdrawn for the next attempt, as long as that is not sent.
     pub(super) withdrawal: Option<Withdrawal>,
+    /// What was withdrawn for the attempt that is being made.
+    pub(super) spent: Option<Withdrawal>,
 }
 
 // ===== impl Record =====
@@ -44,8 +49,17 @@ impl Record {
         self.began = None;
         self.pause = Duration::ZERO;
         self.reason = Reason::Error;
+        self.is_counted = false;
         self.had_free = false;
-        self.withdrawal = None;
+        self.refund();
+        self.spent = None;
+    }
+
+    /// There is no next attempt: nothing is sent for what was withdrawn.
+    pub(super) fn refund(&mut self) {
+        if let Some(withdrawal) = self.withdrawal.take() {
+            withdrawal.refund();
+        }
     }
 }
 
@@ -62,8 +76,10 @@ impl Default for Record {
             began: None,
             pause: Duration::ZERO,
             reason: Reason::Error,
+            is_counted: false,
             had_free: false,
             withdrawal: None,
+            spent: None,
         }
     }
 }

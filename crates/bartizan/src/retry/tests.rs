@@ -3,7 +3,9 @@
 
 mod deadline;
 mod decisions;
+mod elsewhere;
 mod grpc;
+mod keys;
 mod letting_go;
 mod support;
 
@@ -102,45 +104,6 @@ async fn a_policy_may_leave_a_post_alone_altogether() {
     let upstream = Upstream::answering([Say::Error(io::ErrorKind::ConnectionRefused), Say::Status(201)]);
     assert!(ask(&RetryLayer::new(THREE.only_repeatable()), &upstream, post()).await.is_err());
     assert_eq!(upstream.calls(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_key_makes_a_post_one_that_may_be_sent_twice() {
-    let upstream = Upstream::answering([Say::Status(503), Say::Status(201)]);
-    let mut request = post();
-    request.headers_mut().insert("idempotency-key", "\"a\"".parse().unwrap());
-    let answer = ask(&RetryLayer::new(THREE), &upstream, request).await.unwrap();
-    assert_eq!(answer.status(), StatusCode::CREATED);
-    assert_eq!(upstream.bodies(), ["order", "order"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_key_is_made_once_for_all_attempts_of_a_request() {
-    let layer = RetryLayer::new(THREE).idempotency_keys();
-    let keys = |upstream: &Upstream| upstream.fields("idempotency-key");
-    let upstream = Upstream::answering([Say::Status(503), Say::Status(503), Say::Status(201)]);
-    ask(&layer, &upstream, post()).await.unwrap();
-    let first = keys(&upstream);
-    assert_eq!((first.len(), first[0].len()), (3, 34));
-    assert!(first[0].starts_with('"') && first.iter().all(|key| *key == first[0]));
-    let upstream = Upstream::answering([Say::Status(201)]);
-    ask(&layer, &upstream, post()).await.unwrap();
-    assert_ne!(keys(&upstream)[0], first[0]);
-    let upstream = Upstream::answering([Say::Status(200)]);
-    ask(&layer, &upstream, get()).await.unwrap();
-    assert_eq!(keys(&upstream), [""]);
-}
-
-/// A method that we do not know may be anything: a key would not make it one that may be sent twice.
-#[tokio::test(start_paused = true)]
-async fn keys_are_made_for_post_and_patch_alone() {
-    for (method, calls) in [("POST", 2), ("PATCH", 2), ("LOCK", 1), ("MKCOL", 1), ("CONNECT", 1)] {
-        let upstream = Upstream::answering([Say::Status(503), Say::Status(200)]);
-        let request = Request::builder().method(method).body(Full::from("order")).unwrap();
-        ask(&RetryLayer::new(THREE).idempotency_keys(), &upstream, request).await.unwrap();
-        assert_eq!(upstream.calls(), calls, "{method}");
-        assert_eq!(upstream.fields("idempotency-key")[0].is_empty(), calls == 1, "{method}");
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -397,11 +360,11 @@ async fn an_error_type_of_the_callers_own_is_read_by_its_function() {
 /// Invariant 7: dropped after any number of polls, at any stage, nothing is left behind.
 #[tokio::test(start_paused = true)]
 async fn a_future_that_is_dropped_at_any_poll_leaves_nothing_behind() {
-    let budget = Budget::new();
     let memory = ReplayMemory::new(1 << 20);
-    let layer = RetryLayer::new(THREE).budget(budget.clone()).memory(memory.clone());
     let mut polls = 0;
     loop {
+        let budget = Budget::new().share(0.0).reserve_per_second(1).in_flight(1.0, 100);
+        let layer = RetryLayer::new(THREE).budget(budget.clone()).memory(memory.clone());
         let upstream =
             Upstream::answering([Say::Slow(503), Say::Error(io::ErrorKind::ConnectionReset), Say::Status(200)])
                 .slow(Duration::from_millis(3))
@@ -420,6 +383,9 @@ async fn a_future_that_is_dropped_at_any_poll_leaves_nothing_behind() {
             .await
         };
         assert_eq!((budget.waiting(), memory.used(), upstream.alive()), ((0, 0), 0, 0), "after {polls} polls");
+        let left: Vec<_> = std::iter::from_fn(|| budget.withdraw()).collect();
+        let sent = upstream.calls().saturating_sub(1);
+        assert_eq!(10 - left.len(), sent, "after {polls} polls, what was not sent is given back");
         if ended {
             break;
         }

@@ -5,7 +5,9 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use std::{
+    ops::Deref,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -28,10 +30,15 @@ pin_project! {
     #[derive(Debug)]
     enum Kind<B> {
         Inner { #[pin] body: B },
-        // Boxed, so that the bodies that pass carry no room for it.
-        Own { bytes: Option<Box<Bytes>> },
+        Own { said: Said },
     }
 }
+
+/// What a layer says itself, if anything.
+///
+/// Shared, as a refusal says the same to everybody; and one pointer, so that the bodies that pass carry no room for more.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Said(Option<Arc<Bytes>>);
 
 /// How a body, or the request that it belongs to, ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,10 +83,20 @@ impl<B, W: Watch> ResponseBody<B, W> {
         Self { kind: Kind::Inner { body }, watched: Watched(None) }
     }
 
+    /// The same, of which `watch` learns how it ends. It has something to send.
+    #[inline]
+    pub(crate) fn watched(body: B, watch: Option<W>) -> Self {
+        Self { kind: Kind::Inner { body }, watched: Watched(watch) }
+    }
+
     /// A layer's own answer.
     pub fn own(bytes: impl Into<Bytes>) -> Self {
-        let bytes = Some(bytes.into()).filter(|bytes| !bytes.is_empty()).map(Box::new);
-        Self { kind: Kind::Own { bytes }, watched: Watched(None) }
+        Self::said(bytes.into().into())
+    }
+
+    #[inline]
+    pub(crate) fn said(said: Said) -> Self {
+        Self { kind: Kind::Own { said }, watched: Watched(None) }
     }
 
     /// Lets `watch` ride along. A body that has nothing to send ends at once.
@@ -96,45 +113,12 @@ impl<B, W: Watch> ResponseBody<B, W> {
     }
 }
 
-impl<B, W> ResponseBodyProj<'_, B, W>
-where
-    B: Body,
-    B::Data: From<Bytes>,
-    W: Watch,
-{
-    // A function of its own, so that the frame, which is large, lies where it is to be handed over.
-    #[inline(never)]
-    fn poll_watched(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let polled = match self.kind.as_mut().project() {
-            KindProj::Inner { body } => body.poll_frame(cx),
-            KindProj::Own { bytes } => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data((*bytes).into())))),
-        };
-        if let Poll::Ready(came) = &polled
-            && let Some(watch) = &mut self.watched.0
-        {
-            let end = match came {
-                Some(Ok(frame)) => {
-                    tell(watch, frame);
-                    // A server asks `is_end_stream` and may never poll for the `None` that would follow.
-                    self.kind.is_over().then_some(End::Complete)
-                }
-                Some(Err(_)) => Some(End::Failed),
-                None => Some(End::Complete),
-            };
-            if let Some(end) = end {
-                self.watched.end(end);
-            }
-        }
-        polled
-    }
-}
-
 impl<B: Body> Kind<B> {
     #[inline]
     fn is_over(&self) -> bool {
         match self {
             Self::Inner { body } => body.is_end_stream(),
-            Self::Own { bytes } => bytes.is_none(),
+            Self::Own { said } => said.0.is_none(),
         }
     }
 }
@@ -157,13 +141,21 @@ where
 
     #[inline]
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let mut this = self.project();
-        if this.watched.0.is_none()
-            && let KindProj::Inner { body } = this.kind.as_mut().project()
-        {
-            return body.poll_frame(cx);
+        let this = self.project();
+        match this.kind.project() {
+            KindProj::Inner { mut body } => {
+                // A frame is large: it is looked at where it is to be handed over.
+                let polled = body.as_mut().poll_frame(cx);
+                if let Poll::Ready(came) = &polled
+                    && let Some(watch) = &mut this.watched.0
+                    && let Some(end) = tell(watch, came, &body)
+                {
+                    this.watched.end(end);
+                }
+                polled
+            }
+            KindProj::Own { said } => said.hand_over(this.watched),
         }
-        this.poll_watched(cx)
     }
 
     #[inline]
@@ -174,16 +166,64 @@ where
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Inner { body } => body.size_hint(),
-            Kind::Own { bytes } => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Kind::Own { said } => SizeHint::with_exact(said.len() as u64),
         }
     }
 }
 
-fn tell(watch: &mut impl Watch, frame: &Frame<impl Buf>) {
-    if let Some(data) = frame.data_ref() {
-        watch.data(data.remaining());
-    } else if let Some(trailers) = frame.trailers_ref() {
-        watch.trailers(trailers);
+/// Tells what has come from this body, and whether it has ended by that.
+#[inline]
+fn tell<B: Body>(watch: &mut impl Watch, came: &Option<Result<Frame<B::Data>, B::Error>>, body: &B) -> Option<End> {
+    match came {
+        Some(Ok(frame)) => {
+            if let Some(data) = frame.data_ref() {
+                watch.data(data.remaining());
+            } else if let Some(trailers) = frame.trailers_ref() {
+                watch.trailers(trailers);
+            }
+            // A server asks `is_end_stream` and may never poll for the `None` that would follow.
+            body.is_end_stream().then_some(End::Complete)
+        }
+        Some(Err(_)) => Some(End::Failed),
+        None => Some(End::Complete),
+    }
+}
+
+// ===== impl Said =====
+
+impl Said {
+    /// All there is, at once.
+    #[inline(never)]
+    fn hand_over<D, E>(&mut self, watched: &mut Watched<impl Watch>) -> Poll<Option<Result<Frame<D>, E>>>
+    where
+        D: From<Bytes>,
+    {
+        let bytes = self.0.take().map(Arc::unwrap_or_clone);
+        if let (Some(bytes), Some(watch)) = (&bytes, &mut watched.0) {
+            watch.data(bytes.len());
+        }
+        watched.end(End::Complete);
+        Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes.into()))))
+    }
+}
+
+impl From<Bytes> for Said {
+    fn from(bytes: Bytes) -> Self {
+        Self(Some(bytes).filter(|bytes| !bytes.is_empty()).map(Arc::new))
+    }
+}
+
+impl From<Said> for Bytes {
+    fn from(said: Said) -> Self {
+        said.0.map(Arc::unwrap_or_clone).unwrap_or_default()
+    }
+}
+
+impl Deref for Said {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.0.as_ref().map_or(&[], |bytes| bytes)
     }
 }
 

@@ -229,20 +229,40 @@ fn canonical(net: IpNet) -> IpNet {
     }
 }
 
-/// The `for` parameter of one element of `Forwarded` (RFC 7239 §4), without its quotes.
-///
+/// The `for` parameter of one element of `Forwarded` (RFC 7239 §4), without its quotes. None of an element that names
+/// two, or whose quotes do not end: part of it is what somebody made a proxy write.
 fn for_parameter(element: &str) -> Option<&str> {
-    element.split(';').find_map(|pair| {
-        let (name, value) = pair.split_once('=')?;
-        if !name.trim().eq_ignore_ascii_case("for") {
+    let mut found = None;
+    let mut rest = Some(element);
+    while let Some(pairs) = rest {
+        let pair;
+        (pair, rest) = split_first_pair(pairs)?;
+        let Some((name, value)) = pair.split_once('=') else { continue };
+        if name.trim().eq_ignore_ascii_case("for") && found.replace(value.trim()).is_some() {
             return None;
         }
-        let value = value.trim();
-        match value.strip_prefix('"') {
-            Some(quoted) => quoted.strip_suffix('"'),
-            None => Some(value),
+    }
+    let value = found?;
+    match value.strip_prefix('"') {
+        Some(quoted) => quoted.strip_suffix('"'),
+        None => Some(value),
+    }
+}
+
+/// The first pair of an element, and what stands after it. A semicolon in a quoted string is no end: there stands what
+/// a client has sent, in `host` say.
+fn split_first_pair(element: &str) -> Option<(&str, Option<&str>)> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    for (at, byte) in element.bytes().enumerate() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_quoted => is_escaped = true,
+            b'"' => is_quoted = !is_quoted,
+            b';' if !is_quoted => return Some((&element[..at], Some(&element[at + 1..]))),
+            _ => {}
         }
-    })
+    }
+    (!is_quoted).then_some((element, None))
 }
 
 /// The last element of a list, and what stands before it. A comma in a quoted string is no end, where there are such
@@ -385,6 +405,10 @@ mod tests {
             ("proto=https", "10.0.0.1"),
             ("for=\"203.0.113.7", "10.0.0.1"),
             ("for=203.0.113.7;host=\"x,for=6.6.6.6;y\";proto=https", "203.0.113.7"),
+            ("proto=http;host=\"x;for=6.6.6.6;y\";for=203.0.113.7", "203.0.113.7"),
+            ("host=\"x\\\";for=6.6.6.6;y\";for=\"203.0.113.7:80\"", "203.0.113.7"),
+            ("host=x;for=6.6.6.6;for=203.0.113.7", "10.0.0.1"),
+            ("for=6.6.6.6;host=\"x;for=203.0.113.7", "10.0.0.1"),
         ];
         for (line, client) in cases {
             let mut head = head("10.0.0.1", "forwarded", &[line]);
@@ -408,6 +432,20 @@ mod tests {
     }
 
     proptest! {
+        /// Nor does what a client makes the proxy quote, on either side of the address that it notes.
+        #[test]
+        fn a_host_that_the_client_sent_changes_nothing(
+            host in "[!-~ ]{0,40}|[a-z]?(;for=6\\.6\\.6\\.6|, ?for=6\\.6\\.6\\.6|[\"\\\\])[a-z]?", is_first in any::<bool>(),
+        ) {
+            let host = host.replace('\\', "\\\\").replace('"', "\\\"");
+            let line = match is_first {
+                true => format!("proto=http;host=\"{host}\";for=203.0.113.7"),
+                false => format!("for=203.0.113.7;host=\"{host}\";proto=http"),
+            };
+            let head = head("10.0.0.1", "forwarded", &[&line]);
+            prop_assert_eq!(trusting_ten().forwarded().client(&head), Some(ip("203.0.113.7")), "{}", line);
+        }
+
         /// Whatever a client puts in front of what the trusted proxy appends changes nothing.
         #[test]
         fn a_prefix_that_the_client_wrote_changes_nothing(

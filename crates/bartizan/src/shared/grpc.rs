@@ -1,7 +1,7 @@
 //! What a layer must know of gRPC, which tells how a call went in fields of its own.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 
 /// A status of gRPC, by its number (`google.rpc.Code`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,12 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
         return false;
     };
     matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+}
+
+/// Whether the client speaks gRPC. Its requests are all POST, so that most others pay one comparison.
+#[inline]
+pub(crate) fn speaks_grpc<B>(request: &Request<B>) -> bool {
+    request.method() == Method::POST && is_grpc(request.headers())
 }
 
 impl GrpcStatus {

@@ -33,6 +33,7 @@ pub(crate) enum Single<'a> {
 }
 
 /// Reads a field that should come at most once.
+#[inline]
 pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Single<'a> {
     // The usual head has no field on several lines, and is read with one look.
     if headers.len() == headers.keys_len() {
@@ -84,6 +85,7 @@ fn of_an_hour(seconds: usize) -> &'static str {
 }
 
 /// Written into as many bytes as it needs. What `http` writes itself, it writes into more, and shares.
+#[cold]
 fn long_value(seconds: u64) -> HeaderValue {
     let mut digits = [b'0'; 20];
     let (mut rest, mut first) = (seconds, digits.len());
@@ -99,6 +101,7 @@ fn long_value(seconds: u64) -> HeaderValue {
 ///
 /// No `Accept` takes anything. The most specific range that matches decides; one with `q=0` refuses. A field that can't
 /// be read is as if it were not there.
+#[inline]
 pub(crate) fn accepts_json(headers: &HeaderMap) -> bool {
     match single(headers, &header::ACCEPT) {
         Single::Absent => true,
@@ -108,15 +111,19 @@ pub(crate) fn accepts_json(headers: &HeaderMap) -> bool {
 }
 
 /// Whether a client that sends this line takes a JSON problem, told at a glance. What is no doubt true for
-/// `application/json` can only be revoked for `application/problem+json`.
+/// `application/json` can only be revoked for `application/problem+json`, and that takes room.
 fn plainly_takes_json(line: &[u8]) -> bool {
+    const REVOKED: &[u8] = b",application/problem+json;q=0";
     match line.strip_prefix(b"application/json") {
-        Some(rest) => matches!(rest.first(), None | Some(b',')) && rest.iter().all(|&byte| byte != b'+'),
+        Some([]) => true,
+        Some(rest @ [b',', ..]) => rest.len() < REVOKED.len() || !rest.contains(&b'+'),
+        Some(_) => false,
         None => line == b"*/*",
     }
 }
 
 /// Whether a client that sends these lines takes a JSON problem.
+#[inline(never)]
 fn take_json<'a>(lines: impl IntoIterator<Item = &'a HeaderValue>) -> bool {
     let (mut accepts, mut decided_by) = (false, 0);
     for line in lines {

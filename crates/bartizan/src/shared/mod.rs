@@ -32,12 +32,13 @@ pub use self::{
 pub(crate) use self::clock::tests::wall_follows;
 #[allow(unused_imports, reason = "a build with few layers leaves some of these without a user")]
 pub(crate) use self::{
+    body::Said,
     clock::wall_now,
     context::{Context, Noted},
     deadline::THIRTY_YEARS,
-    grpc::{GrpcStatus, is_grpc},
+    grpc::{GrpcStatus, is_grpc, speaks_grpc},
     head::{Single, accepts_json, seconds_value, single, with_head},
-    json::{for_each_json_piece, is_plain, write_json_str},
+    json::{for_each_json_piece, is_deceptive, is_plain, write_json_str},
     problem::{PreparedProblem, answer_to},
     refusal::{OnRefusal, PreparedRefusal},
     retry_after::retry_after,

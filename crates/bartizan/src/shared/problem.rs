@@ -1,6 +1,6 @@
 //! Problem details for HTTP APIs (RFC 9457): what every refusal says.
 
-use super::{RequestId, accepts_json, write_json_str};
+use super::{Context, Said, accepts_json, write_json_str};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use std::{borrow::Cow, fmt::Write, mem};
@@ -32,8 +32,8 @@ pub struct Problem {
 #[derive(Clone, Debug)]
 pub(crate) struct PreparedProblem {
     status: StatusCode,
-    json: Bytes,
-    text: Bytes,
+    json: Said,
+    text: Said,
 }
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -155,21 +155,32 @@ impl Problem {
 // ===== impl PreparedProblem =====
 
 impl PreparedProblem {
-    /// Becomes the answer to the request whose [fields and extensions](answer_to) are in `response`. `instance` becomes
-    /// `urn:request:<id>` where the id is known.
-    pub(crate) fn answer(&self, response: &mut Response<Bytes>) {
-        let (content_type, body) = match RequestId::of(response.extensions()) {
-            _ if !accepts_json(response.headers()) => (PLAIN_TEXT, self.text.clone()),
-            None => (PROBLEM_JSON, self.json.clone()),
-            Some(id) => {
-                // The alphabet of ids needs no escape.
-                let open = &self.json[..self.json.len() - 1];
-                let parts = [open, br#","instance":"urn:request:"#, id.as_str().as_bytes(), br#""}"#];
-                (PROBLEM_JSON, Bytes::from(parts.concat()))
-            }
+    /// Becomes the answer to the request whose [fields and extensions](answer_to) are in `response`.
+    pub(crate) fn answer<T: From<Said>>(&self, response: &mut Response<T>) {
+        let content = self.content(response.headers(), Context::of(response.extensions()));
+        self.fill(response, content);
+    }
+
+    /// The type and the text for the request with this head. `instance` becomes `urn:request:<id>` where the id is known.
+    #[inline]
+    pub(crate) fn content(&self, headers: &HeaderMap, context: Option<&Context>) -> (HeaderValue, Said) {
+        if !accepts_json(headers) {
+            return (PLAIN_TEXT, self.text.clone());
+        }
+        let Some(id) = context.and_then(|context| context.id.as_ref()) else {
+            return (PROBLEM_JSON, self.json.clone());
         };
+        // The alphabet of ids needs no escape.
+        let open = &self.json[..self.json.len() - 1];
+        let parts = [open, br#","instance":"urn:request:"#, id.as_str().as_bytes(), br#""}"#];
+        (PROBLEM_JSON, Bytes::from(parts.concat()).into())
+    }
+
+    /// Nothing of what was in `response` stays.
+    #[inline]
+    pub(crate) fn fill<T: From<Said>>(&self, response: &mut Response<T>, (content_type, said): (HeaderValue, Said)) {
         response.extensions_mut().clear();
-        *response.body_mut() = body;
+        *response.body_mut() = said.into();
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.clear();
@@ -180,8 +191,8 @@ impl PreparedProblem {
 /// An answer that still has the fields and extensions of its request, to be read and then replaced.
 ///
 /// The request is over, so its maps serve once more: a refusal should cost little. Boxed, as it has a way to go.
-pub(crate) fn answer_to<B>(request: &mut Request<B>) -> Box<Response<Bytes>> {
-    let mut response = Box::<Response<Bytes>>::default();
+pub(crate) fn answer_to<B, T: Default>(request: &mut Request<B>) -> Box<Response<T>> {
+    let mut response = Box::<Response<T>>::default();
     mem::swap(response.headers_mut(), request.headers_mut());
     mem::swap(response.extensions_mut(), request.extensions_mut());
     response
@@ -189,8 +200,8 @@ pub(crate) fn answer_to<B>(request: &mut Request<B>) -> Box<Response<Bytes>> {
 
 impl From<Problem> for PreparedProblem {
     fn from(problem: Problem) -> Self {
-        let (json, text) = (problem.to_json().into(), problem.to_text().into());
-        Self { status: problem.status, json, text }
+        let said = |text: String| Bytes::from(text).into();
+        Self { status: problem.status, json: said(problem.to_json()), text: said(problem.to_text()) }
     }
 }
 

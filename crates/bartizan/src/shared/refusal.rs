@@ -1,9 +1,9 @@
 //! A refusal is a response that a layer made itself.
 
-use super::{GrpcStatus, PreparedProblem, Problem, answer_to, is_grpc, seconds_value};
+use super::{Context, Flag, GrpcStatus, PreparedProblem, Problem, Said, seconds_value, speaks_grpc};
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header, request};
-use std::{fmt, sync::Arc};
+use http::{Request, Response, header, request};
+use std::{fmt, mem, sync::Arc};
 
 /// The mark on a response that one of our layers made instead of calling the service.
 ///
@@ -20,6 +20,7 @@ pub(crate) struct PreparedRefusal {
     refusal: Refusal,
     problem: PreparedProblem,
     grpc: (GrpcStatus, &'static str),
+    flag: Option<Flag>,
 }
 
 /// What a user put in the place of a layer's own refusal.
@@ -47,6 +48,15 @@ impl Refusal {
     pub const fn error_type(self) -> &'static str {
         self.error_type
     }
+
+    /// Makes what a user answers instead a refusal all the same: with the mark, and `Retry-After` where it has none.
+    pub(crate) fn mark(self, mut response: Response<Bytes>, retry_after: Option<u64>) -> Response<Said> {
+        if let Some(seconds) = retry_after {
+            response.headers_mut().entry(header::RETRY_AFTER).or_insert_with(|| seconds_value(seconds));
+        }
+        response.extensions_mut().insert(self);
+        response.map(Said::from)
+    }
 }
 
 const fn is_word(text: &str) -> bool {
@@ -65,35 +75,51 @@ const fn is_word(text: &str) -> bool {
 impl PreparedRefusal {
     /// `problem` gets the member `code`, which is the error type; a client of gRPC gets `status` and `message` instead.
     pub(crate) fn new(refusal: Refusal, problem: Problem, status: GrpcStatus, message: &'static str) -> Self {
-        Self { refusal, problem: problem.member("code", refusal.error_type()).into(), grpc: (status, message) }
+        Self {
+            refusal,
+            problem: problem.member("code", refusal.error_type()).into(),
+            grpc: (status, message),
+            flag: None,
+        }
     }
 
-    /// The answer to this request, from which its fields and extensions are taken; with `Retry-After` in seconds, if a
-    /// retry makes sense.
-    pub(crate) fn respond<B>(&self, request: &mut Request<B>, retry_after: Option<u64>) -> Box<Response<Bytes>> {
-        let mut response = answer_to(request);
-        self.answer(&mut response, retry_after);
+    /// Leaves this flag and the error type in the notes for the access log: for a layer whose answers do not all get there.
+    pub(crate) fn flagged(self, flag: Flag) -> Self {
+        Self { flag: Some(flag), ..self }
+    }
+
+    /// The answer to this request, with `Retry-After` in seconds, if a retry makes sense.
+    ///
+    /// The request is over, so its fields and extensions serve once more: a refusal should cost little. Inlined, or it would
+    /// be copied on its way from here.
+    #[inline(always)]
+    pub(crate) fn respond<B>(&self, request: &mut Request<B>, retry_after: Option<u64>) -> Response<Said> {
+        let is_grpc = speaks_grpc(request);
+        let mut response = Response::new(Said::default());
+        mem::swap(response.headers_mut(), request.headers_mut());
+        mem::swap(response.extensions_mut(), request.extensions_mut());
+        self.answer(&mut response, is_grpc, retry_after);
         response
     }
 
     /// The answer to a request whose head has gone to the service already: all that is known of it is whether it speaks
     /// gRPC.
-    pub(crate) fn respond_late(&self, is_grpc: bool) -> Response<Bytes> {
-        let mut response = Response::new(Bytes::new());
-        if is_grpc {
-            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        }
-        self.answer(&mut response, None);
+    pub(crate) fn respond_late(&self, is_grpc: bool) -> Response<Said> {
+        let mut response = Response::new(Said::default());
+        self.answer(&mut response, is_grpc, None);
         response
     }
 
     /// Becomes the answer to the request whose fields and extensions are in `response`.
-    fn answer(&self, response: &mut Response<Bytes>, retry_after: Option<u64>) {
-        if is_grpc(response.headers()) {
+    fn answer(&self, response: &mut Response<Said>, is_grpc: bool, retry_after: Option<u64>) {
+        let context = Context::of(response.extensions());
+        self.note(context);
+        if is_grpc {
             let (status, message) = self.grpc;
-            *response = status.trailers_only(message, retry_after);
+            *response = status.trailers_only(message, retry_after).map(Said::from);
         } else {
-            self.problem.answer(response);
+            let content = self.problem.content(response.headers(), context);
+            self.problem.fill(response, content);
         }
         if let Some(seconds) = retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, seconds_value(seconds));
@@ -101,13 +127,20 @@ impl PreparedRefusal {
         response.extensions_mut().insert(self.refusal);
     }
 
-    /// Makes what a user answers instead a refusal all the same: with the mark, and `Retry-After` where it has none.
-    pub(crate) fn mark(&self, mut response: Response<Bytes>, retry_after: Option<u64>) -> Response<Bytes> {
-        if let Some(seconds) = retry_after {
-            response.headers_mut().entry(header::RETRY_AFTER).or_insert_with(|| seconds_value(seconds));
+    /// Notes for the access log why the request is refused, if it is not seen there by the answer.
+    #[inline]
+    pub(crate) fn note(&self, context: Option<&Context>) {
+        if let Some(flag) = self.flag
+            && let Some(notes) = context.and_then(|context| context.notes.as_ref())
+        {
+            notes.flag(flag);
+            notes.error_type(self.refusal.error_type);
         }
-        response.extensions_mut().insert(self.refusal);
-        response
+    }
+
+    /// [Marks](Refusal::mark) what a user answers instead.
+    pub(crate) fn mark(&self, response: Response<Bytes>, retry_after: Option<u64>) -> Response<Said> {
+        self.refusal.mark(response, retry_after)
     }
 }
 
@@ -138,7 +171,7 @@ impl<R> fmt::Debug for OnRefusal<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::StatusCode;
+    use http::{HeaderValue, StatusCode};
 
     fn refusal() -> PreparedRefusal {
         let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE);
@@ -156,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_client_of_grpc_is_refused_in_its_own_words() {
-        let mut request = Request::new(());
+        let mut request = Request::post("/").body(()).expect("a request");
         request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc+proto"));
         let response = refusal().respond(&mut request, Some(3));
         assert_eq!((response.status().as_u16(), &response.headers()["grpc-status"]), (200, &HeaderValue::from(14)));

@@ -189,12 +189,15 @@ impl ByWords {
 
 impl Hasher for ByWords {
     /// The last word overlaps the one before; a name that is shorter than one is padded.
+    #[inline]
     fn write(&mut self, bytes: &[u8]) {
+        let Some((&first, rest)) = bytes.split_first_chunk() else {
+            return self.add(bytes.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)));
+        };
+        self.add(u64::from_le_bytes(first));
+        rest.as_chunks().0.iter().for_each(|&word| self.add(u64::from_le_bytes(word)));
         if let Some(&last) = bytes.last_chunk() {
-            bytes.as_chunks().0.iter().for_each(|&word| self.add(u64::from_le_bytes(word)));
             self.add(u64::from_le_bytes(last));
-        } else {
-            self.add(bytes.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)));
         }
     }
 

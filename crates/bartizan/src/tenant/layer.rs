@@ -1,16 +1,17 @@
 //! How the tenant gets onto a request.
 
 use super::{
-    id::TenantId,
-    known::{Anonymous, Tenant, TenantSet},
-    lookup::{CachedDirectory, LookUp, Verdict},
+    event::Event,
+    gate::{Decision, Gate, Known, Missing},
+    known::{Tenant, TenantSet},
+    lookup::{CachedDirectory, Verdict},
     refused::Refused,
-    source::{Head, Named, Source},
+    source::Source,
 };
-use crate::shared::{Deadline, Notes, OnRefusal, ResponseBody, with_head};
+use crate::shared::{OnRefusal, ResponseBody};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, request::Parts};
+use http::{HeaderName, Request, Response, Uri, request::Parts};
 use pin_project_lite::pin_project;
 use std::{
     fmt,
@@ -22,7 +23,6 @@ use std::{
 };
 use tower_layer::Layer;
 use tower_service::Service;
-use tracing::{Span, level_filters::LevelFilter};
 
 /// Lets requests in whose tenant is named, well-formed and known. See the [module](super).
 ///
@@ -34,76 +34,11 @@ pub struct TenantLayer {
     gate: Arc<Gate>,
 }
 
-/// What happened to one request at this layer.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub enum Event<'a> {
-    /// It goes on for this tenant.
-    Admitted {
-        /// For whom it is.
-        tenant: &'a Tenant,
-        /// How sure that is.
-        assurance: Assurance,
-    },
-    /// It goes on for nobody.
-    Anonymous,
-    /// It was answered here.
-    Refused(Refused),
-}
-
-/// How sure it is that an admitted tenant is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Assurance {
-    /// The set or the directory knows it, or it is the default tenant.
-    Known,
-    /// The directory knew it, and is down now.
-    Stale,
-    /// Nobody was asked, or nobody could tell.
-    Unverified,
-}
-
 /// Made by [`TenantLayer`].
 #[derive(Clone, Debug)]
 pub struct WithTenant<S> {
     inner: S,
     gate: Arc<Gate>,
-}
-
-/// All that a request is held against.
-#[derive(Clone)]
-struct Gate {
-    source: Source,
-    missing: Missing,
-    known: Known,
-    admits_when_down: bool,
-    forwarded_as: Option<HeaderName>,
-    on_refusal: Option<OnRefusal<Refused>>,
-    observer: Option<Arc<Observer>>,
-}
-
-type Observer = dyn Fn(&Event<'_>) + Send + Sync;
-
-#[derive(Clone, Debug)]
-enum Missing {
-    Refuse,
-    Default(Tenant),
-    Anonymous,
-}
-
-#[derive(Clone, Debug)]
-enum Known {
-    All,
-    Set(TenantSet),
-    Directory(CachedDirectory),
-}
-
-/// What the head alone tells.
-enum Decision {
-    Admit { tenant: Tenant, assurance: Assurance, stripped: Option<Box<Uri>> },
-    Waive,
-    Refuse(Refused),
-    Ask { verdict: BoxFuture<'static, Verdict>, stripped: Option<Box<Uri>> },
 }
 
 // ===== impl TenantLayer =====
@@ -112,17 +47,7 @@ impl TenantLayer {
     /// Reads the tenant from `source`, refuses requests without one, and takes any well-formed name for known.
     #[must_use]
     pub fn new(source: Source) -> Self {
-        Self {
-            gate: Arc::new(Gate {
-                source,
-                missing: Missing::Refuse,
-                known: Known::All,
-                admits_when_down: false,
-                forwarded_as: None,
-                on_refusal: None,
-                observer: None,
-            }),
-        }
+        Self { gate: Arc::new(Gate::new(source)) }
     }
 
     /// Lets in those of a fixed set, in the place of what was said before about who is known.
@@ -209,9 +134,7 @@ where
 
     #[inline]
     fn call(&mut self, mut request: Request<B>) -> ResponseFuture<S, B> {
-        // Most are one of a fixed set: they are let in before anything else is asked.
-        if let Some(tenant) = self.gate.find(request.headers()) {
-            self.gate.admit(&mut request, tenant.clone(), Assurance::Known);
+        if self.gate.admit(&mut request, None) {
             return ResponseFuture { state: State::Called { future: self.inner.call(request) } };
         }
         self.call_other(request)
@@ -228,7 +151,7 @@ impl<S> WithTenant<S> {
         match self.gate.decide_on(&mut request) {
             Decision::Admit { tenant, assurance, stripped } => {
                 redirect(&mut request, stripped);
-                self.gate.admit(&mut request, tenant, assurance);
+                self.gate.admit(&mut request, Some((tenant, assurance)));
             }
             Decision::Waive => self.gate.waive(&mut request),
             Decision::Refuse(refused) => {
@@ -328,7 +251,7 @@ impl<S: Service<Request<B>>, B> Asking<S, B> {
         match gate.judge(verdict) {
             Ok((tenant, assurance)) => {
                 redirect(&mut request, stripped);
-                gate.admit(&mut request, tenant, assurance);
+                gate.admit(&mut request, Some((tenant, assurance)));
                 State::Called { future: inner.call(request) }
             }
             Err(refused) => State::Refused { response: Some(Box::new(gate.refuse(refused, request))) },
@@ -342,124 +265,9 @@ impl<S: Service<Request<B>>, B> fmt::Debug for ResponseFuture<S, B> {
     }
 }
 
-// ===== impl Gate =====
-
-impl Gate {
-    fn decide_on<B>(&self, request: &mut Request<B>) -> Decision {
-        if self.source.wants_heads() {
-            return with_head(request, |head| self.decide((&*head).into()));
-        }
-        self.decide((&*request).into())
-    }
-
-    /// The tenant whose name is all of the only field. What the set holds is valid, so nothing else needs a look.
-    #[inline]
-    fn find(&self, headers: &HeaderMap) -> Option<&Tenant> {
-        let Known::Set(tenants) = &self.known else { return None };
-        tenants.find(self.source.only_field(headers)?.as_bytes())
-    }
-
-    fn decide(&self, head: Head<'_>) -> Decision {
-        let Named { name, stripped } = match self.source.read(head) {
-            Ok(Some(named)) => named,
-            Ok(None) => return self.decide_without_tenant(),
-            Err(refused) => return Decision::Refuse(refused),
-        };
-        let tenant = match &self.known {
-            Known::Set(tenants) => {
-                let Some(tenant) = tenants.find(&name) else { return Decision::Refuse(Refused::Unknown) };
-                return Decision::Admit { tenant: tenant.clone(), assurance: Assurance::Known, stripped };
-            }
-            Known::All => Ok((TenantId::of_valid(&name).into(), Assurance::Unverified)),
-            Known::Directory(directory) => match directory.look_up(&name, Deadline::of(head.extensions)) {
-                LookUp::Done(verdict) => self.judge(verdict),
-                LookUp::UnderWay(verdict) => return Decision::Ask { verdict, stripped },
-            },
-        };
-        match tenant {
-            Ok((tenant, assurance)) => Decision::Admit { tenant, assurance, stripped },
-            Err(refused) => Decision::Refuse(refused),
-        }
-    }
-
-    fn decide_without_tenant(&self) -> Decision {
-        match &self.missing {
-            Missing::Refuse => Decision::Refuse(Refused::Missing),
-            Missing::Anonymous => Decision::Waive,
-            Missing::Default(tenant) => {
-                Decision::Admit { tenant: tenant.clone(), assurance: Assurance::Known, stripped: None }
-            }
-        }
-    }
-
-    fn judge(&self, verdict: Verdict) -> Result<(Tenant, Assurance), Refused> {
-        match verdict {
-            Verdict::Known(tenant) => Ok((tenant, Assurance::Known)),
-            Verdict::Stale(tenant) => Ok((tenant, Assurance::Stale)),
-            Verdict::Unknown => Err(Refused::Unknown),
-            Verdict::Down(id) if self.admits_when_down => Ok((id.into(), Assurance::Unverified)),
-            Verdict::Down(_) | Verdict::Unheard => Err(Refused::DirectoryUnavailable),
-        }
-    }
-
-    #[inline]
-    fn admit<B>(&self, request: &mut Request<B>, tenant: Tenant, assurance: Assurance) {
-        if let Some(notes) = Notes::of(request.extensions()) {
-            notes.tenant(tenant.tenant_id().shared());
-        }
-        if LevelFilter::current() != LevelFilter::OFF {
-            Span::current().record("tenant_id", tenant.id());
-        }
-        if let Some(name) = &self.forwarded_as {
-            // The alphabet of ids is one of fields too.
-            if let Ok(value) = HeaderValue::from_str(tenant.id()) {
-                request.headers_mut().insert(name, value);
-            }
-        }
-        self.tell(&Event::Admitted { tenant: &tenant, assurance });
-        request.extensions_mut().insert(tenant);
-    }
-
-    fn waive<B>(&self, request: &mut Request<B>) {
-        if let Some(name) = &self.forwarded_as {
-            request.headers_mut().remove(name);
-        }
-        self.tell(&Event::Anonymous);
-        request.extensions_mut().insert(Anonymous);
-    }
-
-    #[cold]
-    fn refuse<B>(&self, refused: Refused, request: Request<B>) -> Response<Bytes> {
-        self.tell(&Event::Refused(refused));
-        let (head, _) = request.into_parts();
-        match &self.on_refusal {
-            None => refused.to_response(&head),
-            Some(answer) => refused.mark(answer.answer(&refused, &head)),
-        }
-    }
-
-    #[inline]
-    fn tell(&self, event: &Event<'_>) {
-        if let Some(observer) = &self.observer {
-            observer(event);
-        }
-    }
-}
-
 /// Takes the prefix that named the tenant from the path, where it is not kept.
 fn redirect<B>(request: &mut Request<B>, stripped: Option<Box<Uri>>) {
     if let Some(uri) = stripped {
         *request.uri_mut() = *uri;
-    }
-}
-
-impl fmt::Debug for Gate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gate")
-            .field("source", &self.source)
-            .field("missing", &self.missing)
-            .field("known", &self.known)
-            .field("admits_when_down", &self.admits_when_down)
-            .finish_non_exhaustive()
     }
 }

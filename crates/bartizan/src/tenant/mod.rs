@@ -82,6 +82,8 @@
 //! [`CachedDirectory`].
 
 mod directory;
+mod event;
+mod gate;
 mod id;
 mod known;
 mod layer;
@@ -94,9 +96,10 @@ mod tests;
 
 pub use self::{
     directory::{Answer, Directory},
+    event::{Assurance, Event},
     id::{InvalidTenantId, TenantId},
     known::{Tenant, TenantSet},
-    layer::{Assurance, Event, ResponseFuture, TenantLayer, WithTenant},
+    layer::{ResponseFuture, TenantLayer, WithTenant},
     lookup::CachedDirectory,
     refused::Refused,
     source::{Source, from_extension, from_fn, from_header, from_path, from_path_stripped, from_subdomain},

@@ -75,7 +75,8 @@ pub fn from_subdomain(base: &str) -> Source {
 /// the prefix `/`, in the first segment. The path stays as it is.
 ///
 /// A path that does not begin so, or that has an empty segment there, names nobody. Nothing is decoded: a segment with
-/// an escape is malformed.
+/// an escape is malformed; and so is a path with a `.` or `..` in it, in any spelling that some server resolves, as it would
+/// name somebody else there.
 #[must_use]
 pub fn from_path(prefix: &str) -> Source {
     Source::of(Place::path(prefix, false))
@@ -285,6 +286,9 @@ fn below<'a>(base: &str, host: &'a str) -> Result<Option<Named<'a>>, Refused> {
 
 /// The segment that comes after `before`.
 fn in_path<'a>(before: &str, strip: bool, uri: &'a Uri) -> Result<Option<Named<'a>>, Refused> {
+    if has_dot_segment(uri.path()) {
+        return Err(Refused::Malformed);
+    }
     let Some(after) = uri.path().strip_prefix(before) else {
         return if reads_as(before, uri.path()) { Err(Refused::Malformed) } else { Ok(None) };
     };
@@ -315,7 +319,21 @@ fn without_start(uri: &Uri, start: usize) -> Option<Uri> {
 /// Whether a server that decodes escapes and merges slashes would take this path for one that begins with `before`. What
 /// names nobody here must not name somebody there.
 fn reads_as(before: &str, path: &str) -> bool {
-    let mut read: Vec<u8> = Vec::with_capacity(before.len());
+    let mut read = decoded(path);
+    read.dedup_by(|byte, last| *byte == b'/' && *last == b'/');
+    read.starts_with(before.as_bytes())
+}
+
+/// Whether a server that resolves `.` and `..`, in any spelling that some server does, would take this path for another.
+/// Who is named here must not be somebody else there.
+fn has_dot_segment(path: &str) -> bool {
+    let is_dots = |segment: &[u8]| matches!(segment.split(|byte| *byte == b';').next(), Some(b"." | b".."));
+    path.contains(['.', '%']) && decoded(path).split(|byte| matches!(byte, b'/' | b'\\')).any(is_dots)
+}
+
+/// The bytes for which a path stands.
+fn decoded(path: &str) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
     while let [byte, after @ ..] = rest {
         let escaped = after.get(..2).filter(|_| *byte == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
@@ -323,13 +341,8 @@ fn reads_as(before: &str, path: &str) -> bool {
             Some(decoded) => (decoded, &after[2..]),
             None => (*byte, after),
         };
-        if byte != b'/' || read.last() != Some(&b'/') {
-            read.push(byte);
-        }
-        if read.len() == before.len() {
-            break;
-        }
+        decoded.push(byte);
         rest = after;
     }
-    read == before.as_bytes()
+    decoded
 }

@@ -393,6 +393,17 @@ fn the_span_round_the_layer_learns_the_tenant() {
     assert!(logged.contains("tenant_id=\"acme\""), "{logged}");
 }
 
+#[test]
+fn a_set_finds_names_of_every_length_and_no_others() {
+    let names = || (1..=63).map(|length| "abcdefghi".chars().cycle().take(length).collect::<String>());
+    let set = TenantSet::new(names()).unwrap();
+    for name in names() {
+        assert_eq!(set.get(&name).map(Tenant::id), Some(name.as_str()));
+        let other = name.replacen('a', "0", 1);
+        assert_eq!(set.get(&other), None, "{other}");
+    }
+}
+
 // ===== the directory =====
 
 /// A directory that knows `acme`, takes a second to say so, and counts how often it is asked and how often left.
@@ -709,6 +720,17 @@ fn a_path_that_names_somebody_only_to_other_readers_is_malformed() {
     for path in ["//t/acme/x", "/t//acme", "/%74/acme/x", "/t%2Facme", "/t/%61cme"] {
         assert_eq!(read(&from_path("/t"), &head(path, &[])), Err(Refused::Malformed), "{path}");
     }
+    for path in [
+        "/t/acme/../globex/x",
+        "/t/acme/..%2fglobex/x",
+        "/x/../t/acme",
+        "/t/%2e/acme",
+        "/t/acme/..;v=1/globex",
+        "/t/acme/..",
+    ] {
+        assert_eq!(read(&from_path("/t"), &head(path, &[])), Err(Refused::Malformed), "{path}");
+    }
+    assert_eq!(read(&from_path("/t"), &head("/t/acme/v1.2/...%20", &[])), Ok(Some("acme".to_owned())));
     for path in ["/", "/x//t/acme", "/tt/acme", "/t", "/t/"] {
         assert_eq!(read(&from_path("/t"), &head(path, &[])), Ok(None), "{path}");
     }

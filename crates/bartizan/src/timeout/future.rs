@@ -85,7 +85,7 @@ where
         }
         // What the service holds is let go before the answer is on its way.
         this.inner.set(None);
-        Poll::Ready(Ok(this.policy.refuse(due.refused, *this.is_grpc).map(ResponseBody::own)))
+        Poll::Ready(Ok(this.policy.refuse(due.refused, *this.is_grpc).map(ResponseBody::said)))
     }
 }
 

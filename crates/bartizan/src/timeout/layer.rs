@@ -5,9 +5,9 @@ use super::{
     future::{ResponseFuture, Time},
     policy::Policy,
 };
-use crate::shared::{Deadline, ResponseBody, is_grpc};
+use crate::shared::{Deadline, ResponseBody, speaks_grpc};
 use bytes::Bytes;
-use http::{Method, Request, Response, request::Parts};
+use http::{Request, Response, request::Parts};
 use std::{
     sync::Arc,
     task::{Context, Poll},
@@ -246,12 +246,6 @@ impl<S> Timeout<S> {
         };
         ResponseFuture::called(self.inner.call(request), time, is_grpc, policy)
     }
-}
-
-/// A request of gRPC is a POST, so that most others pay one comparison.
-#[inline]
-fn speaks_grpc<B>(request: &Request<B>) -> bool {
-    request.method() == Method::POST && is_grpc(request.headers())
 }
 
 /// Nobody has waited for a clone yet.

@@ -1,7 +1,7 @@
 //! What a timeout knows. One for all clones of a layer.
 
 use super::{due::Refused, layer::Event};
-use crate::shared::{GrpcStatus, PreparedRefusal, Problem, Refusal, with_head};
+use crate::shared::{GrpcStatus, PreparedRefusal, Problem, Refusal, Said, with_head};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, request::Parts};
 use std::{fmt, sync::Arc, time::Duration};
@@ -64,7 +64,7 @@ impl Policy {
     /// What the client gets. The head of its request has gone to the service, so all that is known is whether it speaks
     /// gRPC.
     #[cold]
-    pub(super) fn refuse(&self, refused: Refused, is_grpc: bool) -> Response<Bytes> {
+    pub(super) fn refuse(&self, refused: Refused, is_grpc: bool) -> Response<Said> {
         if let Some(observer) = &self.observer {
             observer(&Event::Refused(refused));
         }

@@ -5,11 +5,11 @@ use axum::BoxError;
 use bartizan::{
     TrustedProxies,
     access_log::{AccessLogLayer, Format},
-    cache::{CacheLayer, CachePolicy, QueryLayer, ResponseCache},
+    cache::{CacheLayer, CachePolicy, KeyRules, QueryLayer, ResponseCache},
 };
 use bartizan_gateway::{Client, Drained, Forwarding, Proxy, ProxyError, bind, client, serve, shutdown_signal};
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderName, Request, Response, header};
 use hyper::body::Incoming;
 use std::{convert::Infallible, error::Error, io, net::SocketAddr, time::Duration};
 use tokio::{
@@ -85,11 +85,14 @@ async fn serve_by(plan: &Plan, log: Log) -> Result<Drained, Box<dyn Error>> {
     Ok(match &plan.cache {
         None => logged(listener, app, plan, log).await,
         Some(Caching { bytes, policy, tells_key, query }) => {
-            let mut cache = CacheLayer::new(ResponseCache::new(*bytes)).policy(policy.clone());
+            let policy = policy.clone().written_behind(written_by_the_proxy(plan.forwarding));
+            // What stays of it behind the front is what somebody trusted says.
+            let keys = KeyRules::new().with_forwarding();
+            let mut cache = CacheLayer::new(ResponseCache::new(*bytes)).policy(policy).keys(keys);
             if *tells_key {
                 cache = cache.cache_status_with_key();
             }
-            let cached = cache.layer(app);
+            let cached = app.front().layer(cache.layer(app));
             match *query {
                 None => logged(listener, cached, plan, log).await,
                 Some(most) => {
@@ -99,6 +102,15 @@ async fn serve_by(plan: &Plan, log: Log) -> Result<Drained, Box<dyn Error>> {
             }
         }
     })
+}
+
+/// The field by which a response may vary that differs from client to client only behind the cache.
+fn written_by_the_proxy(forwarding: Forwarding) -> Option<HeaderName> {
+    match forwarding {
+        Forwarding::XForwarded => Some(HeaderName::from_static("x-forwarded-for")),
+        Forwarding::Forwarded => Some(header::FORWARDED),
+        _ => None,
+    }
 }
 
 /// Serves, with an access log if there is to be one.

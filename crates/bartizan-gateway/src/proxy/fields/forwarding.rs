@@ -2,7 +2,12 @@
 
 use super::head::host;
 use bartizan::{PeerAddr, TrustedProxies};
-use http::{HeaderMap, HeaderName, HeaderValue, header, request, uri::Scheme};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{self, Entry},
+    request,
+    uri::Scheme,
+};
 use std::{borrow::Cow, fmt::Write, net::IpAddr};
 
 /// How the service behind learns who the client is.
@@ -50,10 +55,40 @@ pub(in crate::proxy) fn add_forwarded(
     proxies: &TrustedProxies,
     keep: &[HeaderName],
 ) {
-    let trusted = proxies.trusts_peer_of(head);
     let peer = head.extensions.get::<PeerAddr>().map(|peer| peer.0.ip().to_canonical());
     let host = host(head);
+    strip_claims(head, how, proxies, keep);
 
+    let headers = &mut head.headers;
+    match how {
+        Forwarding::XForwarded => {
+            if let Some(peer) = peer.and_then(address) {
+                append_to_list(headers, X_FORWARDED_FOR, peer);
+            }
+            let is_https = *scheme == Scheme::HTTPS;
+            let scheme = HeaderValue::from_static(if is_https { "https" } else { "http" });
+            headers.entry(X_FORWARDED_PROTO).or_insert(scheme);
+            if let Some(host) = host {
+                headers.entry(X_FORWARDED_HOST).or_insert(host);
+            }
+        }
+        Forwarding::Forwarded => {
+            if let Ok(element) = HeaderValue::try_from(forwarded_element(peer, host.as_ref(), scheme)) {
+                append_to_list(headers, header::FORWARDED, element);
+            }
+        }
+        Forwarding::Off => {}
+    }
+}
+
+/// Drops what the client claims about itself, all but what a trusted peer says in the fields that are ours.
+pub(in crate::proxy) fn strip_claims(
+    head: &mut request::Parts,
+    how: Forwarding,
+    proxies: &TrustedProxies,
+    keep: &[HeaderName],
+) {
+    let trusted = proxies.trusts_peer_of(head);
     let headers = &mut head.headers;
     // A trusted proxy passes the family that it does not write on as strangers sent it, so only ours is kept.
     let ours = |name: &HeaderName| match how {
@@ -69,25 +104,6 @@ pub(in crate::proxy) fn add_forwarded(
     let dropped = |name: &&HeaderName| is_claim(name) && !stays(name);
     for name in headers.keys().filter(dropped).cloned().collect::<Vec<_>>() {
         headers.remove(name);
-    }
-    match how {
-        Forwarding::XForwarded => {
-            if let Some(peer) = peer.and_then(address) {
-                append_to_list(headers, X_FORWARDED_FOR, &peer);
-            }
-            let is_https = *scheme == Scheme::HTTPS;
-            let scheme = HeaderValue::from_static(if is_https { "https" } else { "http" });
-            headers.entry(X_FORWARDED_PROTO).or_insert(scheme);
-            if let Some(host) = host {
-                headers.entry(X_FORWARDED_HOST).or_insert(host);
-            }
-        }
-        Forwarding::Forwarded => {
-            if let Ok(element) = HeaderValue::try_from(forwarded_element(peer, host.as_ref(), scheme)) {
-                append_to_list(headers, header::FORWARDED, &element);
-            }
-        }
-        Forwarding::Off => {}
     }
 }
 
@@ -131,21 +147,26 @@ fn forwarded_element(peer: Option<IpAddr>, host: Option<&HeaderValue>, scheme: &
 }
 
 /// One line, as many readers expect: what stood there, then the new member.
-fn append_to_list(headers: &mut HeaderMap, name: HeaderName, member: &HeaderValue) {
-    if !headers.contains_key(&name) {
-        headers.insert(name, member.clone());
-        return;
+fn append_to_list(headers: &mut HeaderMap, name: HeaderName, member: HeaderValue) {
+    match headers.entry(name) {
+        Entry::Vacant(none) => _ = none.insert(member),
+        Entry::Occupied(mut there) => {
+            let lines = there.iter().chain([&member]).map(HeaderValue::as_bytes).collect::<Vec<_>>();
+            let joined = HeaderValue::from_bytes(&lines.join(&b", "[..]));
+            there.insert(joined.unwrap_or(member));
+        }
     }
-    let lines = headers.get_all(&name).iter().chain([member]).map(HeaderValue::as_bytes).collect::<Vec<_>>();
-    let joined = HeaderValue::from_bytes(&lines.join(&b", "[..]));
-    headers.insert(name, joined.unwrap_or_else(|_| member.clone()));
 }
 
 /// Whether somebody says in this field for whom he speaks, what he was asked for, how long he waits, or how
 /// often he has asked.
-pub(super) fn is_claim(name: &HeaderName) -> bool {
-    // What hands fields on as variables (CGI, WSGI) makes one name of `x-real-ip` and `x_real_ip`.
+pub(in crate::proxy) fn is_claim(name: &HeaderName) -> bool {
     let name = name.as_str();
+    // All begin with one of these, which most names of a request do not.
+    if !matches!(name.as_bytes(), [b'f' | b'g' | b't' | b'x', ..]) {
+        return false;
+    }
+    // What hands fields on as variables (CGI, WSGI) makes one name of `x-real-ip` and `x_real_ip`.
     let name = if name.contains('_') { Cow::Owned(name.replace('_', "-")) } else { Cow::Borrowed(name) };
     name.starts_with("x-forwarded-") || [&CLAIMS[..], &TIMES, &ATTEMPTS].iter().any(|fields| fields.contains(&&*name))
 }

@@ -31,9 +31,20 @@ const TRANSFER_ENCODING: usize = 1;
 /// What `Connection` says beside names of fields, or of fields that are dropped anyway.
 const OPTIONS: [&str; 4] = ["keep-alive", "close", "te", "upgrade"];
 
-/// Fields that belong to the whole way, as [claims](is_claim) do. A client that names one in `Connection` makes an
-/// invalid message (RFC 9110 §7.6.1), and must not be able to take away what stands there for the service behind.
-const END_TO_END: [HeaderName; 12] = [
+/// Fields that belong to the whole way, as [claims](is_claim) do. Who names one in `Connection` makes an invalid message
+/// (RFC 9110 §7.6.1), and must not be able to take away what stands there for the service behind, or for the caches before
+/// it.
+const END_TO_END: [HeaderName; 22] = [
+    header::AGE,
+    header::DATE,
+    header::ETAG,
+    header::EXPIRES,
+    header::LAST_MODIFIED,
+    header::LOCATION,
+    header::PRAGMA,
+    header::SET_COOKIE,
+    header::STRICT_TRANSPORT_SECURITY,
+    header::VARY,
     header::HOST,
     header::AUTHORIZATION,
     header::COOKIE,
@@ -59,13 +70,7 @@ pub(in crate::proxy) fn strip_hop_by_hop(headers: &mut HeaderMap, keep: &[Header
         }
     }
     if there[CONNECTION] {
-        let is_field = |name: &&str| !OPTIONS.iter().any(|option| name.eq_ignore_ascii_case(option));
-        let named = members(headers, &header::CONNECTION).filter(is_field).filter_map(|name| name.parse().ok());
-        for name in named.collect::<Vec<HeaderName>>() {
-            if !END_TO_END.contains(&name) && !is_claim(&name) && !keep.contains(&name) {
-                headers.remove(name);
-            }
-        }
+        strip_named(headers, keep);
     }
     // RFC 9112 §6.3: a length beside a transfer coding is a lie, and whoever believes it reads another message.
     if there[TRANSFER_ENCODING] {
@@ -73,6 +78,17 @@ pub(in crate::proxy) fn strip_hop_by_hop(headers: &mut HeaderMap, keep: &[Header
     }
     for (name, _) in HOP_BY_HOP.iter().zip(there).filter(|(_, is_there)| *is_there) {
         headers.remove(name);
+    }
+}
+
+/// Drops the fields that `Connection` names, and no others.
+pub(in crate::proxy) fn strip_named(headers: &mut HeaderMap, keep: &[HeaderName]) {
+    let is_field = |name: &&str| !OPTIONS.iter().any(|option| name.eq_ignore_ascii_case(option));
+    let named = members(headers, &header::CONNECTION).filter(is_field).filter_map(|name| name.parse().ok());
+    for name in named.collect::<Vec<HeaderName>>() {
+        if !END_TO_END.contains(&name) && !is_claim(&name) && !keep.contains(&name) {
+            headers.remove(name);
+        }
     }
 }
 

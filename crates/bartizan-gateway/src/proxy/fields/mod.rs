@@ -11,9 +11,9 @@ mod tests;
 
 pub use self::forwarding::Forwarding;
 pub(super) use self::{
-    forwarding::add_forwarded,
+    forwarding::{add_forwarded, is_claim, strip_claims},
     head::{ends_here, host, join_cookies},
-    hops::{has_unknown_coding, strip_hop_by_hop, strip_request},
+    hops::{has_unknown_coding, strip_hop_by_hop, strip_named, strip_request},
     upgrade::{add_upgrade, taken_upgrade, wanted_upgrade},
     via::{Via, add_via},
 };

@@ -6,20 +6,25 @@ use http::HeaderMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// So far may the fastest be ahead of the slowest when not all is kept.
-pub(super) const WINDOW: u64 = 256 * 1024;
-/// So long may a reader let others wait without taking a window's worth.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// So far, or as far as the limit, may the fastest be ahead of the slowest when not all is kept.
+const WINDOW: u64 = 256 * 1024;
+/// So long do others wait for the slowest, and as long again as they would have taken by themselves, going by how fast they
+/// were until then. Then it is broken off. It is alone the next time: by then it is known that the body is too long to be
+/// shared.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) struct State {
     pub(super) source: Source,
     pub(super) chunks: Chunks,
     /// Taken by the one who calls it.
     pub(super) done: Option<Done>,
+    window: u64,
     /// Over the limit: what all have read is freed.
     is_passing: bool,
     places: Vec<Place>,
-    hold: Option<Hold>,
+    began: Instant,
+    /// How long it took to read how much before anybody had to wait for the slowest.
+    pace: Option<(Duration, u64)>,
 }
 
 pub(super) enum Source {
@@ -47,13 +52,6 @@ enum Place {
     Cut,
 }
 
-/// Somebody waits for the slowest.
-#[derive(Clone, Copy)]
-struct Hold {
-    since: Instant,
-    slowest: u64,
-}
-
 /// What comes for one who asks.
 pub(super) enum Next {
     Data {
@@ -76,23 +74,24 @@ pub(super) enum Next {
 // ===== impl State =====
 
 impl State {
-    pub(super) fn new(origin: Origin, done: Done) -> Self {
+    /// So much may be kept of it.
+    pub(super) fn new(origin: Origin, done: Done, limit: u64, now: Instant) -> Self {
         Self {
             source: Source::Open { origin: Some(origin), missed: false },
             chunks: Chunks::default(),
             done: Some(done),
+            window: limit.max(WINDOW),
             is_passing: false,
             places: Vec::with_capacity(1),
-            hold: None,
+            began: now,
+            pace: None,
         }
     }
 
-    /// A place for one who reads from here on, unless that is gone or will never come.
+    /// A place for one who reads from here on, unless that is gone, will never come, or is what others wait for already.
     pub(super) fn open(&mut self, at: u64) -> Option<usize> {
         let is_there = at >= self.chunks.start() && !matches!(self.source, Source::Broken(_));
-        // Its time begins when it comes, not when others did.
-        self.hold = self.hold.filter(|_| !is_there);
-        is_there.then(|| self.open_at(at))
+        (is_there && !self.is_held()).then(|| self.open_at(at))
     }
 
     pub(super) fn open_at(&mut self, at: u64) -> usize {
@@ -191,11 +190,7 @@ impl State {
         let was_held = self.is_held();
         self.places[slot] = place;
         self.chunks.forget_before(self.slowest());
-        let is_held = self.is_held();
-        if !is_held {
-            self.hold = None;
-        }
-        was_held && !is_held
+        was_held && !self.is_held()
     }
 
     pub(super) fn readers(&self) -> usize {
@@ -213,33 +208,32 @@ impl State {
     }
 
     fn is_held(&self) -> bool {
-        self.is_passing && self.chunks.len() - self.slowest() >= WINDOW
+        self.is_passing && self.chunks.len() - self.slowest() >= self.window
     }
 
     /// Somebody has to wait for the slowest: until then.
     pub(super) fn hold(&mut self, now: Instant) -> Instant {
-        let slowest = self.slowest();
-        self.hold.get_or_insert(Hold { since: now, slowest }).since + PATIENCE
+        let there = self.chunks.len();
+        let (took, read) = *self.pace.get_or_insert((now.duration_since(self.began), there));
+        let alone = took.as_nanos() * u128::from(there) / u128::from(read.max(1));
+        self.began + PATIENCE + 2 * Duration::from_nanos(u64::try_from(alone).unwrap_or(u64::MAX / 4))
     }
 
     /// Breaks off who let others wait for too long. Whether nobody waits any more.
     pub(super) fn cut(&mut self, now: Instant) -> bool {
-        let Some(hold) = self.hold else { return !self.is_held() };
-        if now < hold.since + PATIENCE {
+        if !self.is_held() {
+            return true;
+        }
+        if now < self.hold(now) {
             return false;
         }
-        let behind = self.chunks.len().saturating_sub(WINDOW);
+        let behind = self.chunks.len().saturating_sub(self.window);
         for place in &mut self.places {
-            if let Place::At(at) = place
-                && *at <= behind
-                && *at < hold.slowest + WINDOW
-            {
+            if matches!(place, Place::At(at) if *at <= behind) {
                 *place = Place::Cut;
             }
         }
-        let slowest = self.slowest();
-        self.chunks.forget_before(slowest);
-        self.hold = self.is_held().then_some(Hold { since: now, slowest });
-        self.hold.is_none()
+        self.chunks.forget_before(self.slowest());
+        true
     }
 }

@@ -19,6 +19,7 @@ use std::{
     ops::Range,
     sync::{Arc, PoisonError},
 };
+use tokio::time::Instant;
 
 /// A body that is stored while any number of readers read it.
 pub(in crate::cache) struct Fill {
@@ -72,7 +73,7 @@ impl Fill {
     {
         plan.expected = plan.expected.or_else(|| body.size_hint().exact());
         let is_empty = body.is_end_stream();
-        let mut state = State::new(erased(body), Box::new(done));
+        let mut state = State::new(erased(body), Box::new(done), plan.limit, Instant::now());
         let slot = state.open_at(0);
         let fill = Arc::new(Self { state: Mutex::new(state), waiting: Arc::new(Waiting::new()), plan });
         let reader = Reader::new(Arc::clone(&fill), slot, None);

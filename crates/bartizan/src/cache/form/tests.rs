@@ -63,6 +63,18 @@ fn a_body_that_would_be_too_large_is_a_miss() {
     assert!(read(&form(vec![0; 100_000]), &key(), 99_999).is_none());
 }
 
+/// A small value of somebody else's would become as large as he likes.
+#[test]
+fn more_than_is_written_of_a_url_is_a_miss() {
+    let of = |count: usize, length: usize| {
+        let entries = (0..count).map(|n| Arc::new(entry(&n.to_string(), vec![0; length]))).collect();
+        let form = write(&key(), &Resource { entries }, Duration::from_secs(60), LIMIT).unwrap();
+        read(&form, &key(), 100_000).map(|read| read.len())
+    };
+    assert_eq!((of(2, 100_000), of(3, 100_000)), (Some(2), None));
+    assert_eq!((of(32, 10), of(33, 10)), (Some(32), None));
+}
+
 #[test]
 fn the_youngest_that_fit_are_written() {
     let entries = (0..9).map(|n| Arc::new(entry(&n.to_string(), vec![n; 500]))).collect();

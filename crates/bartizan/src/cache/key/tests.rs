@@ -103,15 +103,51 @@ fn what_a_request_says_beside_its_url_counts_if_it_is_to() {
 }
 
 #[test]
-fn what_changes_an_answer_and_is_not_in_the_key_is_named() {
-    let named = |rules: &KeyRules, name| rules.unkeyed_fields().any(|field| field == name);
+fn what_changes_an_answer_and_is_not_in_the_key_is_taken_out_however_it_is_spelled() {
+    let takes_out = |rules: &KeyRules, name| rules.takes_out(&HeaderName::from_static(name));
     let rules = KeyRules::new();
-    for name in ["x-forwarded-host", "x-original-url", "x-http-method-override", "forwarded"] {
-        assert!(named(&rules, name), "{name}");
+    for name in ["x-forwarded-host", "x-forwarded-uri", "x-original-url", "x-http-method-override", "forwarded"] {
+        assert!(takes_out(&rules, name), "{name}");
+        let as_a_variable = HeaderName::from_bytes(name.replace('-', "_").as_bytes()).unwrap();
+        assert!(rules.takes_out(&as_a_variable), "{as_a_variable}");
     }
-    assert!(!named(&rules, "x-forwarded-proto") && named(&rules.without_forwarded_proto(), "x-forwarded-proto"));
+    for name in ["x-forwarded-for", "from", "x-request-id", "x-tenant-id", "x_request_id"] {
+        assert!(!takes_out(&rules, name), "{name}");
+    }
+    assert!(takes_out(&rules, "x_forwarded_proto"), "nobody looks for it there to find it in the key");
+    assert!(
+        !takes_out(&rules, "x-forwarded-proto") && takes_out(&rules.without_forwarded_proto(), "x-forwarded-proto")
+    );
     let rules = KeyRules::new().with_field(HeaderName::from_static("x-forwarded-host"));
-    assert!(!named(&rules, "x-forwarded-host"));
+    assert!(!takes_out(&rules, "x-forwarded-host"));
+    let rules = KeyRules::new().with_forwarding();
+    assert!(!takes_out(&rules, "x-forwarded-host") && !takes_out(&rules, "forwarded") && takes_out(&rules, "x-host"));
+}
+
+#[test]
+fn what_a_proxy_was_asked_for_counts_where_it_is_to_and_who_asked_it_does_not() {
+    let rules = KeyRules::new().with_forwarding();
+    let of = |fields: &[(&str, &str)]| of("/", &[&[("host", "a")], fields].concat(), &rules).unwrap();
+    for (one, other) in [
+        (("x-forwarded-host", "b"), ("x-forwarded-host", "c")),
+        (("x-forwarded-port", "1"), ("x-forwarded-port", "2")),
+        (("x-forwarded-proto", "http"), ("x-forwarded-proto", "https")),
+        (("forwarded", "for=1;proto=http"), ("forwarded", "for=1;proto=https")),
+        (("forwarded", "for=1;host=b"), ("forwarded", "for=1, for=1;host=b")),
+        (("forwarded", "host=\"x;for=1\""), ("forwarded", "host=\"x;for=2\"")),
+        (("forwarded", "for=\"1"), ("forwarded", "for=\"2")),
+    ] {
+        assert_ne!(of(&[one]), of(&[other]), "{one:?} {other:?}");
+        assert_ne!(of(&[one]), of(&[]));
+    }
+    for (one, other) in [
+        ("for=192.0.2.1;proto=https", "For=192.0.2.2;proto=https"),
+        ("proto=https;for=\"[2001:db8::1]:1\";by=a", "proto=https;for=192.0.2.2;by=b"),
+        ("for=192.0.2.1, for=10.0.0.1;host=b", "for=192.0.2.7, for=10.0.0.2;host=b"),
+    ] {
+        assert_eq!(of(&[("forwarded", one)]), of(&[("forwarded", other)]), "{one} {other}");
+    }
+    assert_eq!(of(&[("x-forwarded-for", "1")]), of(&[("x-forwarded-for", "2")]));
 }
 
 #[test]

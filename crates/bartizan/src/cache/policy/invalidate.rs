@@ -1,7 +1,7 @@
 //! What a request that changes something takes away (RFC 9111 §4.4).
 
 use http::{
-    HeaderMap, Method, StatusCode, header,
+    HeaderMap, HeaderName, Method, StatusCode, header,
     uri::{Authority, PathAndQuery, Scheme},
 };
 use smallvec::SmallVec;
@@ -9,6 +9,8 @@ use smallvec::SmallVec;
 /// How many lines of a field are looked at, and how long each may be.
 const LINES: usize = 2;
 const LENGTH: usize = 8 * 1024;
+
+static TELLING: [HeaderName; 2] = [header::LOCATION, header::CONTENT_LOCATION];
 
 /// A URI of an origin that we cache for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +27,16 @@ pub(in crate::cache) fn is_safe(method: &Method) -> bool {
         || matches!(method.as_str(), "QUERY" | "PROPFIND" | "REPORT" | "SEARCH")
 }
 
+/// Whether something has been changed. RFC 9111 §4.4: an answer that is no error tells that it was.
+pub(in crate::cache) fn invalidates(method: &Method, status: StatusCode) -> bool {
+    !is_safe(method) && (status.is_success() || status.is_redirection())
+}
+
+/// Whether an answer tells of a URI, which may be another one than its target.
+pub(in crate::cache) fn tells_of_others(answer: &HeaderMap) -> bool {
+    answer.keys().any(|name| TELLING.contains(name))
+}
+
 /// What is stored no longer, now that `target` has been changed: itself, and those URIs of the same origin that the answer
 /// tells.
 pub(in crate::cache) fn invalidated(
@@ -34,12 +46,11 @@ pub(in crate::cache) fn invalidated(
     answer: &HeaderMap,
 ) -> SmallVec<[Target; 3]> {
     let mut gone = SmallVec::new();
-    // RFC 9111 §4.4: an answer that is no error tells that it was changed.
-    if is_safe(method) || !(status.is_success() || status.is_redirection()) {
+    if !invalidates(method, status) {
         return gone;
     }
     gone.push(target.clone());
-    for name in [header::LOCATION, header::CONTENT_LOCATION] {
+    for name in &TELLING {
         for line in answer.get_all(name).iter().take(LINES) {
             let told = line.to_str().ok().filter(|line| line.len() <= LENGTH).and_then(|line| target.resolve(line));
             if let Some(told) = told

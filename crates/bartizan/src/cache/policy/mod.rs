@@ -42,7 +42,7 @@ pub(super) use self::{
     fields::{date_if_missing, kept, kept_trailers},
     freshen::{combined, freshen, is_same_by_head, tells_of_content, validated},
     freshness::Terms,
-    invalidate::{Target, invalidated, is_safe},
+    invalidate::{Target, invalidated, invalidates, is_safe, tells_of_others},
     not_stored::NotStored,
     options::Normalise,
     partial::{multipart, partial_head, slice, unsatisfiable_head},

@@ -1,6 +1,6 @@
 //! What the RFC leaves to whoever runs a cache.
 
-use super::directives::LONGEST;
+use super::{Vary, directives::LONGEST};
 use http::{HeaderName, Method, StatusCode};
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ pub struct CachePolicy {
     /// The fields that say it to us rather than to every cache (RFC 9213), the first that is there decides.
     pub(super) targeted: Vec<HeaderName>,
     pub(super) normalise: Normalise,
+    /// Fields that are written on the way from here to the service.
+    pub(super) written_behind: Vec<HeaderName>,
     /// For how long a stale response may stand in for an origin that fails, if the response says nothing about it.
     pub(super) stale_if_error: Duration,
     /// For how long a stale response is used while it is refreshed behind, if the response says nothing about it.
@@ -80,6 +82,7 @@ impl CachePolicy {
             cookie: false,
             targeted: vec![HeaderName::from_static("cdn-cache-control")],
             normalise: Normalise { encoding: true, languages: false },
+            written_behind: Vec::new(),
             stale_if_error: DAY,
             stale_while_revalidate: Duration::ZERO,
             keep: HOUR,
@@ -138,6 +141,24 @@ impl CachePolicy {
     pub fn post_for_get(mut self, post: bool) -> Self {
         self.post = post;
         self
+    }
+
+    /// Fields that something between this cache and the service writes into each request, such as the `X-Forwarded-For` of a
+    /// proxy behind the cache. A response that varies by one of them is not stored: which requests select it cannot be told
+    /// here (RFC 9111 §4.1). There is none, if nothing is said.
+    #[must_use]
+    pub fn written_behind(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.written_behind.extend(names);
+        self
+    }
+
+    /// Whether a response varies by what cannot be seen here.
+    pub(super) fn varies_behind(&self, vary: &Vary) -> bool {
+        match vary {
+            Vary::Nothing => false,
+            Vary::Fields(names) => names.iter().any(|name| self.written_behind.contains(name)),
+            Vary::Everything => true,
+        }
     }
 
     /// Whether a response with `Set-Cookie` is stored though it does not say `public`. Off by default: a cookie is mostly

@@ -60,7 +60,10 @@ impl Parts {
         for (start, bytes) in &other.parts {
             for gap in self.missing(&(*start..*start + length(bytes))) {
                 let (from, to) = (usize::try_from(gap.start - start).ok()?, usize::try_from(gap.end - start).ok()?);
-                parts.push((gap.start, bytes.slice(from..to)));
+                // A piece of one that is known already keeps nothing alive but itself, which is what counts.
+                let piece =
+                    if to - from == bytes.len() { bytes.clone() } else { Bytes::copy_from_slice(&bytes[from..to]) };
+                parts.push((gap.start, piece));
             }
         }
         parts.sort_unstable_by_key(|(start, _)| *start);
@@ -71,7 +74,7 @@ impl Parts {
         (both.parts.len() <= PIECES).then_some(both)
     }
 
-    /// What they take beside themselves, in bytes.
+    /// What they take, in bytes.
     pub(in crate::cache) fn weight(&self) -> usize {
         self.parts.iter().map(|(_, bytes)| bytes.len() + size_of::<(u64, Bytes)>() + 64).sum()
     }
@@ -137,13 +140,13 @@ impl Parts {
         is_here.then_some(resolved)
     }
 
-    /// Everything, if it is here: it is a 200 then.
     /// How much of the whole is not there, if that is known.
     pub(in crate::cache) fn missing_of_whole(&self) -> Option<u64> {
         let missing = self.missing(&(0..self.complete?));
         Some(missing.iter().map(|range| range.end - range.start).sum())
     }
 
+    /// Everything, if it is here: it is a 200 then.
     pub(in crate::cache) fn whole(&self) -> Option<Bytes> {
         let complete = self.complete?;
         if !self.missing(&(0..complete)).is_empty() {

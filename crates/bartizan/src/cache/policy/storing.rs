@@ -50,7 +50,7 @@ pub(in crate::cache) fn storable(
     check_sharing(policy, &directives, asked, headers, &omit)?;
     // RFC 9111 §4.1: no request selects it.
     let vary = vary();
-    if vary == Vary::Everything {
+    if policy.varies_behind(&vary) {
         return Err(NotStored::VaryAny);
     }
     let lifetime = Lifetime::read(policy, &directives, status, headers, arrival);

@@ -128,6 +128,19 @@ async fn an_answer_that_cannot_be_stored_lets_all_go_at_once_and_is_remembered()
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_is_not_shared_as_there_was_a_cookie_is_remembered_for_who_sends_one() {
+    let origin = Origin::new(|_, nth| fresh(60).after(3).body(&nth.to_string()));
+    let cache = cache(&origin);
+    let with_cookie = || (0..20).map(|_| ask(&cache, get("/").with("cookie", "a=1"))).collect::<Vec<_>>();
+    texts(with_cookie()).await;
+    let again = texts(with_cookie()).await;
+    assert!(again.iter().all(|(_, seconds)| *seconds == 3), "nobody waits for another");
+    assert_eq!(origin.asked(), 40);
+    texts(many(&cache, 20)).await;
+    assert_eq!(origin.asked(), 41, "who sends none still shares");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_not_worth_waiting_for_is_shared_again_when_it_can_be_stored() {
     let origin = Origin::new(|_, nth| if nth == 0 { ok() } else { fresh(60) }.after(1).body(&nth.to_string()));
     let cache = cache(&origin);

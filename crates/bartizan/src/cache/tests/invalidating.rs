@@ -42,6 +42,20 @@ async fn unsafe_methods_and_those_that_nobody_knows_invalidate() {
     }
 }
 
+/// The service has done what it was asked to, whether or not anybody hears of it.
+#[tokio::test(start_paused = true)]
+async fn what_a_client_asked_for_that_has_left_since_invalidates_too() {
+    for (code, invalidates) in [(204, true), (405, false)] {
+        let origin = changing(move || status(code).after(2));
+        let cache = cache(&origin);
+        send(&cache, get("/a")).await;
+        let leaves = tokio::time::timeout(std::time::Duration::from_secs(1), send(&cache, request("POST", "/a")));
+        assert!(leaves.await.is_err());
+        pass(2).await;
+        assert_eq!(is_stored(&cache, "/a").await, !invalidates, "{code}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_error_invalidates_nothing() {
     for (code, invalidates) in

@@ -62,6 +62,21 @@ async fn a_get_with_content_passes_by_the_cache() {
     assert_eq!(send(&cache, get("/")).await.text(), "0");
 }
 
+/// "Cache Poisoned Denial of Service" (2019): the service's refusal of one would be the answer for all.
+#[tokio::test(start_paused = true)]
+async fn fields_that_a_service_may_be_unable_to_read_pass_by_the_cache() {
+    let origin = Origin::new(|head, _| {
+        status(if head.headers.contains_key("x-big") { 400 } else { 200 }).with("cache-control", "max-age=60")
+    });
+    let cache = cache(&origin);
+    let big = |length: usize| get("/").with("x-big", &"b".repeat(length));
+    assert_eq!(send(&cache, big(9_000)).await.said(), "fwd=bypass; detail=large-request");
+    assert_eq!(send(&cache, get("/")).await.status, 200);
+    assert!(send(&cache, big(2_000)).await.is_hit());
+    let many = (0..500).fold(get("/"), |request, _| request.with("x-many", "1"));
+    assert!(send(&cache, many).await.is_hit(), "what is stored answers it as well");
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_upgrade_passes_by_the_cache_with_all_that_it_has() {
     let origin = Origin::new(|head, _| {
@@ -96,8 +111,17 @@ async fn fields_that_are_not_in_the_key_never_reach_the_origin() {
         fresh(60).body(told)
     });
     let cache = cache(&origin);
-    let names =
-        ["x-forwarded-host", "x-original-url", "x-rewrite-url", "x-http-method-override", "forwarded", "x-host"];
+    let names = [
+        "x-forwarded-host",
+        "x-forwarded-uri",
+        "x-original-url",
+        "x-rewrite-url",
+        "x-http-method-override",
+        "forwarded",
+        "x-host",
+        "x_http_method_override",
+        "x_forwarded_host",
+    ];
     let poison = names.into_iter().fold(get("/"), |request, name| request.with(name, "evil"));
     assert_eq!(send(&cache, poison).await.text(), "mine");
     for name in names {

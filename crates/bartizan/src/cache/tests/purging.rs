@@ -3,6 +3,7 @@
 use super::support::*;
 use crate::cache::{CacheKey, CacheLayer, CachePolicy, KeyRules, Purge, ResponseCache};
 use bartizan_store::Key;
+use http::StatusCode;
 use tower_layer::Layer;
 
 fn url() -> Purge {
@@ -43,6 +44,24 @@ async fn what_is_purged_is_not_used_again() {
         assert_eq!(send(&cache, get("/")).await.text(), "1", "{purge:?}");
         assert_eq!(origin.was_told("if-none-match"), [""; 0], "{purge:?}");
         assert!(send(&cache, get("/")).await.is_hit(), "{purge:?}: what came after is stored");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stored_again_is_found_however_often_it_was_looked_for_in_vain() {
+    for in_vain in 0..20 {
+        let layer = layer();
+        let cache = layer.layer(Origin::new(|_, nth| fresh(60).body(&nth.to_string())));
+        send(&cache, get("/")).await;
+        for nth in 1..4 {
+            cache_of(&layer).purge(&url());
+            for _ in 0..in_vain {
+                let refused = send(&cache, get("/").with("cache-control", "only-if-cached")).await;
+                assert_eq!(refused.status, StatusCode::GATEWAY_TIMEOUT);
+            }
+            send(&cache, get("/")).await;
+            assert_eq!(send(&cache, get("/")).await.text(), nth.to_string());
+        }
     }
 }
 

@@ -4,6 +4,10 @@ use super::support::*;
 use crate::cache::{Cache, CachePolicy};
 use bartizan_store::Key;
 use http::Method;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
 use tower_layer::Layer;
 
 fn by_tenant(policy: CachePolicy, origin: &Origin) -> Cache<Origin> {
@@ -58,6 +62,21 @@ async fn who_is_in_no_partition_passes_by() {
     for asked in 1..3 {
         let answer = send(&cache, get("/")).await;
         assert_eq!((answer.said().as_str(), origin.asked()), ("fwd=bypass; detail=no-key", asked));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whose_it_is_is_not_asked_where_nothing_is_looked_for() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let layer = layer().partition_by(move |_| {
+        count.fetch_add(1, Relaxed);
+        Some(Key::new("a"))
+    });
+    let cache = layer.layer(Origin::new(|_, _| ok()));
+    let rows = [(get("/").with("if-match", "\"e\""), "fwd=bypass", 0), (request("OPTIONS", "/"), "fwd=method", 0)];
+    for (request, said, times) in rows.into_iter().chain([(request("POST", "/"), "fwd=method", 1)]) {
+        assert_eq!((send(&cache, request).await.said().as_str(), asked.load(Relaxed)), (said, times));
     }
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::cache::{
     Purge,
-    entry::{Content, Entry},
+    entry::{Content, Entry, Resource},
     memory::tests::{entry, terms},
 };
 use bartizan_store::Memory;
@@ -43,6 +43,25 @@ impl KeyValue for Stuck {
 
     async fn remove(&self, _: &Key) -> Result<(), Unavailable> {
         std::future::pending().await
+    }
+}
+
+/// Writes nothing, and knows what was removed.
+#[derive(Clone, Default)]
+struct Slow(Arc<std::sync::Mutex<Vec<Key>>>);
+
+impl KeyValue for Slow {
+    async fn get(&self, _: &Key) -> Result<Option<Bytes>, Unavailable> {
+        Ok(None)
+    }
+
+    async fn set(&self, _: &Key, _: Bytes, _: Duration) -> Result<(), Unavailable> {
+        std::future::pending().await
+    }
+
+    async fn remove(&self, key: &Key) -> Result<(), Unavailable> {
+        self.0.lock().unwrap().push(*key);
+        Ok(())
     }
 }
 
@@ -117,6 +136,20 @@ async fn a_purge_holds_here_before_it_has_reached_the_second_tier() {
     settle().await;
     a.purge(&Purge::url(key()));
     assert!(!a.fetch(&key(), german).await);
+}
+
+#[tokio::test]
+async fn what_is_taken_away_is_removed_however_many_write() {
+    let store = Slow::default();
+    let cache = ResponseCache::new(1 << 20).second_tier(store.clone());
+    for n in 0..WRITERS {
+        let other = CacheKey::url(&format!("http://a/{n}")).unwrap();
+        cache.put(&other, entry("de", "1"), cache.ticket(), AGES).unwrap();
+    }
+    cache.put(&key(), entry("de", "1"), cache.ticket(), AGES).unwrap();
+    assert!(cache.change(&key(), cache.ticket(), AGES, |_| Some(Resource { entries: Vec::new() })));
+    settle().await;
+    assert_eq!(*store.0.lock().unwrap(), [name(&key())]);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ mod keys;
 use super::*;
 use crate::shared::{Deadline, Refusal, ResponseBody};
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Full};
 use std::{
     convert::Infallible,
@@ -103,6 +103,7 @@ async fn a_client_of_grpc_is_refused_in_its_own_words() {
     let layer = ConcurrencyLimitLayer::new(1);
     let _held = ask(&layer, to("/")).await;
     let mut request = to("/");
+    *request.method_mut() = Method::POST;
     request.headers_mut().insert(header::CONTENT_TYPE, "application/grpc".parse().expect("a value"));
     let refused = ask(&layer, request).await;
     assert_eq!((refused.status().as_u16(), &refused.headers()["grpc-status"]), (200, &14.into()));

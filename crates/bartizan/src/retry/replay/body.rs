@@ -14,6 +14,7 @@ use std::{
     sync::Arc,
     task::{Context, Poll, ready},
 };
+use tokio::time::Instant;
 
 /// A body that can be sent more than once: what every attempt takes its own from. An empty one needs no log.
 pub(in crate::retry) struct Replay<B>(Option<Arc<Log<B>>>);
@@ -67,6 +68,11 @@ impl<B: Body> Replay<B> {
     /// `100 Continue`, or for nothing.
     pub(in crate::retry) fn can_repeat(&self, is_answered: bool) -> bool {
         self.0.as_ref().is_none_or(|log| log.can_repeat(is_answered))
+    }
+
+    /// When the last came of what had to be waited for; `None` if all was there when it was asked for.
+    pub(in crate::retry) fn came(&self) -> Option<Instant> {
+        self.0.as_ref()?.came()
     }
 
     /// Gives up what earlier attempts still read, if another one can still be made: they may have read on meanwhile.

@@ -5,7 +5,7 @@ use super::{
     memory::{ReplayMemory, Taken},
 };
 use bytes::{Buf, Bytes};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use std::{
     mem,
@@ -13,6 +13,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Wake, Waker, ready},
 };
+use tokio::time::Instant;
 
 /// A body that several may read, each from its beginning.
 ///
@@ -33,6 +34,10 @@ struct State<B> {
     /// How many bytes were in them.
     bytes: u64,
     keeping: Keeping,
+    /// What comes next was asked for, and was not there.
+    is_awaited: bool,
+    /// When the last came of what was awaited.
+    came: Option<Instant>,
     /// Where those stand who read it.
     readers: Vec<Place>,
     opened: u32,
@@ -52,9 +57,9 @@ enum Source<B> {
     Broken(BodyError),
 }
 
-/// Whether everything is kept, and up to how much.
+/// Whether everything is kept: how many bytes, up to how many, and what they take.
 enum Keeping {
-    Whole { taken: Taken, most: usize },
+    Whole { taken: Taken, kept: usize, most: usize },
     Nothing,
 }
 
@@ -73,6 +78,10 @@ struct Waiting(Mutex<Vec<(u32, Waker)>>);
 
 /// So much of what is taken for a frame is not its bytes.
 const FRAME: usize = mem::size_of::<Bytes>();
+/// And so much of what is taken for a field of the trailers.
+const FIELD: usize = mem::size_of::<(HeaderName, HeaderValue)>();
+/// For so many frames there is place from the first one on.
+const FEW: usize = 4;
 
 // ===== impl Log =====
 
@@ -81,7 +90,7 @@ impl<B: Body> Log<B> {
     /// kept from the start: it can be sent again only while nothing of it was read.
     pub(super) fn new(body: B, most: usize, memory: &ReplayMemory) -> Self {
         let fits = usize::try_from(body.size_hint().lower()).is_ok_and(|lower| lower <= most);
-        let keeping = if fits { Keeping::Whole { taken: memory.part(), most } } else { Keeping::Nothing };
+        let keeping = if fits { Keeping::Whole { taken: memory.part(), kept: 0, most } } else { Keeping::Nothing };
         let state = State {
             source: Source::Open(Box::pin(body)),
             frames: Vec::new(),
@@ -89,6 +98,8 @@ impl<B: Body> Log<B> {
             passed: 0,
             bytes: 0,
             keeping,
+            is_awaited: false,
+            came: None,
             readers: Vec::with_capacity(1),
             opened: 0,
             closed: false,
@@ -108,6 +119,10 @@ impl<B: Body> Log<B> {
     /// Whether it can be read once more, after an answer or an error.
     pub(super) fn can_repeat(&self, is_answered: bool) -> bool {
         self.lock().can_repeat(is_answered)
+    }
+
+    pub(super) fn came(&self) -> Option<Instant> {
+        self.lock().came
     }
 
     /// Gives up all readers that there are, if it can still be read once more: their attempts are over, though some may
@@ -258,7 +273,11 @@ where
         };
         waiting.join(reader, cx.waker());
         let waker = Waker::from(Arc::clone(waiting));
-        let came = ready!(body.as_mut().poll_frame(&mut Context::from_waker(&waker)));
+        let came = body.as_mut().poll_frame(&mut Context::from_waker(&waker));
+        if mem::replace(&mut self.is_awaited, came.is_pending()) && came.is_ready() && !self.closed {
+            self.came = Some(Instant::now());
+        }
+        let came = ready!(came);
         let is_over = came.is_none() || body.is_end_stream();
         let out = match came.map(|came| came.map(Frame::into_data)) {
             Some(Ok(Ok(mut data))) => {
@@ -287,27 +306,49 @@ where
     fn keep(&mut self, data: &Bytes) {
         self.passed += 1;
         self.bytes += data.len() as u64;
-        if self.takes(data.len()) {
+        if self.takes_frame(data.len()) {
             self.frames.push(data.clone());
         } else {
             self.forget();
         }
     }
 
+    /// Whether a frame of so many bytes more can be kept. Tiny ones are limited in their number too: what holds them
+    /// takes more than their bytes.
+    fn takes_frame(&mut self, bytes: usize) -> bool {
+        let Keeping::Whole { most, .. } = self.keeping else { return false };
+        if self.frames.len() >= 16 + most / (2 * FRAME) {
+            return false;
+        }
+        if self.frames.len() < self.frames.capacity() {
+            return self.takes(bytes, 0);
+        }
+        // Grown by hand, so that no more is there than was taken.
+        let more = self.frames.capacity().max(FEW);
+        let takes = self.takes(bytes, more * FRAME);
+        if takes {
+            self.frames.reserve_exact(more);
+        }
+        takes
+    }
+
     /// Trailers end the body, so they are there for whoever has read all that came before.
     fn keep_trailers(&mut self, trailers: HeaderMap) {
         let bytes = trailers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-        if !self.takes(bytes) {
+        if !self.takes(bytes, trailers.len() * FIELD) {
             self.forget();
         }
         self.trailers = Some(trailers);
     }
 
-    /// Whether so many bytes more can be kept. Tiny frames are limited in their number: one takes more than its bytes.
-    fn takes(&mut self, bytes: usize) -> bool {
-        let Keeping::Whole { taken, most } = &mut self.keeping else { return false };
-        let most_frames = 16 + *most / (2 * FRAME);
-        *most - taken.bytes() >= bytes && self.frames.len() < most_frames && taken.grow(bytes)
+    /// Whether so many bytes more can be kept, in what takes so many besides.
+    fn takes(&mut self, bytes: usize, besides: usize) -> bool {
+        let Keeping::Whole { taken, kept, most } = &mut self.keeping else { return false };
+        let takes = *most - *kept >= bytes && taken.grow(bytes + besides);
+        if takes {
+            *kept += bytes;
+        }
+        takes
     }
 }
 

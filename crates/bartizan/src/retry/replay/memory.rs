@@ -10,6 +10,7 @@ use std::{
 
 /// How much all bodies that are kept for another attempt may take together: a handle, its clones are the same.
 ///
+/// What holds a frame counts as well as its bytes, about 32 for each, so that tiny ones take what they cost.
 /// What finds no place streams all the same, and can be sent once.
 #[derive(Clone)]
 pub struct ReplayMemory {
@@ -65,10 +66,6 @@ impl fmt::Debug for ReplayMemory {
 // ===== impl Taken =====
 
 impl Taken {
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     /// Takes more, if there is so much.
     pub(super) fn grow(&mut self, bytes: usize) -> bool {
         let place = &self.memory.place;

@@ -1,10 +1,16 @@
 //! A request that has a deadline, and what is learned of how long an attempt takes.
 
 use super::{
-    support::{Events, Out, Say, Upstream, ask, collect, get},
+    support::{BoxError, Events, Out, Say, Upstream, ask, collect, get},
     *,
 };
 use http::Version;
+use http_body::{Body, Frame};
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+use tokio::time::{Sleep, sleep};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -58,7 +64,7 @@ async fn a_service_that_is_not_ready_before_the_deadline_is_not_called() {
         (answer.status().as_u16(), &answer.headers()["x-answer"]),
         (503, &"503".parse::<http::HeaderValue>().unwrap())
     );
-    assert_eq!(collect(answer).await, "", "the body is gone, the head is not");
+    assert_eq!(collect(answer).await, "status 503");
 }
 
 /// Reading the rest of the failed answer takes up to 50 ms, which an attempt of 40 ms has not to spare here.
@@ -76,6 +82,98 @@ async fn a_failed_answer_is_not_read_where_the_next_attempt_needs_the_time() {
         let took = began.elapsed();
         assert!(took >= takes * MS && took < (takes + 5) * MS, "{took:?} of {left} ms");
         assert_eq!(upstream.let_go()[0].1, read);
+    }
+}
+
+/// Whether a request that fails and has a second is sent again, as it should be if an attempt takes less.
+async fn is_sent_again(layer: &RetryLayer) -> bool {
+    let upstream = Upstream::answering([Say::Status(503), Say::Status(200)]);
+    ask(layer, &upstream, within(1000 * MS)).await.unwrap();
+    upstream.calls() == 2
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_slow_answer_is_no_reason_not_to_try_again() {
+    for takes in [[20, 20, 20, 30_000], [30_000, 20, 20, 20], [20, 30_000, 20, 30_000]] {
+        let layer = without_a_pause();
+        for takes in takes {
+            learn(&layer, takes * MS).await;
+        }
+        assert!(is_sent_again(&layer).await, "{takes:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_has_become_slow_is_found_out_and_so_is_one_that_is_quick_again() {
+    let layer = without_a_pause();
+    for (takes, expected) in [(20, true), (5000, false), (20, true)] {
+        for _ in 0..8 {
+            learn(&layer, takes * MS).await;
+        }
+        assert_eq!(is_sent_again(&layer).await, expected, "{takes} ms");
+    }
+}
+
+/// In an outage there is nothing to learn from but the failures.
+#[tokio::test(start_paused = true)]
+async fn a_service_that_fails_quickly_does_not_stay_slow_for_ever() {
+    let layer = without_a_pause();
+    for _ in 0..20 {
+        learn(&layer, 5000 * MS).await;
+    }
+    assert!(!is_sent_again(&layer).await);
+    let failing = Upstream::answering([Say::Status(503)]).slow(2 * MS);
+    for _ in 0..20 {
+        ask(&layer, &failing, within(1000 * MS)).await.unwrap();
+    }
+    assert!(is_sent_again(&layer).await);
+}
+
+/// And one that fails after its time says nothing of how long an answer takes.
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_takes_longer_than_an_answer_is_not_learned() {
+    let layer = without_a_pause();
+    learn(&layer, 20 * MS).await;
+    let hanging = Upstream::answering([Say::Error(io::ErrorKind::TimedOut)]).slow(5000 * MS);
+    for _ in 0..20 {
+        ask(&layer, &hanging, within(6000 * MS)).await.unwrap_err();
+    }
+    assert!(is_sent_again(&layer).await);
+}
+
+/// A body that a client takes its time to send.
+struct Upload {
+    comes: Pin<Box<Sleep>>,
+    pieces: usize,
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        ready!(self.comes.as_mut().poll(cx));
+        if self.pieces == 0 {
+            return Poll::Ready(None);
+        }
+        self.pieces -= 1;
+        self.comes = Box::pin(sleep(1000 * MS));
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"piece")))))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_that_a_client_takes_to_send_is_not_the_services() {
+    for (takes, expected) in [(20, true), (2000, false)] {
+        let layer = without_a_pause();
+        for _ in 0..3 {
+            let upstream = Upstream::answering([Say::Status(200)]).slow(takes * MS);
+            let upload = Upload { comes: Box::pin(sleep(1000 * MS)), pieces: 5 };
+            let request = within(60_000 * MS).map(|_| upload);
+            let answer = layer.layer(upstream.clone()).oneshot(request).await.unwrap();
+            assert_eq!((answer.status(), upstream.bodies()), (StatusCode::OK, vec!["piece".repeat(5)]));
+        }
+        assert_eq!(is_sent_again(&layer).await, expected, "it answers {takes} ms after it has all");
     }
 }
 

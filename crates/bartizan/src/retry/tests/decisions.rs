@@ -80,10 +80,22 @@ fn the_figures_are_those_of_the_documentation() {
 #[test]
 fn a_decorrelated_pause_grows_from_the_last_one() {
     let backoff = Backoff { jitter: Jitter::Decorrelated, ..Backoff::DEFAULT };
-    assert_eq!(backoff.pause(0, false, Duration::ZERO, u64::MAX), 50 * MS);
     assert_eq!(backoff.pause(1, false, 50 * MS, u64::MAX), 150 * MS);
     assert_eq!(backoff.pause(1, false, 50 * MS, 0), 50 * MS);
     assert_eq!(backoff.pause(9, false, 19_000 * MS, u64::MAX), 20_000 * MS);
+}
+
+/// Many clients that have failed at once would come back at once.
+#[test]
+fn the_first_decorrelated_pause_is_spread_too() {
+    let backoff = Backoff { jitter: Jitter::Decorrelated, ..Backoff::DEFAULT };
+    let first = |throttled, last, dice| backoff.pause(0, throttled, last, dice);
+    assert_eq!((first(false, Duration::ZERO, 0), first(false, Duration::ZERO, u64::MAX)), (50 * MS, 150 * MS));
+    assert_eq!((first(true, Duration::ZERO, 0), first(true, Duration::ZERO, u64::MAX)), (1000 * MS, 3000 * MS));
+    // And the first one after being throttled, however short the last one was.
+    assert_eq!((first(true, 60 * MS, 0), first(true, 60 * MS, u64::MAX)), (1000 * MS, 3000 * MS));
+    let short = Backoff { longest: 100 * MS, ..backoff };
+    assert_eq!(short.pause(0, false, Duration::ZERO, u64::MAX), 100 * MS);
 }
 
 // ===== the budget =====

@@ -1,10 +1,11 @@
 //! What becomes of a failed answer while its request waits for the next attempt.
 
 use super::{
-    support::{BoxError, Out, Say, Upstream, ask, get},
+    support::{Answering, BoxError, Out, Say, Upstream, ask, get},
     *,
 };
 use http::Version;
+use http_body::Body;
 use tokio::time::sleep;
 use tower::service_fn;
 
@@ -59,6 +60,60 @@ async fn it_is_read_up_to_so_many_bytes_only() {
 async fn reading_it_does_not_make_the_pause_longer() {
     let (_, _, next) = let_go(Version::HTTP_11, vec![Out::Data(1), Out::Wait(40 * MS), Out::Data(1)]).await;
     assert!(next >= 1000 * MS && next <= 1102 * MS, "{next:?}");
+}
+
+/// The last answer of a service that never gets ready for another attempt.
+async fn last_answer(version: Version, frames: Vec<Out>) -> Response<ResponseBody<Answering>> {
+    let fields = vec![
+        (":status", "503"),
+        ("retry-after", "1"),
+        ("content-type", "text/plain"),
+        ("content-length", "1500"),
+        ("content-encoding", "x"),
+        ("repr-digest", "x=:YQ==:"),
+        ("x-own", "7"),
+    ];
+    let upstream = Upstream::answering([Say::Frames(fields, version, frames)]).unready_after(1);
+    let mut request = get();
+    Deadline::after(5000 * MS).tighten(request.extensions_mut());
+    let answer = ask(&RetryLayer::new(THREE), &upstream, request).await.unwrap();
+    assert_eq!((answer.status(), upstream.calls()), (StatusCode::SERVICE_UNAVAILABLE, 1));
+    assert!(answer.headers()["x-own"] == "7" && answer.headers()["retry-after"] == "1");
+    answer
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_answer_is_returned_whole_if_no_other_attempt_can_be_made() {
+    let trailers = Out::Trailers(vec![("x-sum", "8")]);
+    let frames = vec![Out::Data(1000), Out::Wait(20 * MS), Out::Data(500), trailers];
+    let answer = last_answer(Version::HTTP_11, frames).await;
+    for (field, value) in [("content-length", "1500"), ("content-type", "text/plain"), ("content-encoding", "x")] {
+        assert_eq!(answer.headers()[field], value);
+    }
+    let body = answer.into_body();
+    assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(1500), false));
+    let body = body.collect().await.unwrap();
+    assert_eq!(body.trailers().unwrap()["x-sum"], "8");
+    assert_eq!(body.to_bytes(), vec![b'x'; 1500]);
+}
+
+/// Longer than is kept, of more pieces, not read to its end in time, or not read at all.
+#[tokio::test(start_paused = true)]
+async fn a_last_answer_without_its_body_says_nothing_of_it() {
+    let pieces = std::iter::repeat_n(Out::Data(1), 1000).collect();
+    for (version, frames) in [
+        (Version::HTTP_11, vec![Out::Data(4096), Out::Data(4097)]),
+        (Version::HTTP_11, pieces),
+        (Version::HTTP_11, vec![Out::Data(1), Out::Wait(60 * MS), Out::Data(1)]),
+        (Version::HTTP_2, vec![Out::Data(10)]),
+    ] {
+        let answer = last_answer(version, frames).await;
+        for field in ["content-length", "content-type", "content-encoding", "repr-digest"] {
+            assert!(!answer.headers().contains_key(field), "{field}");
+        }
+        assert!(answer.body().is_end_stream());
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "");
+    }
 }
 
 /// The connection goes on with the body of the first attempt, while the second one waits for its time.

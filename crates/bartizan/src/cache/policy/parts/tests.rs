@@ -51,6 +51,19 @@ fn parts_of_different_lengths_are_not_of_one_whole() {
     assert_eq!(one.and(&head, &of("bytes 5-6/*"), &head).unwrap().complete(), Some(10));
 }
 
+/// Otherwise a byte that counts as one would keep a whole answer alive.
+#[test]
+fn what_a_part_adds_keeps_nothing_alive_but_itself() {
+    let large = Bytes::from(CONTENT.as_bytes().to_vec());
+    let (one, head) = part(0..9);
+    let other_head = part_head("bytes 0-9/10");
+    let other = Parts::of(&other_head, large.clone()).unwrap();
+    let both = one.and(&head, &other, &other_head).unwrap();
+    drop(other);
+    assert_eq!(both.whole().as_deref(), Some(CONTENT.as_bytes()));
+    assert!(large.is_unique(), "the tenth byte keeps all ten");
+}
+
 #[test]
 fn a_part_answers_no_more_than_itself() {
     let parts = both(0..3, 5..8);

@@ -200,6 +200,15 @@ fn what_varies_by_everything_is_not_stored() {
 }
 
 #[test]
+fn what_varies_by_a_field_that_is_written_behind_the_cache_is_not_stored() {
+    let varying = || get(&[("cache-control", "max-age=60"), ("vary", "accept, X-Forwarded-For")]);
+    assert!(varying().stored().is_ok());
+    let policy = CachePolicy::new().written_behind([HeaderName::from_static("x-forwarded-for")]);
+    varying().policy(policy.clone()).is_refused(NotStored::VaryAny);
+    assert!(get(&[("cache-control", "max-age=60"), ("vary", "accept")]).policy(policy).stored().is_ok());
+}
+
+#[test]
 fn no_cache_is_stored_to_be_validated() {
     for value in ["no-cache", "no-cache, max-age=60", "NO-CACHE", "no-cache=\"\", max-age=60"] {
         for validator in [ETAG_A, PAST] {
