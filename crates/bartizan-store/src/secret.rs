@@ -31,7 +31,6 @@ impl Secret {
         Self { constant: draw(), factors: std::array::from_fn(|_| draw()) }
     }
 
-    #[inline]
     #[allow(clippy::cast_possible_truncation, reason = "the upper half of 128 bits")]
     pub(crate) fn hash(&self, key: &Key) -> u64 {
         let products = self.factors.iter().zip(key.words()).map(|(factor, word)| factor.wrapping_mul(word.into()));

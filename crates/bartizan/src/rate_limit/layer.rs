@@ -210,33 +210,39 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         match self.limiter.take(&request) {
             Some(Ok(())) => ResponseFuture::calling(self.inner.call(request)),
-            Some(Err(standing)) => self.call_otherwise(Some(standing), request),
-            None => self.call_otherwise(None, request),
+            Some(Err(standing)) => self.refuse(&standing, request),
+            None => self.call_otherwise(request),
         }
     }
 }
 
 impl<S, T> RateLimit<S, T> {
-    /// What few requests come to, apart from what most do.
+    /// Who has to wait. Apart from what most come to, which so is short enough to be inlined.
     #[inline(never)]
-    fn call_otherwise<B>(&mut self, refused: Option<Standing>, mut request: Request<B>) -> ResponseFuture<S, T, B>
+    fn refuse<B>(&self, standing: &Standing, request: Request<B>) -> ResponseFuture<S, T, B>
+    where
+        S: Service<Request<B>>,
+        T: Throttle + Clone,
+    {
+        ResponseFuture::refused(self.limiter.limit(standing, request))
+    }
+
+    /// Who has to be looked at closely. A request that is lent for that is copied once more on its way.
+    #[inline]
+    fn call_otherwise<B>(&mut self, mut request: Request<B>) -> ResponseFuture<S, T, B>
     where
         S: Service<Request<B>> + Clone,
         T: Throttle + Clone,
     {
-        let asked = match refused {
-            Some(standing) => Asked::Judged(Judged::Limit(standing)),
-            None if self.limiter.shape.wants_heads => {
-                with_head(&mut request, |head| self.limiter.ask(&Head::from(&*head)))
-            }
-            None => self.limiter.ask(&Head::from(&request)),
+        let asked = if self.limiter.shape.wants_heads {
+            with_head(&mut request, |head| self.limiter.ask(&Head::from(&*head)))
+        } else {
+            self.limiter.ask(&Head::from(&request))
         };
         match asked {
             Asked::Judged(Judged::Pass) => ResponseFuture::calling(self.inner.call(request)),
             Asked::Judged(Judged::Charge(charged)) => ResponseFuture::charging(self.inner.call(request), charged),
-            Asked::Judged(Judged::Limit(standing)) => {
-                ResponseFuture::refused(self.limiter.limit(&standing, &mut request))
-            }
+            Asked::Judged(Judged::Limit(standing)) => self.refuse(&standing, request),
             Asked::Judged(Judged::Refuse(refused, told)) => {
                 ResponseFuture::refused(self.limiter.respond(&refused, told, &mut request))
             }

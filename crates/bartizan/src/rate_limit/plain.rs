@@ -1,6 +1,7 @@
 //! The way of most requests: one policy that asks for no more than a key, in a store that answers at once.
 
 use super::{
+    fields::Members,
     head::Head,
     key::KeyBy,
     limiter::{Asked, Judged, Limiter, Rendered, decided},
@@ -10,7 +11,7 @@ use super::{
 };
 use crate::shared::Said;
 use bartizan_store::{Charge, Key, PolicyName, Quota, Standing, Throttle};
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use smallvec::{SmallVec, smallvec};
 use std::{slice, sync::Arc};
 
@@ -40,12 +41,12 @@ impl Plain {
 // ===== impl Limiter =====
 
 impl<T: Throttle + Clone> Limiter<T> {
-    /// Takes what a request costs, if it is counted by its peer's address, an admitted one leaves nothing to do, and the
-    /// store answers at once. Short enough to be inlined where requests come in.
+    /// Takes what a request costs, if its key is found at once, an admitted one leaves nothing to do, and the store answers
+    /// at once. Short enough to be inlined where requests come in.
     #[inline(always)]
     pub(super) fn take<B>(&self, request: &Request<B>) -> Option<Result<(), Standing>> {
         let plain = self.shape.plain.as_ref().filter(|plain| plain.is_silent)?;
-        let key = plain.key.read_peer(request)?;
+        let key = plain.key.read_at_once(request)?;
         self.store.take(&plain.charge(&key))
     }
 
@@ -74,15 +75,24 @@ impl<T: Throttle + Clone> Limiter<T> {
         }
     }
 
-    /// The response to a request that has to wait, from which its fields and extensions are taken.
-    pub(super) fn limit<B>(&self, standing: &Standing, request: &mut Request<B>) -> Response<Said> {
-        let (policies, Rendered { refusals, members }) = (&*self.rules.policies, self.rendered());
-        let mut response = refusals.by(0).respond(request, Some(retry_after(standing.wait())));
+    /// The response to a request that has to wait.
+    #[inline(always)]
+    pub(super) fn limit<B>(&self, standing: &Standing, mut request: Request<B>) -> Response<Said> {
+        let Rendered { refusals, members } = self.rendered();
+        let mut response = refusals.by(0).respond(&mut request, Some(retry_after(standing.wait())));
+        if self.rules.fields.go_with_refused() {
+            self.tell(members, standing, response.headers_mut());
+        }
+        response
+    }
+
+    #[inline(never)]
+    fn tell(&self, members: &Members, standing: &Standing, headers: &mut HeaderMap) {
+        let policies = &*self.rules.policies;
         // Whose bucket it is, no field tells.
         let due = Due { policy: 0, key: Key::GLOBAL, quota: policies[0].quota, cost: 1 };
         if let Some(told) = self.rules.fields.tell(policies, members, &[due], slice::from_ref(standing)) {
-            told.write(response.headers_mut());
+            told.write(headers);
         }
-        response
     }
 }

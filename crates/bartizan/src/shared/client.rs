@@ -105,12 +105,15 @@ impl TrustedProxies {
     /// The peer, where it is the client because no proxy is trusted; `None` if that needs a closer look.
     #[allow(dead_code, reason = "a build with few layers has no user for it")]
     #[inline(always)]
-    pub(crate) fn peer_alone(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
+    pub(crate) fn peer_alone(&self, extensions: &Extensions) -> Option<IpAddr> {
         if !self.nets.is_empty() || self.wants_heads() {
             return None;
         }
         let PeerAddr(peer) = extensions.get()?;
-        warn_if_forwarded(headers);
+        if is_look_due() {
+            return None; // and whoever takes that look counts it
+        }
+        count_look();
         Some(peer.ip())
     }
 
@@ -315,16 +318,19 @@ fn warn_that_no_peer_is_known() {
 
 /// Forwarding fields come, and nobody is trusted: most likely a proxy stands in front and all its clients look like one.
 /// Looks at the first requests of each thread and then at one in 64, until it has warned.
+#[inline]
 fn warn_if_forwarded(headers: &HeaderMap) {
-    thread_local!(static SEEN: Cell<u32> = const { Cell::new(0) });
-    static WARNED: AtomicBool = AtomicBool::new(false);
-    let seen = SEEN.get();
-    SEEN.set(seen.wrapping_add(1));
-    if (seen >= 64 && !seen.is_multiple_of(64)) || WARNED.load(Ordering::Relaxed) {
-        return;
+    let is_due = is_look_due();
+    count_look();
+    if is_due {
+        look_for_forwarding(headers);
     }
+}
+
+#[cold]
+fn look_for_forwarding(headers: &HeaderMap) {
     if (headers.contains_key(X_FORWARDED_FOR) || headers.contains_key(header::FORWARDED))
-        && !WARNED.swap(true, Ordering::Relaxed)
+        && !WARNED_OF_FORWARDED.swap(true, Ordering::Relaxed)
     {
         tracing::warn!(
             "requests carry X-Forwarded-For or Forwarded, but no proxy is trusted, so everybody behind one proxy counts \
@@ -332,6 +338,21 @@ fn warn_if_forwarded(headers: &HeaderMap) {
              --trust 10.0.0.0/8"
         );
     }
+}
+
+thread_local!(static SEEN: Cell<u32> = const { Cell::new(0) });
+static WARNED_OF_FORWARDED: AtomicBool = AtomicBool::new(false);
+
+/// Whether the next request is one that [`warn_if_forwarded`] looks at.
+#[inline]
+fn is_look_due() -> bool {
+    let seen = SEEN.get();
+    (seen < 64 || seen.is_multiple_of(64)) && !WARNED_OF_FORWARDED.load(Ordering::Relaxed)
+}
+
+#[inline]
+fn count_look() {
+    SEEN.set(SEEN.get().wrapping_add(1));
 }
 
 #[cfg(test)]
