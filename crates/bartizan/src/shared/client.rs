@@ -361,6 +361,23 @@ mod tests {
     use http::Request;
     use proptest::prelude::*;
 
+    #[test]
+    fn the_peer_alone_is_the_client_or_needs_a_closer_look() {
+        let head = head("::ffff:192.0.2.1", "x-forwarded-for", &[]);
+        let (none, some) = (TrustedProxies::none(), TrustedProxies::new(["10.0.0.0/8"]).expect("a network"));
+        let mut told_at_once = 0;
+        for _ in 0..256 {
+            if let Some(peer) = none.peer_alone(&head.extensions) {
+                assert_eq!(Some(peer.to_canonical()), none.client(&head));
+                told_at_once += 1;
+            } else {
+                assert_eq!(none.client(&head), Some(ip("192.0.2.1")));
+            }
+            assert_eq!(some.peer_alone(&head.extensions), None);
+        }
+        assert!(told_at_once > 64, "{told_at_once}");
+    }
+
     fn head(peer: &str, field: &str, lines: &[&str]) -> request::Parts {
         let mut request = Request::builder().extension(PeerAddr(SocketAddr::new(ip(peer), 1)));
         for line in lines {
