@@ -65,6 +65,7 @@ pub(crate) const ROWS: &[Row] = &[
             ours("ours/limit-refused", at_most(1300, 3)),
             Entry { who: "**bartizan**, with fields", ..ours("ours/limit-refused-fields", at_most(1300, 3)) },
             peer("tower_governor", "peer/limit-refused"),
+            floor("floor/limit-refused"),
         ],
     },
     Row {

@@ -3,7 +3,7 @@
 
 use super::{
     Terms, inbound_floor,
-    refusing_floor::{self, Answer, refuse},
+    refusing_floor::{self, Answer, OVERLOADED, refuse},
 };
 use crate::{
     fixture::Origin,
@@ -40,7 +40,7 @@ pub(super) fn run(name: &str, run: impl Run) -> Result<String, String> {
         "timeout-pending" => run.run(Terms::OURS, Timed { inner: Pause(Origin), limit: Arc::new(WHILE) }),
         "timeout-ready" => run.run(Terms::OURS, Timed { inner: Origin, limit: Arc::new(WHILE) }),
         "retry-post" => run.run(Terms::OURS, Post(Passed { inner: Origin, deposits: Arc::new(Slices::new()) })),
-        "breaker-open" | "refused" => refusing_floor::run(name, run),
+        "breaker-open" | "limit-refused" | "refused" => refusing_floor::run(name, run),
         _ => inbound_floor::run(name, run),
     }
 }
@@ -147,7 +147,7 @@ where
     #[inline]
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         if !self.guard.admits() {
-            return WatchedFuture::Refused(Some(refuse(&mut request, HeaderValue::from_static("1"))));
+            return WatchedFuture::Refused(Some(refuse(&mut request, HeaderValue::from_static("1"), &OVERLOADED)));
         }
         let pass = Pass(Arc::clone(&self.guard), false);
         WatchedFuture::Called(self.inner.call(request), Some(pass))

@@ -27,7 +27,7 @@ pub(super) const TENANT: HeaderName = HeaderName::from_static("x-tenant-id");
 /// So much that nobody is ever refused.
 pub(super) const AMPLE: Quota = Quota::per_second(1_000_000_000).burst(1_000_000);
 /// So little that everybody is refused, but for the first time.
-const SCANT: Quota = Quota::per_day(1);
+pub(super) const SCANT: Quota = Quota::per_hour(2).burst(1);
 
 pub(super) fn run(name: &str, run: impl Run) -> Result<String, String> {
     let id = RequestIdLayer::new();

@@ -62,28 +62,24 @@ impl Buckets {
         if !is_usual(charge) {
             return self.step_all(charges, step, now);
         }
-        let admitted = self.step_one(charge, now, |set, hash, place| {
-            let standing = match step {
-                Step::Take => take_at(set, hash, place, charge, now),
-                Step::Look => set.state(place).standing(&charge.quota, now),
-            };
-            Decision::one(Verdict::Admitted, standing)
+        let admitted = self.step_one(charge, now, |set, hash, place| match step {
+            Step::Take => take_at(set, hash, place, charge, now),
+            Step::Look => set.state(place).standing(&charge.quota, now),
         });
-        admitted.unwrap_or_else(|refused| refused)
+        admitted.unwrap_or_else(|refused| refused).into()
     }
 
-    /// Takes one charge. How it stands is worked out only if it has to wait.
+    /// Takes a charge, if it is a usual one. How it stands is worked out only if it has to wait.
     #[inline(always)]
-    pub(crate) fn take(&self, charge: &Charge<'_>, now: u64) -> Result<(), Decision> {
-        if is_usual(charge) {
-            return self.step_one(charge, now, |set, hash, place| {
+    pub(crate) fn take(&self, charge: &Charge<'_>, now: impl FnOnce() -> u64) -> Option<Result<(), Standing>> {
+        is_usual(charge).then(|| {
+            let now = now();
+            self.step_one(charge, now, |set, hash, place| {
                 if charge.cost > 0 {
                     set.add(hash, place, &charge.quota, charge.cost.into(), now);
                 }
-            });
-        }
-        let decision = self.step_all(&[*charge], Step::Take, now);
-        if decision.is_admitted() { Ok(()) } else { Err(decision) }
+            })
+        })
     }
 
     /// Corrects what a charge took.
@@ -102,17 +98,15 @@ impl Buckets {
         charge: &Charge<'_>,
         now: u64,
         admit: impl FnOnce(&mut Set<Arrival>, u64, table::Place) -> A,
-    ) -> Result<A, Decision> {
+    ) -> Result<A, Standing> {
         let hash = self.hash(charge);
         let mut set = self.paced.lock(self.paced.index(hash));
         let place = set.find(hash, now);
         let state = set.state(place);
-        let wait = wait(state, charge, 0, now);
-        if wait > 0 {
-            let standing = Standing { wait, ..state.standing(&charge.quota, now) };
-            return Err(Decision::one(Verdict::Refused(Duration::from_nanos(wait)), standing));
+        match wait(state, charge, 0, now) {
+            0 => Ok(admit(&mut set, hash, place)),
+            wait => Err(Standing { wait, ..state.standing(&charge.quota, now) }),
         }
-        Ok(admit(&mut set, hash, place))
     }
 
     #[inline(never)]

@@ -1,7 +1,7 @@
 //! Everything in this process: bounded, shared by clones.
 
 use crate::{
-    Charge, Decision, Key, KeyValue, Stamp, Throttle, Unavailable,
+    Charge, Decision, Key, KeyValue, Stamp, Standing, Throttle, Unavailable,
     buckets::{Buckets, Step},
     throttle::nanos,
     values::Values,
@@ -101,9 +101,9 @@ impl Throttle for Memory {
         ready(Ok(self.0.buckets.step(charges, Step::Take, self.now())))
     }
 
-    #[inline]
-    fn take(&self, charge: &Charge<'_>) -> Option<Result<(), Decision>> {
-        Some(self.0.buckets.take(charge, self.now()))
+    #[inline(always)]
+    fn take(&self, charge: &Charge<'_>) -> Option<Result<(), Standing>> {
+        self.0.buckets.take(charge, || self.now())
     }
 
     fn peek(&self, charges: &[Charge<'_>]) -> Self::Deciding {

@@ -76,6 +76,7 @@ impl<S: State> Table<S> {
     }
 
     /// The number of the set that a hash belongs to.
+    #[inline]
     pub(crate) fn index(&self, hash: u64) -> usize {
         // Scrambled first: the hashes of keys in a row may be in a row. Then the hash's share of the length.
         let scrambled = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -83,6 +84,7 @@ impl<S: State> Table<S> {
         usize::try_from(share).expect("less than the length")
     }
 
+    #[inline]
     pub(crate) fn lock(&self, index: usize) -> MutexGuard<'_, Set<S>> {
         self.sets[index].0.lock()
     }
@@ -97,6 +99,7 @@ impl<S: State> Table<S> {
 
 impl<S: State> Set<S> {
     /// Finds the key with this hash, or the place where it would begin.
+    #[inline]
     pub(crate) fn find(&self, hash: u64, now: u64) -> Place {
         if let Some(cell) = self.hashes.iter().position(|other| *other == hash) {
             return Place { cell, is_free: false };

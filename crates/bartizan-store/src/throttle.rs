@@ -16,9 +16,9 @@ pub trait Throttle: Send + Sync + 'static {
     fn decide(&self, charges: &[Charge<'_>]) -> Self::Deciding;
 
     /// Takes one charge at once, for whoever does not look at how it stands then: if it is admitted, nothing more is
-    /// told, and if not, what [`decide`](Self::decide) would tell. `None` if the store does not answer at once; it has
-    /// to be asked to decide then, and nothing has been taken.
-    fn take(&self, charge: &Charge<'_>) -> Option<Result<(), Decision>> {
+    /// told, and if it has to wait, how it stands. `None` if the store does not answer at once, or not about a charge
+    /// like this one: it has to be asked to [`decide`](Self::decide) then, and nothing has been taken.
+    fn take(&self, charge: &Charge<'_>) -> Option<Result<(), Standing>> {
         let _ = charge;
         None
     }
@@ -124,10 +124,6 @@ impl Decision {
         Self { verdict, standings: standings.into_iter().collect() }
     }
 
-    pub(crate) fn one(verdict: Verdict, standing: Standing) -> Self {
-        Self { verdict, standings: SmallVec::from_buf([standing]) }
-    }
-
     /// Whether the request may pass.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
@@ -144,6 +140,14 @@ impl Decision {
     #[must_use]
     pub fn standings(&self) -> &[Standing] {
         &self.standings
+    }
+}
+
+/// The decision about a single charge that stands like this: admitted, unless it has to wait.
+impl From<Standing> for Decision {
+    fn from(standing: Standing) -> Self {
+        let verdict = if standing.admits() { Verdict::Admitted } else { Verdict::Refused(standing.wait()) };
+        Self { verdict, standings: SmallVec::from_buf([standing]) }
     }
 }
 

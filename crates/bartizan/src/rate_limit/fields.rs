@@ -121,6 +121,12 @@ impl Fields {
         self.dialect != Dialect::None && self.when != When::Refused
     }
 
+    /// Whether refusals carry them.
+    #[inline]
+    pub(super) fn go_with_refused(&self) -> bool {
+        self.dialect != Dialect::None
+    }
+
     /// Whether this admitted response carries them.
     pub(super) fn wanted(&self, dues: &[Due], standings: &[Standing]) -> bool {
         self.go_with_admitted()

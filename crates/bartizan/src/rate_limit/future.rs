@@ -4,8 +4,8 @@ use super::{
     body::LimitedBody,
     limiter::{Charged, Judged, Limiter, Pending},
 };
+use crate::shared::Said;
 use bartizan_store::Throttle;
-use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
@@ -37,21 +37,24 @@ pin_project! {
     {
         /// The inner service is at work, and nothing is left to do afterwards.
         Calling { #[pin] future: F },
-        /// The inner service is at work. Boxed, so that those who leave nothing to do carry no room for it.
-        Charging { charging: Pin<Box<Charging<T, F>>> },
-        /// Nothing is left but to hand this over.
-        Refused { response: Option<Box<Response<Bytes>>> },
-        /// The store has not answered yet, a plan is being looked up, or it is not this request's turn.
-        Undecided { held: Option<Box<Held<S, T, B>>> },
+        /// Nothing is left but to hand this over. Not boxed: most futures are as large, and a refusal should cost little.
+        Refused { response: Option<Response<Said>> },
+        /// Something else has to be done, before or afterwards. Boxed, so that most carry no room for it.
+        Other { other: Pin<Box<Other<S, T, B, F>>> },
     }
 }
 
 pin_project! {
-    /// The inner service at work for a request that leaves something to do when its response comes.
-    struct Charging<T: Throttle, F> {
-        #[pin]
-        future: F,
-        charged: Option<Charged<T>>,
+    #[project = OtherProj]
+    enum Other<S, T, B, F>
+    where
+        T: Throttle,
+    {
+        /// The inner service is at work, and something is left to do when its response comes.
+        Charging { #[pin] future: F, charged: Option<Charged<T>> },
+        /// The store has not answered yet, a plan is being looked up, or it is not this request's turn. Boxed once more, as a
+        /// request is larger than what is left to do.
+        Undecided { held: Option<Box<Held<S, T, B>>> },
     }
 }
 
@@ -79,12 +82,13 @@ where
         Self { state: State::charging(future, charged) }
     }
 
-    pub(super) fn refused(response: Box<Response<Bytes>>) -> Self {
+    pub(super) fn refused(response: Response<Said>) -> Self {
         Self { state: State::Refused { response: Some(response) } }
     }
 
     pub(super) fn undecided(pending: Pending<T>, service: S, request: Request<B>, limiter: Arc<Limiter<T>>) -> Self {
-        Self { state: State::Undecided { held: Some(Box::new(Held { pending, service, request, limiter })) } }
+        let held = Box::new(Held { pending, service, request, limiter });
+        Self { state: State::other(Other::Undecided { held: Some(held) }) }
     }
 }
 
@@ -100,7 +104,11 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.as_mut().project().state.project() {
             StateProj::Calling { future } => future.poll(cx).map_ok(|response| response.map(LimitedBody::inner)),
-            _ => self.poll_other(cx),
+            StateProj::Refused { response } => {
+                let response = response.take().expect("polled after it was ready");
+                Poll::Ready(Ok(response.map(LimitedBody::said)))
+            }
+            StateProj::Other { .. } => self.poll_other(cx),
         }
     }
 }
@@ -115,20 +123,17 @@ where
     #[inline(never)]
     fn poll_other(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
         let mut state = self.as_mut().project().state;
-        let next = match state.as_mut().project() {
-            StateProj::Calling { .. } => return self.poll(cx),
-            StateProj::Charging { charging } => return charging.as_mut().poll(cx),
-            StateProj::Refused { response } => {
-                let response = response.take().expect("polled after it was ready");
-                return Poll::Ready(Ok(response.map(LimitedBody::own)));
-            }
-            StateProj::Undecided { held } => {
-                let pending = &mut held.as_mut().expect("a decision is made once").pending;
-                let judged = ready!(pending.as_mut().poll(cx));
-                held.take().expect("it was there just now").proceed(judged)
-            }
-        };
-        state.set(next);
+        if let StateProj::Other { other } = state.as_mut().project() {
+            let next = match other.as_mut().project() {
+                OtherProj::Charging { future, charged } => return poll_charging(future, charged, cx),
+                OtherProj::Undecided { held } => {
+                    let pending = &mut held.as_mut().expect("a decision is made once").pending;
+                    let judged = ready!(pending.as_mut().poll(cx));
+                    held.take().expect("it was there just now").proceed(judged)
+                }
+            };
+            state.set(next);
+        }
         self.poll(cx)
     }
 }
@@ -138,7 +143,11 @@ where
     T: Throttle,
 {
     fn charging(future: F, charged: Charged<T>) -> Self {
-        Self::Charging { charging: Box::pin(Charging { future, charged: Some(charged) }) }
+        Self::other(Other::Charging { future, charged: Some(charged) })
+    }
+
+    fn other(other: Other<S, T, B, F>) -> Self {
+        Self::Other { other: Box::pin(other) }
     }
 }
 
@@ -152,6 +161,7 @@ where
         match judged {
             Judged::Pass => State::Calling { future: service.call(request) },
             Judged::Charge(charged) => State::charging(service.call(request), charged),
+            Judged::Limit(standing) => State::Refused { response: Some(limiter.limit(&standing, request)) },
             Judged::Refuse(refused, told) => {
                 State::Refused { response: Some(limiter.respond(&refused, told, &mut request)) }
             }
@@ -159,26 +169,25 @@ where
     }
 }
 
-impl<T, F, R, E> Future for Charging<T, F>
+fn poll_charging<T, F, R, E>(
+    future: Pin<&mut F>,
+    charged: &mut Option<Charged<T>>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Response<LimitedBody<R, T>>, E>>
 where
     T: Throttle + Clone,
     F: Future<Output = Result<Response<R>, E>>,
     R: Body,
 {
-    type Output = Result<Response<LimitedBody<R, T>>, E>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let answer = ready!(this.future.poll(cx));
-        let charged = this.charged.take().expect("polled after it was ready");
-        Poll::Ready(match answer {
-            Ok(response) => Ok(charged.respond(response)),
-            Err(error) => {
-                charged.fail();
-                Err(error)
-            }
-        })
-    }
+    let answer = ready!(future.poll(cx));
+    let charged = charged.take().expect("polled after it was ready");
+    Poll::Ready(match answer {
+        Ok(response) => Ok(charged.respond(response)),
+        Err(error) => {
+            charged.fail();
+            Err(error)
+        }
+    })
 }
 
 impl<S, T, B> fmt::Debug for ResponseFuture<S, T, B>

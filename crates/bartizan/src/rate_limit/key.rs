@@ -7,7 +7,7 @@
 use super::head::Head;
 use crate::shared::{Single, TrustedProxies, single};
 use bartizan_store::Key;
-use http::{HeaderName, request::Parts};
+use http::{HeaderMap, HeaderName, Request, request::Parts};
 use std::{borrow::Cow, fmt, sync::Arc};
 
 /// By what to count. Any `Fn(&Parts) -> Option<Key>` will do.
@@ -119,12 +119,22 @@ impl KeyBy {
     pub(super) fn read_in(&self, head: &Head<'_>) -> Option<Key> {
         match &self.0 {
             Kind::Client(proxies) => head.client(proxies).map(Key::ip),
-            Kind::Header(name) => of_header(head, name),
+            Kind::Header(name) => of_header(head.headers, name),
             Kind::Method => Some(Key::new(head.method.as_str())),
             Kind::Path => Some(Key::new(head.uri.path())),
             Kind::Global => Some(Key::GLOBAL),
             Kind::Both(both) => of_both(head, both),
             Kind::Fn(key) => key(head.whole()),
+        }
+    }
+
+    /// The same, where it is the peer's address or a header; `None` if there is none, or that needs a closer look.
+    #[inline(always)]
+    pub(super) fn read_at_once<B>(&self, request: &Request<B>) -> Option<Key> {
+        match &self.0 {
+            Kind::Client(proxies) => proxies.peer_alone(request.extensions()).map(Key::ip),
+            Kind::Header(name) => of_header(request.headers(), name),
+            _ => None,
         }
     }
 
@@ -159,8 +169,9 @@ impl fmt::Debug for KeyBy {
     }
 }
 
-fn of_header(head: &Head<'_>, name: &HeaderName) -> Option<Key> {
-    match single(head.headers, name) {
+#[inline(never)]
+fn of_header(headers: &HeaderMap, name: &HeaderName) -> Option<Key> {
+    match single(headers, name) {
         Single::One(value) if !value.is_empty() => Some(Key::new(value)),
         Single::One(_) | Single::Absent => None,
         Single::Several => Some(Key::GLOBAL),

@@ -14,7 +14,7 @@ use super::{
     settle::Outcome,
 };
 use crate::shared::{OnRefusal, TrustedProxies, with_head};
-use bartizan_store::{Memory, Throttle};
+use bartizan_store::{Memory, Standing, Throttle};
 use bytes::Bytes;
 use http::{Request, Response, request::Parts};
 use http_body::Body;
@@ -208,7 +208,34 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    #[inline]
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        match self.limiter.take(&request) {
+            Some(Ok(())) => ResponseFuture::calling(self.inner.call(request)),
+            Some(Err(standing)) => self.refuse(&standing, request),
+            None => self.call_otherwise(request),
+        }
+    }
+}
+
+impl<S, T> RateLimit<S, T> {
+    /// Who has to wait. Apart from what most come to, which so is short enough to be inlined.
+    #[inline(never)]
+    fn refuse<B>(&self, standing: &Standing, request: Request<B>) -> ResponseFuture<S, T, B>
+    where
+        S: Service<Request<B>>,
+        T: Throttle + Clone,
+    {
+        ResponseFuture::refused(self.limiter.limit(standing, request))
+    }
+
+    /// Who has to be looked at closely. A request that is lent for that is copied once more on its way.
+    #[inline]
+    fn call_otherwise<B>(&mut self, mut request: Request<B>) -> ResponseFuture<S, T, B>
+    where
+        S: Service<Request<B>> + Clone,
+        T: Throttle + Clone,
+    {
         let asked = if self.limiter.shape.wants_heads {
             with_head(&mut request, |head| self.limiter.ask(&Head::from(&*head)))
         } else {
@@ -217,6 +244,7 @@ where
         match asked {
             Asked::Judged(Judged::Pass) => ResponseFuture::calling(self.inner.call(request)),
             Asked::Judged(Judged::Charge(charged)) => ResponseFuture::charging(self.inner.call(request), charged),
+            Asked::Judged(Judged::Limit(standing)) => self.refuse(&standing, request),
             Asked::Judged(Judged::Refuse(refused, told)) => {
                 ResponseFuture::refused(self.limiter.respond(&refused, told, &mut request))
             }

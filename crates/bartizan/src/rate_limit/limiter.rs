@@ -5,24 +5,22 @@ use super::{
     event::Event,
     fields::{Members, Told},
     head::Head,
-    policy::{Looking, Policy},
+    policy::Looking,
     queue::Lines,
-    refusal::{Prepared, Reason, Refused, Violated},
+    refusal::{Prepared, Reason, Refused, Violated, retry_after},
     rules::{Due, Dues, NoKey, Rules, Shape},
     settle::Settlement,
 };
-use crate::shared::{Deadline, End, Watch};
-use bartizan_store::{Charge, Decision, Standing, Throttle, Unavailable, Verdict};
-use bytes::Bytes;
+use crate::shared::{Deadline, End, Said, Watch};
+use bartizan_store::{Decision, Standing, Throttle, Unavailable, Verdict};
 use http::{Request, Response};
 use http_body::Body;
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 use std::{
     fmt,
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll, Waker},
-    time::Duration,
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -36,9 +34,9 @@ pub(super) struct Limiter<T> {
 }
 
 /// What never changes once the rules stand.
-struct Rendered {
-    problems: Prepared,
-    members: Members,
+pub(super) struct Rendered {
+    pub(super) refusals: Prepared,
+    pub(super) members: Members,
 }
 
 /// What comes of asking the store.
@@ -59,6 +57,8 @@ pub(super) enum Judged<T: Throttle> {
     /// The usual: there is nothing left to do.
     Pass,
     Charge(Charged<T>),
+    /// The only policy refuses it, of which nobody hears but the client.
+    Limit(Standing),
     Refuse(Refused, Option<Told>),
 }
 
@@ -83,9 +83,9 @@ impl<T> Limiter<T> {
         self.rendered = OnceLock::new();
     }
 
-    fn rendered(&self) -> &Rendered {
+    pub(super) fn rendered(&self) -> &Rendered {
         self.rendered.get_or_init(|| Rendered {
-            problems: Prepared::new(&self.rules),
+            refusals: Prepared::new(&self.rules),
             members: Members::new(&self.rules.policies),
         })
     }
@@ -95,37 +95,9 @@ impl<T: Throttle + Clone> Limiter<T> {
     /// Asks the store about a request with this head.
     #[inline]
     pub(super) fn ask(self: &Arc<Self>, head: &Head<'_>) -> Asked<T> {
-        match &*self.rules.policies {
-            [policy] if self.shape.is_plain => self.ask_one(policy, head),
-            _ => self.ask_all(head),
-        }
-    }
-
-    /// The way of most requests: one policy that asks for no more than a key, and a store that answers at once.
-    #[inline]
-    fn ask_one(self: &Arc<Self>, policy: &Policy, head: &Head<'_>) -> Asked<T> {
-        // Looked at where it lies: a key is large.
-        let mut found = self.rules.key_by(policy).read_in(head);
-        if found.is_none() {
-            found = match self.rules.missing.key_for(policy) {
-                Ok(key) => key,
-                Err(NoKey) => return Asked::Judged(self.refuse(Reason::NoKey, None, SmallVec::new(), None)),
-            };
-        }
-        let Some(key) = &found else { return Asked::Judged(self.exempt()) };
-        let charge = Charge { policy: &policy.name, key, quota: policy.quota, cost: 1 };
-        let due = || Due { policy: 0, key: *key, quota: policy.quota, cost: 1 };
-        if self.shape.admits_silently
-            && let Some(taken) = self.store.take(&charge)
-        {
-            return match taken {
-                Ok(()) => Asked::Judged(Judged::Pass),
-                Err(refused) => Asked::Judged(self.judge(&[due()], Ok(refused))),
-            };
-        }
-        match decided(self.store.decide(&[charge])) {
-            Ok(decision) => Asked::Judged(self.judge(&[due()], decision)),
-            Err(deciding) => Asked::Pending(Box::pin(Arc::clone(self).wait_for(smallvec![due()], deciding))),
+        match &self.shape.plain {
+            Some(plain) => self.ask_plainly(plain, head),
+            None => self.ask_all(head),
         }
     }
 
@@ -151,7 +123,7 @@ impl<T: Throttle + Clone> Limiter<T> {
     }
 
     /// What becomes of a request about which the store takes its time.
-    async fn wait_for(self: Arc<Self>, dues: Dues, deciding: T::Deciding) -> Judged<T> {
+    pub(super) async fn wait_for(self: Arc<Self>, dues: Dues, deciding: T::Deciding) -> Judged<T> {
         let decision = deciding.await;
         self.judge(&dues, decision)
     }
@@ -186,13 +158,13 @@ impl<T: Throttle + Clone> Limiter<T> {
         deciding.await
     }
 
-    fn exempt(&self) -> Judged<T> {
+    pub(super) fn exempt(&self) -> Judged<T> {
         self.rules.tell(&Event::Exempt);
         Judged::Pass
     }
 
     /// What becomes of a request that the store has decided about, or failed to.
-    fn judge(self: &Arc<Self>, dues: &[Due], decision: Result<Decision, Unavailable>) -> Judged<T> {
+    pub(super) fn judge(self: &Arc<Self>, dues: &[Due], decision: Result<Decision, Unavailable>) -> Judged<T> {
         let decision = match decision {
             Ok(decision) => decision,
             Err(error) => {
@@ -226,7 +198,13 @@ impl<T: Throttle + Clone> Limiter<T> {
         }
     }
 
-    fn refuse(&self, reason: Reason, retry_after: Option<u64>, violated: Violated, told: Option<Told>) -> Judged<T> {
+    pub(super) fn refuse(
+        &self,
+        reason: Reason,
+        retry_after: Option<u64>,
+        violated: Violated,
+        told: Option<Told>,
+    ) -> Judged<T> {
         let refused = Refused { reason, retry_after, violated };
         if self.rules.shadow {
             self.rules.tell(&Event::WouldRefuse(&refused));
@@ -237,13 +215,8 @@ impl<T: Throttle + Clone> Limiter<T> {
     }
 
     /// The response to a refused request, from which its fields and extensions are taken.
-    pub(super) fn respond<B>(
-        &self,
-        refused: &Refused,
-        told: Option<Told>,
-        request: &mut Request<B>,
-    ) -> Box<Response<Bytes>> {
-        let mut response = refused.respond(&self.rules, &self.rendered().problems, request);
+    pub(super) fn respond<B>(&self, refused: &Refused, told: Option<Told>, request: &mut Request<B>) -> Response<Said> {
+        let mut response = refused.respond(&self.rules, &self.rendered().refusals, request);
         if let Some(told) = told {
             told.write(response.headers_mut());
         }
@@ -298,17 +271,9 @@ impl<T: Throttle> Charged<T> {
 
 /// The decision, if the store has made it already; one in memory has. One that has not is polled again later, with a
 /// waker that counts.
-fn decided<D: Future + Unpin>(mut deciding: D) -> Result<D::Output, D> {
+pub(super) fn decided<D: Future + Unpin>(mut deciding: D) -> Result<D::Output, D> {
     match Pin::new(&mut deciding).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(decision) => Ok(decision),
         Poll::Pending => Err(deciding),
     }
-}
-
-/// `Retry-After`: whole seconds, rounded up, at least one, and up to a tenth more, so that those who were refused
-/// together do not come back together. The nanoseconds of the wait are as good as dice.
-fn retry_after(wait: Duration) -> u64 {
-    let dice = u64::from(wait.subsec_nanos()).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54; // below 1024
-    let nanos = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
-    nanos.saturating_add(nanos / 10_240 * dice).div_ceil(1_000_000_000).max(1)
 }

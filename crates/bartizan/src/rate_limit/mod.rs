@@ -80,6 +80,7 @@ mod head;
 pub mod key;
 mod layer;
 mod limiter;
+mod plain;
 mod policy;
 mod queue;
 mod refusal;

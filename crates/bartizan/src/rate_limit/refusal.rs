@@ -1,12 +1,11 @@
 //! What a refused client gets.
 
-use super::rules::Rules;
-use crate::shared::{GrpcStatus, PreparedProblem, Problem, Refusal, answer_to, is_grpc, seconds_value, with_head};
+use super::{policy::Policy, rules::Rules};
+use crate::shared::{GrpcStatus, PreparedRefusal, Problem, Refusal, Said, with_head};
 use bartizan_store::PolicyName;
-use bytes::Bytes;
-use http::{Request, Response, StatusCode, header};
+use http::{Request, Response, StatusCode};
 use smallvec::SmallVec;
-use std::time::Duration;
+use std::{borrow::Cow, slice, time::Duration};
 
 /// Why a request was refused.
 #[derive(Clone, Debug)]
@@ -35,7 +34,7 @@ pub enum Reason {
 /// The most common refusals, rendered once: by each policy alone.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    by_policy: Box<[PreparedProblem]>,
+    by_policy: Box<[PreparedRefusal]>,
 }
 
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
@@ -60,66 +59,38 @@ impl Refused {
         self.violated.iter().map(PolicyName::as_str)
     }
 
-    /// The response: the user's, gRPC's, or a problem; with `Retry-After`, and marked as a refusal. Boxed at once, as it is
-    /// large, and has a way to go.
-    pub(super) fn respond<B>(
-        &self,
-        rules: &Rules,
-        prepared: &Prepared,
-        request: &mut Request<B>,
-    ) -> Box<Response<Bytes>> {
-        let mut response = match &rules.on_refusal {
-            Some(on_refusal) => Box::new(with_head(request, |head| on_refusal.answer(self, head))),
-            None => answer_to(request),
+    /// The response: the user's, gRPC's, or a problem; with `Retry-After`, and marked as a refusal.
+    pub(super) fn respond<B>(&self, rules: &Rules, prepared: &Prepared, request: &mut Request<B>) -> Response<Said> {
+        let Some(on_refusal) = &rules.on_refusal else {
+            return self.refusal(rules, prepared).respond(request, self.retry_after);
         };
-        self.complete(rules, prepared, &mut response);
-        response
+        let response = with_head(request, |head| on_refusal.answer(self, head));
+        self.reason.mark().mark(response, self.retry_after)
     }
 
-    /// Becomes the answer to the request whose fields and extensions are in `response`, unless it is the user's.
-    fn complete(&self, rules: &Rules, prepared: &Prepared, response: &mut Response<Bytes>) {
-        if rules.on_refusal.is_none() {
-            if is_grpc(response.headers()) {
-                *response = self.grpc();
-            } else {
-                self.problem(rules, prepared, response);
-            }
-        }
-        if let Some(seconds) = self.retry_after
-            && (rules.on_refusal.is_none() || !response.headers().contains_key(header::RETRY_AFTER))
-        {
-            response.headers_mut().insert(header::RETRY_AFTER, seconds_value(seconds));
-        }
-        response.extensions_mut().insert(self.reason.refusal());
-    }
-
-    fn problem(&self, rules: &Rules, prepared: &Prepared, response: &mut Response<Bytes>) {
+    /// What is answered to whom nobody else answers.
+    fn refusal<'a>(&self, rules: &Rules, prepared: &'a Prepared) -> Cow<'a, PreparedRefusal> {
         if let (Reason::Limited, [name]) = (self.reason, &*self.violated)
             && let Some(index) = rules.policies.iter().position(|policy| policy.name == *name)
         {
-            return prepared.by_policy[index].answer(response);
+            return Cow::Borrowed(prepared.by(index));
         }
-        PreparedProblem::from(self.reason.problem(&self.violated)).answer(response);
+        Cow::Owned(self.reason.refusal(&self.violated))
     }
+}
 
-    /// The trailers-only answer of gRPC: `RESOURCE_EXHAUSTED`, or what fits the reason.
-    fn grpc(&self) -> Response<Bytes> {
-        let (status, message) = match self.reason {
-            Reason::Limited => (GrpcStatus::RESOURCE_EXHAUSTED, "quota exceeded"),
-            Reason::TooCostly => {
-                (GrpcStatus::RESOURCE_EXHAUSTED, "the request costs more than its quota ever grants at once")
-            }
-            Reason::NoKey => (GrpcStatus::INVALID_ARGUMENT, "the request lacks what its limit is counted by"),
-            Reason::Unavailable => (GrpcStatus::UNAVAILABLE, "rate limiting is unavailable"),
-        };
-        status.trailers_only(message, self.retry_after)
-    }
+/// `Retry-After`: whole seconds, rounded up, at least one, and up to a tenth more, so that those who were refused
+/// together do not come back together. The nanoseconds of the wait are as good as dice.
+pub(super) fn retry_after(wait: Duration) -> u64 {
+    let dice = u64::from(wait.subsec_nanos()).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54; // below 1024
+    let nanos = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
+    nanos.saturating_add(nanos / 10_240 * dice).div_ceil(1_000_000_000).max(1)
 }
 
 // ===== impl Reason =====
 
 impl Reason {
-    const fn refusal(self) -> Refusal {
+    const fn mark(self) -> Refusal {
         match self {
             Self::Limited => const { Refusal::new("rate_limited") },
             Self::TooCostly => const { Refusal::new("rate_limit_too_costly") },
@@ -128,8 +99,14 @@ impl Reason {
         }
     }
 
+    /// What is answered: a problem, or a status of gRPC.
+    fn refusal(self, violated: &[PolicyName]) -> PreparedRefusal {
+        let (status, message) = self.grpc();
+        PreparedRefusal::new(self.mark(), self.problem(violated), status, message)
+    }
+
     fn problem(self, violated: &[PolicyName]) -> Problem {
-        let problem = match self {
+        match self {
             Self::Limited => {
                 let names: Vec<&str> = violated.iter().map(PolicyName::as_str).collect();
                 let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS)
@@ -144,8 +121,18 @@ impl Reason {
             }
             Self::Unavailable => Problem::new(StatusCode::SERVICE_UNAVAILABLE)
                 .detail("Rate limits cannot be checked at the moment. Send the request again later."),
-        };
-        problem.member("code", self.refusal().error_type())
+        }
+    }
+
+    const fn grpc(self) -> (GrpcStatus, &'static str) {
+        match self {
+            Self::Limited => (GrpcStatus::RESOURCE_EXHAUSTED, "quota exceeded"),
+            Self::TooCostly => {
+                (GrpcStatus::RESOURCE_EXHAUSTED, "the request costs more than its quota ever grants at once")
+            }
+            Self::NoKey => (GrpcStatus::INVALID_ARGUMENT, "the request lacks what its limit is counted by"),
+            Self::Unavailable => (GrpcStatus::UNAVAILABLE, "rate limiting is unavailable"),
+        }
     }
 }
 
@@ -153,7 +140,13 @@ impl Reason {
 
 impl Prepared {
     pub(super) fn new(rules: &Rules) -> Self {
-        let by = |policy: &super::Policy| Reason::Limited.problem(std::slice::from_ref(&policy.name)).into();
+        let named = |policy: &Policy| Reason::Limited.refusal(slice::from_ref(&policy.name));
+        let by = |policy: &Policy| if policy.quiet { Reason::Limited.refusal(&[]) } else { named(policy) };
         Self { by_policy: rules.policies.iter().map(by).collect() }
+    }
+
+    /// The refusal by this policy alone.
+    pub(super) fn by(&self, policy: usize) -> &PreparedRefusal {
+        &self.by_policy[policy]
     }
 }

@@ -5,6 +5,7 @@ use super::{
     fields::Fields,
     head::Head,
     key::KeyBy,
+    plain::Plain,
     policy::{CostBy, Looking, Plan, Policy, SettleBy},
     queue::Bucket,
     refusal::Refused,
@@ -40,14 +41,11 @@ pub(super) struct Rules {
 }
 
 /// What the rules come to, worked out once.
-#[derive(Clone, Copy, Debug)]
 pub(super) struct Shape {
     /// A function wants to see whole heads of requests.
     pub(super) wants_heads: bool,
     /// There is one policy, which asks for no more than a key, and nobody waits.
-    pub(super) is_plain: bool,
-    /// An admitted request leaves nothing to do: no field, no settling, nobody to tell.
-    pub(super) admits_silently: bool,
+    pub(super) plain: Option<Plain>,
 }
 
 /// What becomes of a request that has no key.
@@ -159,11 +157,12 @@ impl Rules {
         let is_simple = |policy: &Policy| matches!(policy.plan, Plan::Fixed) && policy.cost.is_none();
         let asks_for_keys_alone = self.exempt.is_none() && self.cost.is_none() && self.policies.iter().all(is_simple);
         let mut keys = self.policies.iter().map(|policy| self.key_by(policy));
-        Shape {
-            wants_heads: !asks_for_keys_alone || keys.any(KeyBy::wants_heads),
-            is_plain: asks_for_keys_alone && !self.is_patient() && self.policies.len() == 1,
-            admits_silently: !self.settles() && self.observe.is_none() && !self.fields.go_with_admitted(),
-        }
+        let wants_heads = !asks_for_keys_alone || keys.any(KeyBy::wants_heads);
+        let plain = match &*self.policies {
+            [policy] if asks_for_keys_alone && !self.is_patient() => Some(Plain::new(self, policy)),
+            _ => None,
+        };
+        Shape { wants_heads, plain }
     }
 
     /// Whether requests wait for their turn. In shadow mode nothing is done to them, so they do not.

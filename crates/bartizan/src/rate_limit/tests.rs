@@ -5,7 +5,7 @@ mod waiting;
 use super::*;
 use crate::shared::{Deadline, PeerAddr, Refusal, TrustedProxies};
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, Empty, Full};
 use proptest::prelude::*;
 use std::{
@@ -110,7 +110,9 @@ async fn a_client_that_takes_no_json_is_told_in_text() {
 async fn a_grpc_client_is_told_in_trailers_only_with_a_pushback() {
     let layer = RateLimitLayer::new(Quota::per_second(1));
     statuses(&layer, 1).await;
-    let refused = ask(&layer, request_with("content-type", "application/grpc+proto")).await;
+    let mut call = request_with("content-type", "application/grpc+proto");
+    *call.method_mut() = Method::POST;
+    let refused = ask(&layer, call).await;
     assert_eq!(refused.status(), StatusCode::OK);
     assert_eq!(field(&refused, "grpc-status"), "8");
     assert_eq!(field(&refused, "grpc-retry-pushback-ms"), "1000");

@@ -102,6 +102,21 @@ impl TrustedProxies {
         self.client_behind(peer_in(extensions), headers)
     }
 
+    /// The peer, where it is the client because no proxy is trusted; `None` if that needs a closer look.
+    #[allow(dead_code, reason = "a build with few layers has no user for it")]
+    #[inline(always)]
+    pub(crate) fn peer_alone(&self, extensions: &Extensions) -> Option<IpAddr> {
+        if !self.nets.is_empty() || self.wants_heads() {
+            return None;
+        }
+        let PeerAddr(peer) = extensions.get()?;
+        if is_look_due() {
+            return None; // and whoever takes that look counts it
+        }
+        count_look();
+        Some(peer.ip())
+    }
+
     /// Whether [`client_in`](Self::client_in) will not do.
     #[allow(dead_code, reason = "a build with few layers has no user for it")]
     pub(crate) fn wants_heads(&self) -> bool {
@@ -303,16 +318,19 @@ fn warn_that_no_peer_is_known() {
 
 /// Forwarding fields come, and nobody is trusted: most likely a proxy stands in front and all its clients look like one.
 /// Looks at the first requests of each thread and then at one in 64, until it has warned.
+#[inline]
 fn warn_if_forwarded(headers: &HeaderMap) {
-    thread_local!(static SEEN: Cell<u32> = const { Cell::new(0) });
-    static WARNED: AtomicBool = AtomicBool::new(false);
-    let seen = SEEN.get();
-    SEEN.set(seen.wrapping_add(1));
-    if (seen >= 64 && !seen.is_multiple_of(64)) || WARNED.load(Ordering::Relaxed) {
-        return;
+    let is_due = is_look_due();
+    count_look();
+    if is_due {
+        look_for_forwarding(headers);
     }
+}
+
+#[cold]
+fn look_for_forwarding(headers: &HeaderMap) {
     if (headers.contains_key(X_FORWARDED_FOR) || headers.contains_key(header::FORWARDED))
-        && !WARNED.swap(true, Ordering::Relaxed)
+        && !WARNED_OF_FORWARDED.swap(true, Ordering::Relaxed)
     {
         tracing::warn!(
             "requests carry X-Forwarded-For or Forwarded, but no proxy is trusted, so everybody behind one proxy counts \
@@ -322,11 +340,43 @@ fn warn_if_forwarded(headers: &HeaderMap) {
     }
 }
 
+thread_local!(static SEEN: Cell<u32> = const { Cell::new(0) });
+static WARNED_OF_FORWARDED: AtomicBool = AtomicBool::new(false);
+
+/// Whether the next request is one that [`warn_if_forwarded`] looks at.
+#[inline]
+fn is_look_due() -> bool {
+    let seen = SEEN.get();
+    (seen < 64 || seen.is_multiple_of(64)) && !WARNED_OF_FORWARDED.load(Ordering::Relaxed)
+}
+
+#[inline]
+fn count_look() {
+    SEEN.set(SEEN.get().wrapping_add(1));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use http::Request;
     use proptest::prelude::*;
+
+    #[test]
+    fn the_peer_alone_is_the_client_or_needs_a_closer_look() {
+        let head = head("::ffff:192.0.2.1", "x-forwarded-for", &[]);
+        let (none, some) = (TrustedProxies::none(), TrustedProxies::new(["10.0.0.0/8"]).expect("a network"));
+        let mut told_at_once = 0;
+        for _ in 0..256 {
+            if let Some(peer) = none.peer_alone(&head.extensions) {
+                assert_eq!(Some(peer.to_canonical()), none.client(&head));
+                told_at_once += 1;
+            } else {
+                assert_eq!(none.client(&head), Some(ip("192.0.2.1")));
+            }
+            assert_eq!(some.peer_alone(&head.extensions), None);
+        }
+        assert!(told_at_once > 64, "{told_at_once}");
+    }
 
     fn head(peer: &str, field: &str, lines: &[&str]) -> request::Parts {
         let mut request = Request::builder().extension(PeerAddr(SocketAddr::new(ip(peer), 1)));

@@ -48,6 +48,15 @@ impl Refusal {
     pub const fn error_type(self) -> &'static str {
         self.error_type
     }
+
+    /// Makes what a user answers instead a refusal all the same: with the mark, and `Retry-After` where it has none.
+    pub(crate) fn mark(self, mut response: Response<Bytes>, retry_after: Option<u64>) -> Response<Said> {
+        if let Some(seconds) = retry_after {
+            response.headers_mut().entry(header::RETRY_AFTER).or_insert_with(|| seconds_value(seconds));
+        }
+        response.extensions_mut().insert(self);
+        response.map(Said::from)
+    }
 }
 
 const fn is_word(text: &str) -> bool {
@@ -129,13 +138,9 @@ impl PreparedRefusal {
         }
     }
 
-    /// Makes what a user answers instead a refusal all the same: with the mark, and `Retry-After` where it has none.
-    pub(crate) fn mark(&self, mut response: Response<Bytes>, retry_after: Option<u64>) -> Response<Said> {
-        if let Some(seconds) = retry_after {
-            response.headers_mut().entry(header::RETRY_AFTER).or_insert_with(|| seconds_value(seconds));
-        }
-        response.extensions_mut().insert(self.refusal);
-        response.map(Said::from)
+    /// [Marks](Refusal::mark) what a user answers instead.
+    pub(crate) fn mark(&self, response: Response<Bytes>, retry_after: Option<u64>) -> Response<Said> {
+        self.refusal.mark(response, retry_after)
     }
 }
 
