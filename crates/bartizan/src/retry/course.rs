@@ -119,6 +119,7 @@ impl<S, B: Body, E> Course<S, B, E> {
                 if self.goes_elsewhere(rules, *refusal) {
                     // Nothing was sent: what was spent on it is there for the next one, which need not wait.
                     self.record.withdrawal = spent;
+                    self.record.unsent += 1;
                     return Some(self.retried(rules, *reason, Duration::ZERO));
                 }
                 if let Some(spent) = spent {
@@ -242,9 +243,11 @@ impl<S, B: Body, E> Course<S, B, E> {
         let body = self.replay.read();
         let head = &mut self.record.head;
         let mut request = if is_last { head.take(body) } else { head.clone().take(body) };
-        let attempt = Attempt::new(self.record.attempt).max(self.record.prior);
-        attempt.tell(request.headers_mut(), &rules.field);
-        request.extensions_mut().insert(attempt);
+        let attempt = Attempt::new(self.record.attempt - self.record.unsent).max(self.record.prior);
+        if attempt.is_retry() {
+            attempt.tell(request.headers_mut(), &rules.field);
+            request.extensions_mut().insert(attempt);
+        }
         request
     }
 

@@ -140,7 +140,7 @@ impl<C: Clone> RetryLayer<C> {
     /// Asks `takes`, when a layer further in has refused a request, whether it would go to another place if it were
     /// sent again. Then it is, at once and whatever its method, with
     /// [`only_repeatable`](RetryPolicy::only_repeatable) too, as long as there are attempts: nothing was sent, so it
-    /// costs the budget nothing.
+    /// costs the budget nothing, and to the next hop it is no attempt.
     ///
     /// For a balancer whose places have a circuit breaker or a limit each: two requests at once may both choose the last
     /// free one. The function sees the refusal and the extensions of the request.

@@ -58,7 +58,7 @@
 //! timeout, cache, fallback). A [`Deadline`](crate::Deadline) in the request's extensions is kept: no attempt is begun
 //! that could not end before it, as far as earlier ones tell.
 //!
-//! Every attempt sees the same head, with its extensions; from the second on, [`Attempt`] among them, and
+//! Every attempt sees the same head, with its extensions; from the second on that is sent, [`Attempt`] among them, and
 //! `x-retry-attempt` for the next hop.
 //!
 //! What comes after the head of an answer is the caller's: a body that breaks off is not asked for again. The one

@@ -57,3 +57,21 @@ async fn a_retry_that_goes_elsewhere_is_paid_for_once() {
         assert_eq!([left[0].is_some(), left[1].is_some()], calls);
     }
 }
+
+/// The next hop would take a first call for a retry, and have half of its attempts for it.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_was_refused_on_this_side_is_none_to_the_next_hop() {
+    let layer = RetryLayer::new(RetryPolicy::attempts(6)).elsewhere(|_, _| true);
+    let retry = || Request::get("/").extension(Attempt::new(4)).body(Full::default()).unwrap();
+    let said = [Say::Refusal, Say::Refusal, Say::Status(503), Say::Refusal, Say::Status(200)];
+    for (request, says, told) in [
+        (get(), &said[..], [None, None, None, Some(2), Some(2)].as_slice()),
+        (retry(), &said[1..3], &[Some(4), Some(4), Some(4)]),
+    ] {
+        let upstream = Upstream::answering(says.iter().cloned());
+        ask(&layer, &upstream, request).await.unwrap();
+        assert_eq!(upstream.attempts(), told);
+        let fields = told.iter().map(|told| told.map_or(String::new(), |number: u32| number.to_string()));
+        assert_eq!(upstream.told(), fields.collect::<Vec<_>>());
+    }
+}
