@@ -132,7 +132,8 @@ impl<S, B: Body, E> Course<S, B, E> {
             }
             Outcome::Failed(failed) => {
                 drop(spent);
-                if let Some(took) = self.took() {
+                // An error is no answer, and says nothing of how long one takes.
+                if is_answer && let Some(took) = self.took() {
                     rules.pace.learn_of_failure(took);
                 }
                 match self.decide(rules, failed, is_answer).and_then(|pause| self.take_over(is_answer, pause)) {
@@ -173,6 +174,11 @@ impl<S, B: Body, E> Course<S, B, E> {
     fn took(&self) -> Option<Duration> {
         let began = self.record.began?;
         Some(self.replay.came().map_or(began, |came| came.max(began)).elapsed())
+    }
+
+    /// This attempt was cut short: nobody knows how long an answer would have taken.
+    pub(super) fn stop_the_clock(&mut self) {
+        self.record.began = None;
     }
 
     fn decide<C>(&mut self, rules: &Rules<C>, failed: &Failed, is_answer: bool) -> Result<Duration, GaveUp> {
