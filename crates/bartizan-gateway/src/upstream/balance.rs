@@ -81,7 +81,7 @@ mod tests {
         retry::{RetryLayer, RetryPolicy},
     };
     use bytes::Bytes;
-    use http::{Response, StatusCode};
+    use http::{Method, Response, StatusCode};
     use http_body_util::Full;
     use std::{
         convert::Infallible,
@@ -133,17 +133,29 @@ mod tests {
         Endpoint { state, service: Guarded { says, calls: Arc::default() } }
     }
 
+    const THREE: RetryPolicy = RetryPolicy::attempts(3);
+
     /// How a call ends, and how often the endpoints were called for it.
     async fn call(says: &[Option<&'static str>], open: Option<usize>) -> (StatusCode, u32) {
+        call_with(THREE, Method::GET, says, open).await
+    }
+
+    async fn call_with(
+        policy: RetryPolicy,
+        method: Method,
+        says: &[Option<&'static str>],
+        open: Option<usize>,
+    ) -> (StatusCode, u32) {
         let endpoints: Arc<[_]> = says.iter().map(|says| endpoint(*says)).collect();
         if let Some(open) = open {
             endpoints[open].state.breaker.force_open();
         }
         let all = Arc::clone(&endpoints);
-        let retry = RetryLayer::new(RetryPolicy::attempts(3))
+        let retry = RetryLayer::new(policy)
             .carry::<Attempts>()
             .elsewhere(move |refusal, extensions| takes_elsewhere(&all, refusal, extensions));
         let mut request = Request::new(Full::<Bytes>::default());
+        *request.method_mut() = method;
         request.extensions_mut().insert(Attempts::default());
         let answer = retry.layer(Balance::new(Arc::clone(&endpoints))).oneshot(request).await.unwrap();
         let calls = endpoints.iter().map(|endpoint| endpoint.service.calls.load(Ordering::Relaxed)).sum();
@@ -158,6 +170,17 @@ mod tests {
                 assert!(status == StatusCode::OK && calls <= 2, "{status} after {calls} calls");
                 let (status, calls) = call(&[Some(word), Some(word), None], None).await;
                 assert!(status == StatusCode::OK && calls <= 3, "{status} after {calls} calls");
+            }
+        }
+    }
+
+    /// Nothing was sent, so it is none that may be sent twice.
+    #[tokio::test]
+    async fn so_does_one_that_may_not_be_sent_twice() {
+        for policy in [THREE, THREE.only_repeatable()] {
+            for _ in 0..50 {
+                let (status, calls) = call_with(policy, Method::POST, &[Some("breaker_open"), None], None).await;
+                assert!(status == StatusCode::OK && calls <= 2, "{status} after {calls} calls");
             }
         }
     }

@@ -4,7 +4,8 @@ use crate::shared::is_grpc;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use std::num::NonZeroU32;
 
-/// Which attempt at a request this is, the first being 1. Stands in the extensions of every attempt but a first one.
+/// Which attempt at a request this is, the first being 1. Stands in the extensions of every attempt but a first one. One
+/// that a layer on this side has refused, and that goes [elsewhere](super::RetryLayer::elsewhere), counts for none.
 ///
 /// It says the same of a request that came from elsewhere and is a retry *there*. Such a request gets half of the
 /// attempts, or tiers of three times three calls would send 27. Only who knows the caller can tell, so nobody reads

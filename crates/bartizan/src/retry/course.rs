@@ -119,6 +119,7 @@ impl<S, B: Body, E> Course<S, B, E> {
                 if self.goes_elsewhere(rules, *refusal) {
                     // Nothing was sent: what was spent on it is there for the next one, which need not wait.
                     self.record.withdrawal = spent;
+                    self.record.unsent += 1;
                     return Some(self.retried(rules, *reason, Duration::ZERO));
                 }
                 if let Some(spent) = spent {
@@ -131,7 +132,8 @@ impl<S, B: Body, E> Course<S, B, E> {
             }
             Outcome::Failed(failed) => {
                 drop(spent);
-                if let Some(took) = self.took() {
+                // An error is no answer, and says nothing of how long one takes.
+                if is_answer && let Some(took) = self.took() {
                     rules.pace.learn_of_failure(took);
                 }
                 match self.decide(rules, failed, is_answer).and_then(|pause| self.take_over(is_answer, pause)) {
@@ -172,6 +174,11 @@ impl<S, B: Body, E> Course<S, B, E> {
     fn took(&self) -> Option<Duration> {
         let began = self.record.began?;
         Some(self.replay.came().map_or(began, |came| came.max(began)).elapsed())
+    }
+
+    /// This attempt was cut short: nobody knows how long an answer would have taken.
+    pub(super) fn stop_the_clock(&mut self) {
+        self.record.began = None;
     }
 
     fn decide<C>(&mut self, rules: &Rules<C>, failed: &Failed, is_answer: bool) -> Result<Duration, GaveUp> {
@@ -242,9 +249,11 @@ impl<S, B: Body, E> Course<S, B, E> {
         let body = self.replay.read();
         let head = &mut self.record.head;
         let mut request = if is_last { head.take(body) } else { head.clone().take(body) };
-        let attempt = Attempt::new(self.record.attempt).max(self.record.prior);
-        attempt.tell(request.headers_mut(), &rules.field);
-        request.extensions_mut().insert(attempt);
+        let attempt = Attempt::new(self.record.attempt - self.record.unsent).max(self.record.prior);
+        if attempt.is_retry() {
+            attempt.tell(request.headers_mut(), &rules.field);
+            request.extensions_mut().insert(attempt);
+        }
         request
     }
 

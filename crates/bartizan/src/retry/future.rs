@@ -160,6 +160,9 @@ where
         let mut this = self.project();
         let rules = &*this.waiting.rules;
         let Some(course) = this.course else { unreachable!("who comes here may try again") };
+        if came.as_ref().is_ok_and(outcome::is_timeout) {
+            course.stop_the_clock();
+        }
         let outcome = match &came {
             Ok(answer) => outcome::of_answer(course.policy(rules), answer, course.is_grpc()),
             Err(error) => outcome::of_error(rules.classify.failure(error)),

@@ -138,8 +138,9 @@ impl<C: Clone> RetryLayer<C> {
     }
 
     /// Asks `takes`, when a layer further in has refused a request, whether it would go to another place if it were
-    /// sent again. Then it is, at once and whatever its method, as long as there are attempts: nothing was sent, so it
-    /// costs the budget nothing.
+    /// sent again. Then it is, at once and whatever its method, with
+    /// [`only_repeatable`](RetryPolicy::only_repeatable) too, as long as there are attempts: nothing was sent, so it
+    /// costs the budget nothing, and to the next hop it is no attempt.
     ///
     /// For a balancer whose places have a circuit breaker or a limit each: two requests at once may both choose the last
     /// free one. The function sees the refusal and the extensions of the request.
@@ -203,7 +204,8 @@ where
         let policy = given.as_deref().unwrap_or(&self.rules.policy);
         let may_repeat = policy.attempts > 1 && policy.may_repeat(request.method(), request.headers());
         // Nothing can come of it where only an error would do and the service has none.
-        if policy.attempts == 1 || !(may_repeat || policy.unprocessed && can_fail::<S::Error>()) {
+        let may_go_on = may_repeat || self.rules.elsewhere.is_some() || policy.unprocessed && can_fail::<S::Error>();
+        if policy.attempts == 1 || !may_go_on {
             let future = self.inner.call(request.map(RequestBody::own));
             return ResponseFuture::once(future, Arc::clone(&self.rules));
         }

@@ -58,7 +58,7 @@
 //! timeout, cache, fallback). A [`Deadline`](crate::Deadline) in the request's extensions is kept: no attempt is begun
 //! that could not end before it, as far as earlier ones tell.
 //!
-//! Every attempt sees the same head, with its extensions; from the second on, [`Attempt`] among them, and
+//! Every attempt sees the same head, with its extensions; from the second on that is sent, [`Attempt`] among them, and
 //! `x-retry-attempt` for the next hop.
 //!
 //! What comes after the head of an answer is the caller's: a body that breaks off is not asked for again. The one
@@ -69,9 +69,10 @@
 //! In the [`Budget`], made in [`RetryLayer::new`] or given to it, two counts over ten seconds, and how many requests
 //! wait for the head of an answer: up to then a retry is one. The first retry after an error that proves that the
 //! service has not seen the request is counted in neither. Beside the budget, how long the last fifteen attempts took
-//! of requests that have a deadline, from when all of the body had come: their median is expected of the next one.
-//! Bodies are kept while there may be another attempt, 64 MiB of them in the whole process ([`ReplayMemory`]); what
-//! finds no place is sent once.
+//! of requests that have a deadline, from when all of the body had come, until they were answered: their median is
+//! expected of the next one. A failure is not learned: one that is answered more quickly lets the oldest of them be
+//! forgotten, and an error, or what a timeout has cut short, changes nothing. Bodies are kept while there may be another
+//! attempt, 64 MiB of them in the whole process ([`ReplayMemory`]); what finds no place is sent once.
 //!
 //! # Lifting
 //!

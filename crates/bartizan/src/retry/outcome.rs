@@ -30,8 +30,17 @@ pub(super) fn is_refusal<B>(answer: &Response<B>) -> bool {
     !answer.extensions().is_empty() && refusal_of(answer).is_some()
 }
 
+/// Whether a timeout of ours has made the answer, when it was tired of waiting for one.
+pub(super) fn is_timeout<B>(answer: &Response<B>) -> bool {
+    answer.extensions().get().is_some_and(says_timeout)
+}
+
 fn refusal_of<B>(answer: &Response<B>) -> Option<Refusal> {
-    answer.extensions().get::<Refusal>().filter(|refusal| refusal.error_type() != "timeout").copied()
+    answer.extensions().get().filter(|refusal| !says_timeout(refusal)).copied()
+}
+
+fn says_timeout(refusal: &Refusal) -> bool {
+    refusal.error_type() == "timeout"
 }
 
 /// Whether an answer says nothing to anything but a call of gRPC: the short way to the same outcome.
@@ -114,7 +123,7 @@ mod tests {
     fn a_timeout_of_ours_is_ambiguous_and_no_refusal() {
         let policy = RetryPolicy::attempts(3);
         let answer = refusal("timeout", StatusCode::GATEWAY_TIMEOUT);
-        assert!(!is_refusal(&answer), "the destination was asked");
+        assert!(is_timeout(&answer) && !is_refusal(&answer), "the destination was asked");
         let outcome = of_answer(&policy, &answer, false);
         let Outcome::Failed(failed) = outcome else { panic!("it is sent again: {outcome:?}") };
         assert_eq!(failed.failure, Failure::Ambiguous);

@@ -10,8 +10,8 @@ use std::{
 /// How many attempts are remembered. Fewer than half of them may be unusual.
 const REMEMBERED: usize = 15;
 
-/// How long the last attempts took, in nanoseconds, and 0 where there was none as yet. Two that end at once may
-/// overwrite each other: it is an expectation.
+/// How long the last attempts took, in nanoseconds, and 0 where there was none as yet, or it is forgotten. Two that end
+/// at once may overwrite each other: it is an expectation.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     took: [AtomicU64; REMEMBERED],
@@ -32,16 +32,22 @@ impl Pace {
 
     /// An attempt that was answered took so long.
     pub(super) fn learn(&self, took: Duration) {
-        let at = self.next.load(Ordering::Relaxed);
-        self.next.store((at + 1) % REMEMBERED, Ordering::Relaxed);
-        self.took[at].store(nanos(took).max(1), Ordering::Relaxed);
+        self.remember(nanos(took).max(1));
     }
 
-    /// One that has failed did. It says nothing of how long an answer takes, unless that is expected to take longer: in
-    /// an outage there is nothing else to learn from, and a service that has been slow once need not stay so for ever.
+    /// One that was answered with a failure did. That says nothing of how long another answer takes; but quicker than
+    /// expected, it lets the oldest of those be forgotten: a service that has been slow once need not stay so for ever,
+    /// and in an outage there is nothing else to go by.
     pub(super) fn learn_of_failure(&self, took: Duration) {
         if took < self.expected() {
-            self.learn(took);
+            self.remember(0);
         }
+    }
+
+    /// In the place of the oldest.
+    fn remember(&self, took: u64) {
+        let at = self.next.load(Ordering::Relaxed);
+        self.next.store((at + 1) % REMEMBERED, Ordering::Relaxed);
+        self.took[at].store(took, Ordering::Relaxed);
     }
 }

@@ -143,8 +143,9 @@ impl RetryPolicy {
         self
     }
 
-    /// Leaves requests alone that may not be sent twice, and copies nothing of them. By default they are sent again
-    /// after an error that proves that the service has not seen them.
+    /// Leaves requests alone that may not be sent twice, and copies nothing of them, unless what is refused on this side
+    /// may go [elsewhere](super::RetryLayer::elsewhere). By default they are sent again after an error that proves that
+    /// the service has not seen them.
     #[must_use]
     pub const fn only_repeatable(mut self) -> Self {
         self.unprocessed = false;

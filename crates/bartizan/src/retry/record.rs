@@ -13,6 +13,8 @@ pub(super) struct Record {
     pub(super) is_grpc: bool,
     /// The attempt that is being made, or was.
     pub(super) attempt: u32,
+    /// How many of them were refused on this side, and went elsewhere: the next hop has not seen them.
+    pub(super) unsent: u32,
     /// The request's own policy, if it has one.
     pub(super) given: Option<Box<RetryPolicy>>,
     pub(super) may_repeat: bool,
@@ -42,6 +44,7 @@ impl Record {
         self.head.clear();
         self.is_grpc = false;
         self.attempt = 1;
+        self.unsent = 0;
         self.given = None;
         self.may_repeat = false;
         self.prior = Attempt::FIRST;
@@ -69,6 +72,7 @@ impl Default for Record {
             head: Head::default(),
             is_grpc: false,
             attempt: 1,
+            unsent: 0,
             given: None,
             may_repeat: false,
             prior: Attempt::FIRST,

@@ -141,6 +141,38 @@ async fn a_failure_that_takes_longer_than_an_answer_is_not_learned() {
     assert!(is_sent_again(&layer).await);
 }
 
+/// It would have taken longer, and nobody knows how long.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_was_cut_short_says_nothing_of_how_long_an_answer_takes() {
+    for (takes, cut_after, expected) in [(2000, 500, false), (20, 5000, true)] {
+        for says in [Say::TimedOut, Say::Error(io::ErrorKind::TimedOut)] {
+            for statuses in [&[StatusCode::SERVICE_UNAVAILABLE][..], &[503, 504].map(|code| code.try_into().unwrap())] {
+                let policy = THREE.pause(Duration::ZERO, Duration::ZERO).statuses(statuses);
+                let layer = RetryLayer::new(policy);
+                learn(&layer, takes * MS).await;
+                for _ in 0..20 {
+                    let hanging = Upstream::answering([says.clone()]).slow(cut_after * MS);
+                    let _ = ask(&layer, &hanging, within(6000 * MS)).await;
+                }
+                assert_eq!(is_sent_again(&layer).await, expected, "{says:?} after {cut_after} ms, {statuses:?}");
+            }
+        }
+    }
+}
+
+/// Of two endpoints, one is down: the other takes as long as ever.
+#[tokio::test(start_paused = true)]
+async fn failures_at_once_among_answers_do_not_make_those_look_quick() {
+    for says in [Say::Refused, Say::Status(503)] {
+        let layer = without_a_pause();
+        for _ in 0..20 {
+            learn(&layer, 2000 * MS).await;
+            let _ = ask(&layer, &Upstream::answering([says.clone()]), within(1000 * MS)).await;
+        }
+        assert!(!is_sent_again(&layer).await, "{says:?}");
+    }
+}
+
 /// A body that a client takes its time to send.
 struct Upload {
     comes: Pin<Box<Sleep>>,

@@ -16,10 +16,12 @@ async fn what_one_place_has_refused_goes_to_another_at_once_and_costs_nothing() 
         refusal == Refusal::new("breaker_open") && extensions.get::<Tried>().is_some_and(|tried| !tried.0)
     });
     let upload = || Request::post("/").extension(Tried(false)).body(Full::from("order")).unwrap();
-    for _ in 0..2 {
+    let mut alone = upload();
+    alone.extensions_mut().insert(THREE.only_repeatable());
+    for upload in [upload(), alone] {
         let upstream = Upstream::answering([Say::Refusal, Say::Status(201)]);
         let began = Instant::now();
-        let answer = ask(&layer, &upstream, upload()).await.unwrap();
+        let answer = ask(&layer, &upstream, upload).await.unwrap();
         assert_eq!((answer.status(), began.elapsed()), (StatusCode::CREATED, Duration::ZERO));
         assert_eq!(upstream.bodies(), ["order"; 2]);
     }
@@ -53,5 +55,23 @@ async fn a_retry_that_goes_elsewhere_is_paid_for_once() {
         assert_eq!(upstream.calls(), 3);
         let left = [budget.withdraw(), budget.withdraw()];
         assert_eq!([left[0].is_some(), left[1].is_some()], calls);
+    }
+}
+
+/// The next hop would take a first call for a retry, and have half of its attempts for it.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_was_refused_on_this_side_is_none_to_the_next_hop() {
+    let layer = RetryLayer::new(RetryPolicy::attempts(6)).elsewhere(|_, _| true);
+    let retry = || Request::get("/").extension(Attempt::new(4)).body(Full::default()).unwrap();
+    let said = [Say::Refusal, Say::Refusal, Say::Status(503), Say::Refusal, Say::Status(200)];
+    for (request, says, told) in [
+        (get(), &said[..], [None, None, None, Some(2), Some(2)].as_slice()),
+        (retry(), &said[1..3], &[Some(4), Some(4), Some(4)]),
+    ] {
+        let upstream = Upstream::answering(says.iter().cloned());
+        ask(&layer, &upstream, request).await.unwrap();
+        assert_eq!(upstream.attempts(), told);
+        let fields = told.iter().map(|told| told.map_or(String::new(), |number: u32| number.to_string()));
+        assert_eq!(upstream.told(), fields.collect::<Vec<_>>());
     }
 }

@@ -33,6 +33,8 @@ pub(super) enum Say {
     Frames(Vec<(&'static str, &'static str)>, Version, Vec<Out>),
     /// A refusal of a layer between.
     Refusal,
+    /// The answer of a timeout between.
+    TimedOut,
     Error(io::ErrorKind),
     /// A refused connection: the body was not read.
     Refused,
@@ -217,7 +219,11 @@ where
             if !slow.is_zero() {
                 sleep(slow).await;
             }
-            let is_refusal = matches!(say, Say::Refusal);
+            let refusal = match say {
+                Say::Refusal => Some(Refusal::new("breaker_open")),
+                Say::TimedOut => Some(Refusal::new("timeout")),
+                _ => None,
+            };
             let (code, fields, version, frames) = match say {
                 Say::Status(code) | Say::Unread(code) => (code, vec![], Version::HTTP_11, vec![]),
                 Say::Slow(code) => (
@@ -229,6 +235,7 @@ where
                 Say::RetryAfter(code, after) => (code, vec![("retry-after", after)], Version::HTTP_11, vec![]),
                 Say::Frames(fields, version, frames) => (200, fields, version, frames),
                 Say::Refusal => (503, vec![], Version::HTTP_11, vec![]),
+                Say::TimedOut => (504, vec![], Version::HTTP_11, vec![]),
                 Say::Error(kind) => return Err(io::Error::from(kind).into()),
                 Say::Refused => return Err(io::Error::from(io::ErrorKind::ConnectionRefused).into()),
                 Say::Never => std::future::pending().await,
@@ -248,9 +255,7 @@ where
                 response = if name == ":status" { response.status(value) } else { response.header(name, value) };
             }
             let mut response = response.body(body).unwrap();
-            if is_refusal {
-                response.extensions_mut().insert(Refusal::new("breaker_open"));
-            }
+            refusal.map(|refusal| response.extensions_mut().insert(refusal));
             Ok(response)
         })
     }
