@@ -2,4 +2,5 @@
 #![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
 mod fallback_promised_a_body;
+mod queue_opened_the_breaker;
 mod stranger_opened_the_breaker;

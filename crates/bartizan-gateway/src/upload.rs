@@ -105,13 +105,18 @@ impl Upload {
         self.turn(true);
     }
 
+    /// Since when it is for the service to go on. `None` while it waits for the client.
+    pub(crate) fn service_since(&self) -> Option<Instant> {
+        self.lock().service_since
+    }
+
     /// Ends when the service has let everybody wait for `limit` at a stretch, counted from now on at the earliest: it
     /// has taken nothing of the body, or has had all of it. Never, if the client breaks off.
     pub(crate) async fn waits_for_service(self, limit: Duration) {
         let began = Instant::now();
         loop {
             let turned = self.course.turned.notified();
-            let since = self.lock().service_since;
+            let since = self.service_since();
             let Some(since) = since else {
                 turned.await;
                 continue;

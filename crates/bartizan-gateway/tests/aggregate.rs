@@ -9,7 +9,11 @@ use axum::{
     middleware::map_request,
     routing::{get as on_get, get_service},
 };
-use bartizan::{Deadline, Refusal, request_id::RequestIdLayer};
+use bartizan::{
+    Deadline, Refusal,
+    fallback::{FallbackLayer, fixed},
+    request_id::RequestIdLayer,
+};
 use bartizan_gateway::{Aggregate, HttpService, Meta, Source, client};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
@@ -20,6 +24,7 @@ use tokio::{
     sync::{Barrier, mpsc},
     time::timeout,
 };
+use tower::Layer;
 
 async fn gateway(sources: impl IntoIterator<Item = Source>) -> SocketAddr {
     serving(Aggregate::new(client(), sources).expect("sources")).await
@@ -184,6 +189,22 @@ async fn a_call_that_a_layer_refuses_is_a_503_with_retry_after() {
     assert_eq!((&problem["code"], &problem["retry_after"]), (&json!("breaker_open"), &json!(5)));
     assert_eq!(problem["sources"]["user"]["cause"], "breaker_open");
     assert_eq!(problem["sources"]["user"]["attempts"], 0);
+}
+
+#[tokio::test]
+async fn what_a_fallback_answers_for_a_call_that_was_refused_has_not_been_sent() {
+    let refusing = tower::service_fn(|_: http::Request<Body>| async {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        response.extensions_mut().insert(Refusal::new("breaker_open"));
+        Ok::<_, std::convert::Infallible>(response)
+    });
+    let client = FallbackLayer::new(fixed(Response::new(r#"{"id":"u1"}"#.into()))).layer(refusing);
+    let gateway = serving(Aggregate::new(client, [Source::get("user", "http://users/{user}")]).unwrap()).await;
+    let answer = get(gateway, "/u1").await.json();
+    let user = &answer["_meta"]["sources"]["user"];
+    assert_eq!((&user["status"], &user["cause"]), (&json!("fallback"), &json!("breaker_open")));
+    assert_eq!(user["attempts"], 0);
 }
 
 #[tokio::test]

@@ -4,11 +4,14 @@ mod support;
 
 use axum::{Router, body::Body, extract::Request as Incoming};
 use bartizan::{Deadline, circuit_breaker::BreakerPolicy, retry::RetryPolicy};
-use bartizan_gateway::{Proxy, Upstream};
+use bartizan_gateway::{Proxy, Upstream, client};
+use futures_util::{StreamExt, stream};
 use http::{Request, StatusCode};
-use std::{net::SocketAddr, time::Duration};
+use http_body_util::BodyExt;
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
 use support::{upstream::*, *};
 use tokio::time::{Instant, sleep};
+use tower::ServiceExt;
 
 async fn proxied(upstream: Upstream) -> SocketAddr {
     let proxy = Proxy::new(upstream, "http://orders/").expect("a URL");
@@ -127,4 +130,49 @@ async fn an_endpoint_that_reads_slowly_is_not_to_blame() {
     assert_eq!((answer.status, &*answer.body), (StatusCode::OK, "done"));
     assert!(start.elapsed() > ms(1200), "{:?}", start.elapsed());
     assert_eq!(upstream.status()[0].calls.failed, 0);
+}
+
+/// Answers at once, and with what it gets; the last piece after a rest.
+async fn echo(rest: Duration) -> SocketAddr {
+    let app = Router::new().fallback(async move |request: Incoming| {
+        let echoed = request.into_body().into_data_stream().then(move |piece| async move {
+            let is_last = piece.as_ref().is_ok_and(|piece| *piece == "c");
+            sleep(if is_last { rest } else { ms(0) }).await; // real time: it is an endpoint on a socket
+            piece
+        });
+        Body::from_stream(echoed)
+    });
+    service(app).await
+}
+
+/// Three pieces, with a rest before each.
+fn in_pieces(rest: Duration) -> Body {
+    Body::from_stream(stream::iter(["a", "b", "c"]).then(move |piece| async move {
+        sleep(rest).await; // real time: it is a slow client
+        Ok::<_, Infallible>(piece)
+    }))
+}
+
+#[tokio::test]
+async fn an_endpoint_that_waits_for_a_slow_client_in_the_middle_of_its_answer_is_not_to_blame() {
+    let upstream = orders([echo(ms(0)).await]).body_idle_timeout(ms(200));
+    let start = Instant::now();
+    let answer = send(put(proxied(upstream.clone()).await, in_pieces(ms(500)))).await;
+    assert_eq!((answer.status, &*answer.body), (StatusCode::OK, "abc"));
+    assert!(start.elapsed() > ms(1400), "{:?}", start.elapsed());
+    assert_eq!(upstream.status()[0].calls.failed, 0);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_rests_in_its_answer_when_it_is_its_turn_is_to_blame() {
+    let upstream = orders([echo(PATIENCE).await])
+        .body_idle_timeout(ms(200))
+        .breaker(BreakerPolicy::consecutive_failures(1).open_for(PATIENCE, PATIENCE));
+    let proxy = proxied(upstream.clone()).await;
+    let start = Instant::now();
+    let (head, body) = client().oneshot(put(proxy, in_pieces(ms(500)))).await.expect("an answer").into_parts();
+    assert_eq!(head.status, StatusCode::OK);
+    assert!(body.collect().await.is_err(), "it breaks off");
+    assert!((ms(1600)..ms(4000)).contains(&start.elapsed()), "{:?}", start.elapsed());
+    assert_eq!(upstream.status()[0].calls.failed, 1);
 }

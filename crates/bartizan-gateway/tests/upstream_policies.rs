@@ -260,6 +260,25 @@ async fn a_later_attempt_that_our_own_limit_cuts_short_is_a_timeout() {
 }
 
 #[tokio::test]
+async fn an_endpoint_is_not_to_blame_for_what_another_one_has_left_of_our_own_limit() {
+    let asked = Seen::default();
+    let act = move |_, _| {
+        let asked = asked.add();
+        async move {
+            sleep(if asked == 0 { PATIENCE } else { ms(400) }).await;
+            StatusCode::OK
+        }
+    };
+    let ((a, _), (b, _)) = (acting("a", act.clone()).await, acting("b", act).await);
+    let at_once = RetryPolicy::attempts(3).pause(ms(0), ms(0));
+    let orders = orders([a, b]).retry(at_once).attempt_timeout(ms(450)).total_timeout(ms(600));
+    let orders = orders.breaker(BreakerPolicy::consecutive_failures(1).open_for(PATIENCE, PATIENCE));
+    let answer = call(&orders, request("/")).await.unwrap();
+    assert_eq!(answer.extensions().get::<Refusal>().unwrap().error_type(), "timeout", "that is what all of it was");
+    assert_eq!(states(&orders).into_iter().filter(|state| *state == State::Open).count(), 1);
+}
+
+#[tokio::test]
 async fn the_deadline_bounds_all_of_it() {
     let (a, _) = slow().await;
     let mut request = request("/");

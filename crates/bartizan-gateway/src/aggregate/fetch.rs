@@ -67,14 +67,15 @@ pub(super) async fn fetch<C: HttpService>(
     let breaker = attempts.breaker();
     let attempts = match breaker {
         Some(_) => attempts.count(),
-        // Any other client sends what it is asked for, unless something in front of it knows better.
-        None => u32::from(!is_answered_here(&result, cached)),
+        // Any other client sends what it is asked for, unless something in front of it says that it has answered.
+        None => u32::from(!is_answered_here(&result, cached, instead)),
     };
     Outcome { result, http, cached, instead, attempts, breaker, took: start.elapsed() }
 }
 
-fn is_answered_here(result: &Result<String, Failure>, cached: Option<Cached>) -> bool {
+fn is_answered_here(result: &Result<String, Failure>, cached: Option<Cached>, instead: Option<Cause>) -> bool {
     matches!(cached, Some(Cached::Hit | Cached::Collapsed))
+        || matches!(instead, Some(Cause::Refused(_)))
         || matches!(result, Err(Failure { cause: Cause::Refused(_), .. }))
 }
 

@@ -54,8 +54,9 @@ use tower_service::Service;
 /// it, and the whole is not complete. If there is a cache in front of a source, that says how it came by the answer, as
 /// `"cache"`: `hit`, `stale`, `revalidated`, `collapsed`, `miss` or `bypass`, by the `Cache-Status` (RFC 9211) of the cache
 /// nearest to here. `attempts` is how often an [`Upstream`](crate::Upstream) sent it, and `breaker` what the breaker of its
-/// endpoint does by now: `closed`, `open` or `half_open`. Any other client has no breaker and one attempt; and what was
-/// answered in front of a client had none.
+/// endpoint does by now: `closed`, `open` or `half_open`. Any other client has no breaker and one attempt; none, if a layer
+/// in front of it has refused the call, or a cache has answered it (`hit`, `collapsed`). Whether it was sent for a `stale`
+/// answer is not known here: that says one.
 ///
 /// Of the request's header only the id and the trace (`x-request-id`, `traceparent`, `tracestate`) go to the sources;
 /// [`forward`](Self::forward) names others. The id is that of the request's extensions, if there is one.

@@ -7,6 +7,7 @@ use super::{
     error::SendError,
     idle::IdleBody,
 };
+use crate::upload::Upload;
 use http::{HeaderValue, Request, Response, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -64,6 +65,7 @@ pin_project! {
         sent: legacy::ResponseFuture,
         attempts: Option<Attempts>,
         body_idle: Option<Duration>,
+        upload: Option<Box<Upload>>,
     }
 }
 
@@ -112,6 +114,7 @@ where
         if let Some(attempts) = &attempts {
             attempts.send();
         }
+        let upload = Upload::under_way(request.extensions()).cloned().map(Box::new);
         // What was received over HTTP/2 may well go on over HTTP/1.1. This is for the connection to say.
         *request.version_mut() = Version::HTTP_11;
         let uri = std::mem::take(request.uri_mut());
@@ -130,7 +133,7 @@ where
             // §8.3.1: it is what the target says, or the message is malformed.
             headers.remove(header::HOST);
         }
-        Sent { sent: client.request(request), attempts, body_idle: self.body_idle }
+        Sent { sent: client.request(request), attempts, body_idle: self.body_idle, upload }
     }
 }
 
@@ -153,8 +156,10 @@ impl Future for Sent {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let body_idle = *this.body_idle;
-        let polled = this.sent.poll(cx).map_ok(|response| response.map(|body| IdleBody::new(body, body_idle)));
+        let polled = this
+            .sent
+            .poll(cx)
+            .map_ok(|response| response.map(|body| IdleBody::new(body, *this.body_idle, this.upload.take())));
         polled.map_err(|error| {
             let error = SendError::from(error);
             if let Some(attempts) = this.attempts {

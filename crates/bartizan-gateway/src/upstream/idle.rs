@@ -1,5 +1,6 @@
 //! The body of an answer, which may not rest for too long.
 
+use crate::upload::Upload;
 use axum::BoxError;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
@@ -13,7 +14,8 @@ use std::{
 use tokio::time::{Instant, Sleep, sleep_until};
 
 pin_project! {
-    /// Breaks off when an endpoint sends nothing for `limit`, while somebody waits for it.
+    /// Breaks off when an endpoint sends nothing for `limit`, while somebody waits for it. It is not to blame for the time in
+    /// which it waits for more of the request itself.
     ///
     /// tower-http's `TimeoutBody` promises the same. It sets a timer for each piece, whether or not that is there already;
     /// and it breaks off what is there but was fetched late, for which an endpoint would be blamed whose client is slow.
@@ -21,6 +23,8 @@ pin_project! {
         #[pin]
         body: B,
         limit: Option<Duration>,
+        // That of the request, if it was on its way still. Boxed: few are.
+        upload: Option<Box<Upload>>,
         // Since when somebody waits.
         since: Option<Instant>,
         // Made when somebody has to wait. It is set anew when it rings, not for each piece.
@@ -35,8 +39,8 @@ pub(crate) struct Idle(());
 // ===== impl IdleBody =====
 
 impl<B> IdleBody<B> {
-    pub(super) fn new(body: B, limit: Option<Duration>) -> Self {
-        Self { body, limit, since: None, sleep: None }
+    pub(super) fn new(body: B, limit: Option<Duration>, upload: Option<Box<Upload>>) -> Self {
+        Self { body, limit, upload, since: None, sleep: None }
     }
 }
 
@@ -53,6 +57,9 @@ impl<B: Body<Error: Into<BoxError>>> Body for IdleBody<B> {
         }
         let Some(limit) = *this.limit else { return Poll::Pending };
         let since = *this.since.get_or_insert_with(Instant::now);
+        // While it is the client's turn, the time of the endpoint has not begun.
+        let turn = this.upload.as_ref().map(|upload| upload.service_since().unwrap_or_else(Instant::now));
+        let since = turn.map_or(since, |turn| turn.max(since));
         let Some(over) = since.checked_add(limit) else { return Poll::Pending };
         let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep_until(over)));
         ready!(sleep.as_mut().poll(cx));

@@ -16,9 +16,10 @@ pub(super) struct Due {
 #[non_exhaustive]
 pub enum Refused {
     /// The service did not answer within the time that it was given, which is told here: the layer's own limit, or what
-    /// was left of one further out. 504.
+    /// was left of one further out, if that was at least half of it. 504.
     Timeout(Duration),
-    /// The request's [`Deadline`] passed, and it was earlier: the time of who asks. 504.
+    /// The request's [`Deadline`] passed, and it was earlier: the time of who asks, or less than half of a limit further
+    /// out, of which others have had the rest. 504.
     Deadline,
 }
 
@@ -39,7 +40,10 @@ impl Due {
     #[cold]
     fn by_deadline(now: Instant, deadline: Deadline) -> Self {
         let at = deadline.instant();
-        let refused = if deadline.is_limit() { Refused::Timeout(at.duration_since(now)) } else { Refused::Deadline };
+        let refused = match deadline.is_ample_limit(now) {
+            true => Refused::Timeout(at.duration_since(now)),
+            false => Refused::Deadline,
+        };
         Self { at, refused }
     }
 }

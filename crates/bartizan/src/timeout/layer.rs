@@ -238,7 +238,7 @@ impl<S> Timeout<S> {
         let time = if policy.tightens || policy.counts_readiness {
             let due = Due::new(Instant::now(), limit, left, deadline);
             if policy.tightens {
-                Deadline::at(due.at).limit(request.extensions_mut());
+                Deadline::at(due.at).limit_of(limit, request.extensions_mut());
             }
             Time::Until(due)
         } else {

@@ -74,7 +74,9 @@
 //! no service by it.
 //!
 //! So it matters whose time was over, and not which layer has seen it: when the limit for all attempts ends one of them,
-//! its answer is `timeout` too. [`Deadline::limit`](crate::Deadline::limit) does the same for limits of your own.
+//! its answer is `timeout` too, if the attempt has had at least half of that limit. If it has had less, since a queue or
+//! another attempt took the rest, the service behind is not to blame for it, and its answer is `deadline`.
+//! [`Deadline::limit`](crate::Deadline::limit) does the same for limits of your own.
 //!
 //! # Order
 //!

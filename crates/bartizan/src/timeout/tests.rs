@@ -46,22 +46,24 @@ proptest! {
     fn whichever_ends_first_is_the_reason(
         limit in 0..5u64,
         deadline in prop::option::of((0..5u64, any::<bool>())),
+        given in 1..10u64,
     ) {
         let now = Instant::now() + 10 * SECOND;
-        let limit = Duration::from_secs(limit);
+        let (limit, given) = (Duration::from_secs(limit), Duration::from_secs(given));
         let mut extensions = Extensions::new();
         let is_ours = deadline.is_some_and(|(_, is_ours)| is_ours);
         if let Some((seconds, _)) = deadline {
             // A deadline may have passed already.
             let deadline = Deadline::at(now - 2 * SECOND + Duration::from_secs(seconds));
-            if is_ours { deadline.limit(&mut extensions) } else { deadline.tighten(&mut extensions) }
+            if is_ours { deadline.limit_of(given, &mut extensions) } else { deadline.tighten(&mut extensions) }
         }
         let deadline = Deadline::standing(&extensions);
         let due = Due::new(now, limit, limit, deadline);
         match deadline {
             Some(deadline) if deadline.instant() < now + limit => {
                 let left = deadline.instant().saturating_duration_since(now);
-                let refused = if is_ours { Refused::Timeout(left) } else { Refused::Deadline };
+                let is_ample = is_ours && left * 2 >= given;
+                let refused = if is_ample { Refused::Timeout(left) } else { Refused::Deadline };
                 prop_assert_eq!(due, Due { at: deadline.instant(), refused });
             }
             _ => prop_assert_eq!(due, Due { at: now + limit, refused: Refused::Timeout(limit) }),
