@@ -7,8 +7,8 @@ use http::Extensions;
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -40,10 +40,8 @@ struct Sent {
     count: AtomicU32,
     /// A bit for each endpoint. From the 65th on two share one, and are avoided together.
     tried: AtomicU64,
-    /// The endpoint that was chosen last.
-    chosen: AtomicUsize,
-    /// Those of the upstream that was called.
-    endpoints: OnceLock<Arc<[Stacked]>>,
+    /// The endpoints of the upstream that was called last, and which of them was chosen last.
+    chosen: Mutex<Option<(Arc<[Stacked]>, Option<usize>)>>,
     last_error: Mutex<Option<Cause>>,
 }
 
@@ -60,8 +58,9 @@ impl Attempts {
     /// no [`Upstream`](crate::Upstream) was called.
     #[must_use]
     pub fn breaker(&self) -> Option<State> {
-        let endpoint = self.0.endpoints.get()?.get(self.0.chosen.load(Ordering::Relaxed))?;
-        Some(endpoint.state.breaker.state())
+        let chosen = self.chosen();
+        let (endpoints, chosen) = chosen.as_ref()?;
+        Some(endpoints.get((*chosen)?)?.state.breaker.state())
     }
 
     /// Why the last attempt that brought no answer at all did not, if there was one.
@@ -77,7 +76,7 @@ impl Attempts {
 
     /// The call is for the upstream with these endpoints.
     pub(super) fn ask(&self, endpoints: &Arc<[Stacked]>) {
-        self.0.endpoints.get_or_init(|| Arc::clone(endpoints));
+        *self.chosen() = Some((Arc::clone(endpoints), None));
     }
 
     pub(super) fn has_tried(&self, endpoint: usize) -> bool {
@@ -86,7 +85,9 @@ impl Attempts {
 
     pub(super) fn choose(&self, endpoint: usize) {
         self.0.tried.fetch_or(bit(endpoint), Ordering::Relaxed);
-        self.0.chosen.store(endpoint, Ordering::Relaxed);
+        if let Some((_, chosen)) = &mut *self.chosen() {
+            *chosen = Some(endpoint);
+        }
     }
 
     pub(super) fn send(&self) {
@@ -95,6 +96,10 @@ impl Attempts {
 
     pub(super) fn failed(&self, cause: Cause) {
         *self.error() = Some(cause);
+    }
+
+    fn chosen(&self) -> MutexGuard<'_, Option<(Arc<[Stacked]>, Option<usize>)>> {
+        self.0.chosen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn error(&self) -> MutexGuard<'_, Option<Cause>> {
