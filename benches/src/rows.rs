@@ -37,7 +37,7 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         job: "rate limit, per client address",
         entries: &[
-            ours("ours/limit-client", at_most(550, 0)),
+            ours("ours/limit-client", at_most(400, 0)),
             peer("tower_governor", "peer/limit-client"),
             floor("floor/limit-client"),
             Entry { who: "(the floor, with our memory)", ..floor("floor/limit-client-memory") },
@@ -46,7 +46,7 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         job: "rate limit, by a tenant's field",
         entries: &[
-            ours("ours/limit-header", at_most(820, 0)),
+            ours("ours/limit-header", at_most(720, 0)),
             peer("tower_governor", "peer/limit-header"),
             floor("floor/limit-header"),
         ],
@@ -62,8 +62,8 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         job: "rate limit, refused: 429 whole",
         entries: &[
-            ours("ours/limit-refused", at_most(1300, 3)),
-            Entry { who: "**bartizan**, with fields", ..ours("ours/limit-refused-fields", at_most(1300, 3)) },
+            ours("ours/limit-refused", at_most(700, 3)),
+            Entry { who: "**bartizan**, with fields", ..ours("ours/limit-refused-fields", at_most(1900, 3)) },
             peer("tower_governor", "peer/limit-refused"),
             floor("floor/limit-refused"),
         ],
@@ -95,7 +95,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         job: "tenant, one of a fixed set",
-        entries: &[ours("ours/tenant", at_most(860, 1)), peer("axum, `from_fn`", "peer/tenant"), floor("floor/tenant")],
+        entries: &[ours("ours/tenant", at_most(800, 1)), peer("axum, `from_fn`", "peer/tenant"), floor("floor/tenant")],
     },
     Row {
         job: "breaker, closed, the status looked at",
@@ -143,7 +143,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         job: "limit of what is in flight, refused: 503 whole",
-        entries: &[ours("ours/concurrency-refused", at_most(700, 3)), floor("floor/refused")],
+        entries: &[ours("ours/concurrency-refused", at_most(300, 3)), floor("floor/refused")],
     },
     Row { job: "faults on purpose, switched off", entries: &[ours("ours/fault-off", at_most(200, 0))] },
     Row {
@@ -249,20 +249,20 @@ pub(crate) const ROWS: &[Row] = &[
                 "**bartizan**, the same of a thousand URLs in turn",
                 "cache/lookup-many-gone",
                 "cache/lookup-many-none",
-                Some(MISS),
+                Some(at_most(1800, 2)),
             ),
         ],
     },
     Row {
         job: "cache, nothing there: the origin is asked for what may not be stored",
         entries: &[
-            ours("cache/miss-ours", at_most(8000, 9)),
+            ours("cache/miss-ours", at_most(8500, 9)),
             peer("http-cache-tower-server, moka", "cache/miss-server"),
         ],
     },
     Row {
         job: "cache, passed by: POST",
-        entries: &[Entry { over: "ours/post", ..ours("cache/post-ours", at_most(5200, 5)) }],
+        entries: &[Entry { over: "ours/post", ..ours("cache/post-ours", at_most(5600, 7)) }],
     },
     Row {
         job: "all of it: id, JSON line, limit by client, tenant, limit by tenant",
