@@ -1,6 +1,6 @@
 //! Every interleaving of a leader that goes and of those who wait: one leads, and nobody waits in vain.
 
-use super::{Flight, Flights, Joined, Landing, Waited, Waiter};
+use super::{Flight, Flights, Joined, Landing, Waited, flights::Waiter};
 use loom::{
     model::Builder,
     sync::{Condvar, Mutex},

@@ -3,8 +3,6 @@
 //! The first to ask for a key leads: it goes to the origin. Who comes meanwhile follows, and waits for what the leader
 //! says of it. A leader that goes without a word, as its client has left, is followed by exactly one of those who wait.
 
-#![allow(unused_imports, reason = "the service is being built")]
-
 mod course;
 mod flights;
 
@@ -15,5 +13,5 @@ mod tests;
 
 pub(super) use self::{
     course::Landing,
-    flights::{Closer, Flight, Flights, Joined, Waited, Waiter},
+    flights::{Closer, Flight, Flights, Joined, Waited},
 };

@@ -1,7 +1,7 @@
 //! Flights: one leads, nobody waits in vain.
 #![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
-use super::*;
+use super::{flights::Waiter, *};
 use crate::cache::{
     fill::{Abandoned, Fill, Plan, on_current_runtime},
     policy::Failure,

@@ -78,6 +78,23 @@ async fn fields_that_a_service_may_be_unable_to_read_pass_by_the_cache() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nor_do_they_refresh_what_is_stored_and_long_names_count_as_well() {
+    let origin =
+        Origin::new(|_, nth| ok().with("cache-control", "max-age=1, stale-while-revalidate=60").body(&nth.to_string()));
+    let cache = cache(&origin);
+    send(&cache, get("/")).await;
+    pass(2).await;
+    let name: &'static str = "n".repeat(7_000).leak();
+    assert_eq!(send(&cache, get("/").with(name, "1")).await.text(), "0");
+    settle().await;
+    assert_eq!(origin.asked(), 1, "nothing is refreshed for it");
+    assert_eq!(send(&cache, get("/other").with(name, "1")).await.said(), "fwd=bypass; detail=large-request");
+    send(&cache, get("/")).await;
+    settle().await;
+    assert_eq!(origin.asked(), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_upgrade_passes_by_the_cache_with_all_that_it_has() {
     let origin = Origin::new(|head, _| {
         assert!(head.extensions.get::<u8>() == Some(&7) && head.headers["upgrade"] == "websocket");
