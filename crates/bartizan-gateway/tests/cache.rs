@@ -318,6 +318,10 @@ async fn the_program_stores_what_a_query_asks_for_when_it_is_told_to() {
         let again = client.ask(&ask("shoes")).await;
         assert_eq!((again.is_hit(), again.text() == first), (is_stored, is_stored), "{again:?}");
         assert!(!client.ask(&ask("hats")).await.is_hit());
+        // What the service never sees of it is no part of what it asks for.
+        let named = "connection: content-language\r\ncontent-language: de\r\ncontent-length";
+        let named = client.ask(&ask("shoes").replace("content-length", named)).await;
+        assert_eq!(named.is_hit(), is_stored, "{named:?}");
         let long = "x".repeat(1025);
         for _ in 0..2 {
             assert!(!client.ask(&ask(&long)).await.is_hit());

@@ -24,7 +24,7 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
-use tower::{Layer, ServiceExt};
+use tower::{Layer, Service, ServiceExt};
 
 // ===== policies =====
 
@@ -117,6 +117,29 @@ async fn with_every_breaker_open_nobody_is_asked_and_the_client_learns_when() {
     let body = refused.into_body().collect().await.unwrap().to_bytes();
     assert!(String::from_utf8_lossy(&body).contains(r#""code":"breaker_open""#));
     assert_eq!((seen_a.count() + seen_b.count(), attempts.count()), (asked, 0));
+}
+
+#[tokio::test]
+async fn a_call_that_no_endpoint_was_chosen_for_is_told_of_no_breaker() {
+    let (failing, _) = failing().await;
+    let attempts = Attempts::default();
+    let told = |request: &mut Request<Body>| request.extensions_mut().insert(attempts.clone());
+    assert_eq!(attempts.breaker(), None);
+
+    let broken = orders([failing]).breaker(BreakerPolicy::consecutive_failures(1).open_for(PATIENCE, PATIENCE));
+    let mut first = request("/");
+    told(&mut first);
+    ask(&broken, first).await;
+    assert_eq!(attempts.breaker(), Some(State::Open));
+
+    // What the upstream before it has chosen is not this one's.
+    let (good, seen) = named("good").await;
+    let mut second = request("/");
+    told(&mut second);
+    let answer = orders([good]).call(second);
+    assert_eq!(attempts.breaker(), None);
+    answer.await.unwrap();
+    assert_eq!((attempts.breaker(), seen.count()), (Some(State::Closed), 1));
 }
 
 #[tokio::test]

@@ -55,7 +55,7 @@ impl Attempts {
     }
 
     /// What the breaker does by now of the endpoint that was chosen last, whether or not it has let the call pass. `None` if
-    /// no [`Upstream`](crate::Upstream) was called.
+    /// no [`Upstream`](crate::Upstream) was called, or the last one has chosen nobody.
     #[must_use]
     pub fn breaker(&self) -> Option<State> {
         let chosen = self.chosen();

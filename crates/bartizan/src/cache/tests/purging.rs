@@ -136,6 +136,23 @@ async fn a_soft_purge_makes_nothing_usable_that_was_not() {
     }
 }
 
+/// The last 1024 are remembered, each with its time. Of one before that it is known only that it came after the response.
+#[tokio::test(start_paused = true)]
+async fn a_soft_purge_that_too_many_have_followed_counts_as_long_ago() {
+    for (others, text) in [(1023, "0"), (1024, "1")] {
+        let layer = layer();
+        let origin = Origin::new(|_, nth| tagged("max-age=60, stale-while-revalidate=20").body(&nth.to_string()));
+        let cache = layer.layer(origin);
+        send(&cache, get("/")).await;
+        pass(30).await;
+        cache_of(&layer).purge(&Purge::tag("t").softly());
+        for nth in 0..others {
+            cache_of(&layer).purge(&Purge::tag(format!("other-{nth}")).softly());
+        }
+        assert_eq!(send(&cache, get("/")).await.text(), text, "{others}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_purged_softly_and_never_used_stale_does_not_stand_in() {
     for purge in purges() {
