@@ -217,8 +217,40 @@ fn key_of((partition, tls, host, path, fields, content): &Asked) -> CacheKey {
     key
 }
 
+/// `Forwarded`, its elements apart (RFC 7239 §4): who asks, as it is written there, and what else is said.
+type Told = Vec<(String, Vec<(&'static str, String)>)>;
+
+const VALUE: &str = "[ab]{1,2}|\"([a-c;,= ]{0,4}|;for=[ab]|\\\\\";for=[ab])\"";
+
+fn told() -> impl Strategy<Value = Told> {
+    let who = "[ab]{1,2}|\"[a-c;,= ]{0,4}\"";
+    let said = prop::collection::vec((prop::sample::select(vec!["host", "proto", "x"]), VALUE), 1..3);
+    prop::collection::vec((who, said), 1..3)
+}
+
+fn written(told: &Told, who: impl Fn(&str) -> String) -> String {
+    let elements = told.iter().map(|(by, said)| {
+        let said: Vec<_> = said.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        format!("For={};{};by=_it", who(by), said.join(";"))
+    });
+    elements.collect::<Vec<_>>().join(", ")
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    /// Whatever is quoted.
+    #[test]
+    fn of_what_forwarded_tells_all_counts_but_who_asks(told in told(), at in any::<prop::sample::Index>(), other in VALUE) {
+        let key = |line: &str| of("/", &[("host", "a"), ("forwarded", line)], &KeyRules::new().with_forwarding());
+        let all = key(&written(&told, str::to_owned));
+        prop_assert_eq!(&all, &key(&written(&told, |_| "192.0.2.1".to_owned())));
+        let mut changed = told.clone();
+        let said = &mut changed[at.index(told.len())].1[0].1;
+        let is_same = *said == other;
+        *said = other;
+        prop_assert_eq!(all == key(&written(&changed, str::to_owned)), is_same);
+    }
 
     #[test]
     fn no_two_requests_have_the_same_key(a in asked(), b in asked()) {
