@@ -54,17 +54,13 @@ pin_project! {
     pub struct ResponseFuture<F> {
         #[pin]
         inner: F,
-        entry: Option<Entry>,
-    }
-
-    impl<F> PinnedDrop for ResponseFuture<F> {
-        fn drop(this: Pin<&mut Self>) {
-            if let Some(entry) = this.project().entry.take() {
-                entry.end(End::Dropped);
-            }
-        }
+        entry: Unanswered,
     }
 }
+
+/// The entry of a request until there is an answer, if there is one: a service that is given up, or panics, ends it.
+#[derive(Debug)]
+struct Unanswered(Option<Entry>);
 
 // ===== impl AccessLogLayer =====
 
@@ -92,15 +88,15 @@ impl AccessLogLayer {
         self
     }
 
-    /// Tells the user from the head of the request. What is noted with [`Notes::user`](crate::Notes::user) goes before.
+    /// Tells the user from the head of the request, as it comes in: what somebody in front has written there, say. It
+    /// does not see what is found out further in. Authentication, which belongs inside of the log, notes the user itself,
+    /// with [`Notes::user`](crate::Notes::user), and that goes before.
     ///
     /// ```
     /// # use bartizan::access_log::AccessLogLayer;
-    /// #[derive(Clone)]
-    /// struct UserId(u64);
-    ///
+    /// // Set by the proxy in front, which takes out what clients write there.
     /// let log = AccessLogLayer::new()
-    ///     .user_by(|head| head.extensions.get::<UserId>().map(|user| user.0.to_string().into()));
+    ///     .user_by(|head| head.headers.get("x-authenticated-user")?.to_str().ok().map(Into::into));
     /// ```
     #[must_use]
     pub fn user_by(
@@ -237,8 +233,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let entry = Entry::open(&self.log, &mut request);
-        let inner = match &entry {
+        let entry = Unanswered(Entry::open(&self.log, &mut request));
+        let inner = match &entry.0 {
             None => self.inner.call(request),
             Some(entry) => entry.in_span(|| self.inner.call(request)),
         };
@@ -257,20 +253,30 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Some(entry) = this.entry else {
+        let Some(entry) = &mut this.entry.0 else {
             return this.inner.poll(cx).map_ok(|response| response.map(ResponseBody::inner));
         };
         let result = ready!(entry.in_span(|| this.inner.poll(cx)));
-        let mut entry = this.entry.take().expect("it was there a line ago");
+        if let Ok(response) = &result {
+            entry.answered(response);
+        }
+        let entry = this.entry.0.take().expect("it was there a line ago");
         Poll::Ready(match result {
-            Ok(response) => {
-                entry.answered(&response);
-                Ok(response.map(|body| ResponseBody::inner(body).watched_by(entry)))
-            }
+            Ok(response) => Ok(response.map(|body| ResponseBody::inner(body).watched_by(entry))),
             Err(error) => {
                 entry.end(End::Failed);
                 Err(error)
             }
         })
+    }
+}
+
+// ===== impl Unanswered =====
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if let Some(entry) = self.0.take() {
+            entry.end(End::Dropped);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::log::Log;
 use crate::shared::{Context, Notes, Refusal, with_head};
-use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Version, header, request};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri, Version, header, request};
 use http_body::Body;
 use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -93,7 +93,7 @@ impl Record {
         self.started = Instant::now();
         self.method.clone_from(request.method());
         self.version = request.version();
-        self.path.push_str(request.uri().path());
+        self.path.push_str(target(request.uri()));
         if let Some(query) = request.uri().query().filter(|_| log.with_query) {
             log.redact.query(query, &mut self.query);
         }
@@ -165,6 +165,14 @@ impl Record {
         self.span = None;
         (self.status, self.refusal, self.head_after) = (None, None, None);
         (self.bytes_out, self.sends) = (0, Sends::UntilTheEnd);
+    }
+}
+
+/// What is asked for: a path, or of `CONNECT`, which has none, the host and port (RFC 9110 §9.3.6).
+fn target(uri: &Uri) -> &str {
+    match (uri.path(), uri.authority()) {
+        ("", Some(authority)) => authority.as_str().rsplit('@').next().unwrap_or_default(),
+        (path, _) => path,
     }
 }
 

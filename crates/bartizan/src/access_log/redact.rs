@@ -18,10 +18,10 @@ pub(super) struct Redact {
 const REDACTED: &str = "REDACTED";
 
 /// The first five are what OpenTelemetry asks for in `url.query`.
-const DEFAULT: [&str; 27] = [
+const DEFAULT: [&str; 30] = [
     "sig",
-    "signature",
-    "awsaccesskeyid",
+    "*signature",
+    "*accesskeyid",
     "x-amz-*",
     "x-goog-*",
     "*token",
@@ -33,6 +33,9 @@ const DEFAULT: [&str; 27] = [
     "*credential",
     "*credentials",
     "*apikey",
+    "*accesskey",
+    "*privatekey",
+    "*secretkey",
     "*sessionid",
     "assertion",
     "auth",
@@ -253,6 +256,10 @@ mod tests {
                 "clientSecret=REDACTED&new_password=REDACTED&sid=REDACTED&pwd=REDACTED",
             ),
             ("SAMLResponse=1&code_verifier=2&_key=3", "SAMLResponse=REDACTED&code_verifier=REDACTED&_key=REDACTED"),
+            (
+                "oauth_signature=1&access_key=2&accessKeyId=3&secret_key=4&private-key=5",
+                "oauth_signature=REDACTED&access_key=REDACTED&accessKeyId=REDACTED&secret_key=REDACTED&private-key=REDACTED",
+            ),
             ("monkey=1&decode=2&design=3", "monkey=1&decode=2&design=3"),
             ("%74oken=secret&tok%45n=secret", "%74oken=REDACTED&tok%45n=REDACTED"),
             (

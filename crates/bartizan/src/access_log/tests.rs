@@ -10,6 +10,7 @@ use std::{
     borrow::Cow,
     collections::VecDeque,
     convert::Infallible,
+    future::Ready,
     io,
     pin::Pin,
     sync::{Arc, Mutex},
@@ -197,6 +198,22 @@ async fn text_and_combined_read_as_their_tools_expect() {
 }
 
 #[tokio::test]
+async fn a_connect_asks_for_a_host_and_not_for_a_path() {
+    for (format, part) in [
+        (Format::Combined, "\"CONNECT example.com:443 HTTP/1.1\" 404"),
+        (Format::Text, " path=example.com:443 "),
+        (Format::Json, "\"path\":\"example.com:443\""),
+    ] {
+        for target in ["example.com:443", "me:secret@example.com:443"] {
+            let lines = Lines::default();
+            let connect = Request::connect(target).body(()).unwrap();
+            send(AccessLogLayer::new().write_to(lines.clone(), format), connect, status(404)).await;
+            assert!(lines.text().contains(part), "{}", lines.text());
+        }
+    }
+}
+
+#[tokio::test]
 async fn notes_go_before_functions_and_the_query_can_be_left_out() {
     let lines = Lines::default();
     let inner = service_fn(|request: Request<()>| async move {
@@ -372,6 +389,15 @@ async fn a_panic_is_no_client_that_left_and_a_caught_one_is_a_500() {
     assert!(spawned.await.unwrap_err().is_panic());
     let line = lines.only();
     assert_eq!((&line["status"], &line["error.type"], line.get("flags")), (&0.into(), &"panic".into(), None));
+
+    let lines = Lines::default();
+    let service =
+        to_json(&lines).layer(service_fn(|_: Request<()>| -> Ready<Result<Response<Full<Bytes>>, Infallible>> {
+            panic!("as this test wants it, before there is a future")
+        }));
+    let spawned = tokio::spawn(async move { service.oneshot(request()).await.map(drop) });
+    assert!(spawned.await.unwrap_err().is_panic());
+    assert_eq!(lines.only()["error.type"], "panic");
 
     let lines = Lines::default();
     let caught = tower_http::catch_panic::CatchPanicLayer::new().layer(service_fn(panics));
@@ -560,6 +586,7 @@ fn nasty() -> impl Strategy<Value = Nasty> {
         Just("\u{1b}[31m"),
         Just("\u{202e}"),
         Just("\u{e0041}"),
+        Just("a\u{fe0f}\u{e0100}\u{34f}"),
         Just("\u{2028}"),
         Just("\u{0}"),
         Just("\u{7f}"),
@@ -611,7 +638,9 @@ fn log_nasty(nasty: &Nasty, format: Format) -> Option<(Lines, Request<()>)> {
 /// One line, of printable characters, in which nothing turns the reading direction.
 fn assert_is_one_harmless_line(text: &str) {
     let line = text.strip_suffix('\n').expect("a newline at the end");
-    let harmful = |c: char| c.is_control() || "\u{61c}\u{200b}\u{202e}\u{2028}\u{2066}\u{feff}\u{e0041}".contains(c);
+    let harmful = |c: char| {
+        c.is_control() || "\u{34f}\u{61c}\u{200b}\u{fe0f}\u{e0100}\u{202e}\u{2028}\u{2066}\u{feff}\u{e0041}".contains(c)
+    };
     assert!(!line.contains(harmful), "{line:?}");
 }
 

@@ -70,15 +70,16 @@ fn is_plain_byte(byte: u8) -> bool {
     (b' '..=b'~').contains(&byte) & (byte != b'"') & (byte != b'\\')
 }
 
-/// Whether a character could fool a terminal or a reader of logs: controls, line and paragraph separators, and what has
-/// no shape of its own, such as marks and overrides of direction, zero-width characters, the byte order mark, and the
-/// tags that spell text which nobody sees.
+/// Whether a character could fool a terminal or a reader of logs: controls, line and paragraph separators, and what is not
+/// seen (Unicode's `Default_Ignorable_Code_Point`, and marks that annotate), such as overrides of direction, zero-width
+/// characters, fillers, and the tags and selectors that spell text which nobody sees.
 pub(crate) fn is_deceptive(c: char) -> bool {
     c.is_control()
         || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{13430}'..='\u{1343f}'
-            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e007f}')
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{13430}'..='\u{1343f}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]
@@ -104,6 +105,16 @@ mod tests {
     #[test]
     fn what_has_no_shape_is_escaped_outside_of_the_basic_plane_too() {
         assert_eq!(json("a\u{e0041}\u{e007f}b\u{1d173}😀"), r#""a\udb40\udc41\udb40\udc7fb\ud834\udd73😀""#);
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(4096))]
+
+        /// The last 4096 code points aside, which all are so.
+        #[test]
+        fn what_is_not_seen_is_escaped(unseen in "[\\p{Default_Ignorable_Code_Point}\\p{Bidi_Control}\\p{Cc}\\p{Zl}\\p{Zp}--[\\x{e0000}-\\x{e0fff}]]") {
+            proptest::prop_assert!(json(&unseen).is_ascii(), "{unseen:?}");
+        }
     }
 
     proptest::proptest! {
