@@ -5,7 +5,7 @@ use super::{
     gate::{Permit, Ticket},
     layer::Door,
 };
-use crate::shared::{ResponseBody, Said};
+use crate::shared::{Aside, ResponseBody, Said};
 use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
@@ -33,12 +33,16 @@ pin_project! {
     #[project = StateProj]
     enum State<S, B, F> {
         /// The inner service is at work. Who is exempt has no permit.
-        Calling { #[pin] future: F, permit: Option<Permit> },
-        /// Nothing is left but to hand this over. Not boxed: most futures are as large, and a refusal should cost little.
-        Refused { response: Option<Response<Said>> },
-        /// There is no permit yet.
-        Waiting { held: Option<Box<Held<S, B>>> },
+        Calling { #[pin] future: F, permit: Aside<Permit> },
+        Otherwise { otherwise: Aside<Otherwise<S, B>> },
     }
+}
+
+enum Otherwise<S, B> {
+    /// Nothing is left but to hand this over. Not boxed: most futures are as large, and a refusal should cost little.
+    Refused(Response<Said>),
+    /// There is no permit yet.
+    Waiting(Box<Held<S, B>>),
 }
 
 /// What waits for a permit: the service that was ready, and its request.
@@ -60,18 +64,18 @@ where
 {
     #[inline]
     pub(super) fn calling(future: S::Future, permit: Option<Permit>) -> Self {
-        Self { state: State::Calling { future, permit } }
+        Self { state: State::Calling { future, permit: Aside::new(permit) } }
     }
 
     #[inline]
     pub(super) fn refused(response: Response<Said>) -> Self {
-        Self { state: State::Refused { response: Some(response) } }
+        Self { state: State::otherwise(Otherwise::Refused(response)) }
     }
 
     pub(super) fn waiting(ticket: Ticket, until: Instant, service: S, request: Request<B>, door: Arc<Door>) -> Self {
         let (since, sleep) = (Instant::now(), Box::pin(sleep_until(until)));
         let held = Held { ticket, since, until, sleep, service, request, door };
-        Self { state: State::Waiting { held: Some(Box::new(held)) } }
+        Self { state: State::otherwise(Otherwise::Waiting(Box::new(held))) }
     }
 }
 
@@ -85,23 +89,23 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
-        if let State::Waiting { .. } = *state {
-            ready!(state.as_mut().poll_turn(cx));
-        }
-        match state.project() {
-            StateProj::Calling { future, permit } => {
-                let answer = ready!(future.poll(cx));
-                // It goes where the body goes. With an error it is back at once, whoever keeps the future, and also where
-                // there is nothing to send.
-                let is_over = answer.as_ref().map_or(true, |response| response.body().is_end_stream());
-                let permit = permit.take().filter(|_| !is_over);
-                Poll::Ready(answer.map(|response| response.map(|body| ResponseBody::watched(body, permit))))
+        loop {
+            match state.as_mut().project() {
+                StateProj::Calling { future, permit } => {
+                    let answer = ready!(future.poll(cx));
+                    // It goes where the body goes. With an error it is back at once, whoever keeps the future.
+                    let permit = permit.take();
+                    let mut answer = answer.map(|response| response.map(|body| ResponseBody::watched(body, permit)));
+                    if let Ok(response) = &mut answer {
+                        response.body_mut().end_if_over();
+                    }
+                    return Poll::Ready(answer);
+                }
+                StateProj::Otherwise { otherwise } => match otherwise.take().expect("polled after it was ready") {
+                    Otherwise::Refused(response) => return Poll::Ready(Ok(response.map(ResponseBody::said))),
+                    Otherwise::Waiting(held) => ready!(state.as_mut().poll_turn(held, cx)),
+                },
             }
-            StateProj::Refused { response } => {
-                let response = response.take().expect("polled after it was ready");
-                Poll::Ready(Ok(response.map(ResponseBody::said)))
-            }
-            StateProj::Waiting { .. } => unreachable!("who has waited is let in or refused"),
         }
     }
 }
@@ -121,16 +125,21 @@ impl<S, B> State<S, B, S::Future>
 where
     S: Service<Request<B>>,
 {
-    /// Goes on to what comes after the waiting.
+    #[inline]
+    fn otherwise(otherwise: Otherwise<S, B>) -> Self {
+        Self::Otherwise { otherwise: Aside::new(Some(otherwise)) }
+    }
+
+    /// Goes on waiting, or to what comes after it.
     #[inline(never)]
-    fn poll_turn(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if let StateProj::Waiting { held } = self.as_mut().project() {
-            let waiting = held.as_mut().expect("a permit is waited for once");
-            let outcome = ready!(waiting.poll_turn(cx));
-            let next = held.take().expect("it was there just now").go_on(outcome);
-            self.set(next);
-        }
-        Poll::Ready(())
+    fn poll_turn(mut self: Pin<&mut Self>, mut held: Box<Held<S, B>>, cx: &mut Context<'_>) -> Poll<()> {
+        let polled = held.poll_turn(cx);
+        let is_pending = polled.is_pending();
+        self.set(match polled {
+            Poll::Ready(outcome) => held.go_on(outcome),
+            Poll::Pending => Self::otherwise(Otherwise::Waiting(held)),
+        });
+        if is_pending { Poll::Pending } else { Poll::Ready(()) }
     }
 }
 
@@ -156,9 +165,9 @@ impl<S, B> Held<S, B> {
         match outcome {
             Ok(permit) => {
                 door.tell(Event::Admitted);
-                State::Calling { future: service.call(request), permit: Some(permit) }
+                State::Calling { future: service.call(request), permit: Aside::new(Some(permit)) }
             }
-            Err(refused) => State::Refused { response: Some(door.refuse(refused, &mut request)) },
+            Err(refused) => State::otherwise(Otherwise::Refused(door.refuse(refused, &mut request))),
         }
     }
 }

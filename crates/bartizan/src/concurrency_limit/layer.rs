@@ -41,9 +41,9 @@ pub struct ConcurrencyLimited<S> {
 #[derive(Clone)]
 pub(super) struct Door {
     limit: ConcurrencyLimit,
-    /// Whether the usual request passes without a look at its head.
-    is_plain: bool,
-    /// Whether such a request is simply refused where there is no permit.
+    /// Where the usual request enters, if it may without a look at its head and nobody observes it.
+    plain: Option<GateArc<Gate>>,
+    /// Whether it is simply refused where there is no permit.
     turns_away: bool,
     key: Option<Arc<dyn Fn(&ConcurrencyLimit, &Parts) -> Option<u64> + Send + Sync>>,
     exempt: Option<Arc<dyn Fn(&Parts) -> bool + Send + Sync>>,
@@ -78,9 +78,10 @@ impl ConcurrencyLimitLayer {
             .detail("Too many requests are being answered at the moment. Send this one again later.");
         let refusal = Refusal::new("overloaded");
         let refusal = PreparedRefusal::new(refusal, problem, GrpcStatus::UNAVAILABLE, "too many requests in flight");
+        let limit = limit.into();
         let door = Door {
-            limit: limit.into(),
-            is_plain: true,
+            plain: Some(GateArc::clone(limit.gate())),
+            limit,
             turns_away: true,
             key: None,
             exempt: None,
@@ -140,8 +141,9 @@ impl ConcurrencyLimitLayer {
     fn with(mut self, change: impl FnOnce(&mut Door)) -> Self {
         let door = Arc::make_mut(&mut self.door);
         change(door);
-        door.is_plain = door.key.is_none() && door.exempt.is_none();
-        door.turns_away = door.is_plain && door.patience.is_none() && door.on_refusal.is_none();
+        let is_plain = !door.wants_heads() && door.observer.is_none();
+        door.plain = is_plain.then(|| GateArc::clone(door.limit.gate()));
+        door.turns_away = is_plain && door.patience.is_none() && door.on_refusal.is_none();
         self
     }
 }
@@ -181,7 +183,6 @@ where
             return ResponseFuture::calling(self.inner.call(request), Some(permit));
         }
         if self.door.turns_away {
-            self.door.tell(Event::Refused(Refused::Full));
             return ResponseFuture::refused(self.door.refusal.respond(&mut request, Some(self.door.retry_after)));
         }
         self.call_otherwise(request)
@@ -213,23 +214,14 @@ impl Door {
     /// A permit for a request that need not be looked at: for most.
     #[inline]
     fn enter(&self) -> Option<Permit> {
-        if !self.is_plain {
-            return None;
-        }
-        let permit = Gate::enter(self.limit.gate())?;
-        self.tell(Event::Admitted);
-        Some(permit)
+        Gate::enter(self.plain.as_ref()?)
     }
 
     fn decide<B>(&self, request: &mut Request<B>) -> Decision {
-        if self.is_plain {
-            return self.wait_or_refuse(self.limit.gate(), request);
+        if let Some(gate) = &self.plain {
+            return self.wait_or_refuse(gate, request);
         }
-        let (is_exempt, key) = with_head(request, |head| {
-            let is_exempt = self.exempt.as_ref().is_some_and(|exempt| exempt(head));
-            let key = self.key.as_ref().filter(|_| !is_exempt);
-            (is_exempt, key.and_then(|key| key(&self.limit, head)))
-        });
+        let (is_exempt, key) = self.judge(request);
         if is_exempt {
             return Decision::Call(None);
         }
@@ -238,6 +230,22 @@ impl Door {
             Some(permit) => self.admit(permit),
             None => self.wait_or_refuse(&gate, request),
         }
+    }
+
+    /// Whether the request is exempt, and its key.
+    fn judge<B>(&self, request: &mut Request<B>) -> (bool, Option<u64>) {
+        if !self.wants_heads() {
+            return (false, None);
+        }
+        with_head(request, |head| {
+            let is_exempt = self.exempt.as_ref().is_some_and(|exempt| exempt(head));
+            let key = self.key.as_ref().filter(|_| !is_exempt);
+            (is_exempt, key.and_then(|key| key(&self.limit, head)))
+        })
+    }
+
+    fn wants_heads(&self) -> bool {
+        self.key.is_some() || self.exempt.is_some()
     }
 
     #[cold]

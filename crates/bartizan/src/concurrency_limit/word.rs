@@ -2,11 +2,12 @@
 
 /// What a gate knows of itself, small enough for one atomic.
 ///
-/// While somebody waits, nobody enters past them: as many are in as may be, or more after a shrink.
+/// While somebody waits, nobody enters past them: as many are in as may be, or more after a shrink. The bit that says so
+/// stands above the number of those who are in, so that they look like more than any limit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Word(u64);
 
-const WAITING: u64 = 1 << 63;
+const WAITING: u64 = 1 << 31;
 const LIMIT_SHIFT: u32 = 32;
 /// The highest limit: two thousand million.
 pub(super) const MOST: u32 = (1 << 31) - 1;
@@ -26,11 +27,11 @@ impl Word {
     }
 
     pub(super) fn limit(self) -> u32 {
-        u32::try_from((self.0 & !WAITING) >> LIMIT_SHIFT).expect("31 bits")
+        u32::try_from(self.0 >> LIMIT_SHIFT).expect("32 bits")
     }
 
     pub(super) fn in_flight(self) -> u32 {
-        u32::try_from(self.0 & u64::from(u32::MAX)).expect("32 bits")
+        u32::try_from(self.0 & (WAITING - 1)).expect("31 bits")
     }
 
     pub(super) fn has_waiting(self) -> bool {
@@ -40,7 +41,8 @@ impl Word {
     /// One more, if there is room. While somebody waits there is none.
     #[inline]
     pub(super) fn enter(self) -> Option<Self> {
-        (self.in_flight() < self.limit()).then_some(Self(self.0 + 1))
+        let in_or_waiting = self.0 & u64::from(u32::MAX);
+        (in_or_waiting < self.0 >> LIMIT_SHIFT).then_some(Self(self.0 + 1))
     }
 
     /// One less, unless somebody waits and has to be asked.

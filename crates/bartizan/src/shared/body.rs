@@ -1,10 +1,12 @@
 //! The response body of every layer: the inner body untouched, or the layer's own answer.
 
+use super::Aside;
 use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use std::{
+    mem::ManuallyDrop,
     ops::Deref,
     pin::Pin,
     sync::Arc,
@@ -38,7 +40,7 @@ pin_project! {
 ///
 /// Shared, as a refusal says the same to everybody; and one pointer, so that the bodies that pass carry no room for more.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Said(Option<Arc<Bytes>>);
+pub(crate) struct Said(Aside<Arc<Bytes>>);
 
 /// How a body, or the request that it belongs to, ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,20 +75,20 @@ pub enum Unwatched {}
 
 /// Calls [`Watch::end`] exactly once, on drop if nothing came before.
 #[derive(Debug)]
-struct Watched<W: Watch>(Option<W>);
+struct Watched<W: Watch>(ManuallyDrop<Option<W>>);
 
 // ===== impl ResponseBody =====
 
 impl<B, W: Watch> ResponseBody<B, W> {
     /// The body of the inner service, unwatched.
     pub fn inner(body: B) -> Self {
-        Self { kind: Kind::Inner { body }, watched: Watched(None) }
+        Self { kind: Kind::Inner { body }, watched: Watched::by(None) }
     }
 
-    /// The same, of which `watch` learns how it ends. It has something to send.
+    /// The same, of which `watch` learns how it ends, unless it is [over](Self::end_if_over) already.
     #[inline]
     pub(crate) fn watched(body: B, watch: Option<W>) -> Self {
-        Self { kind: Kind::Inner { body }, watched: Watched(watch) }
+        Self { kind: Kind::Inner { body }, watched: Watched::by(watch) }
     }
 
     /// A layer's own answer.
@@ -96,7 +98,7 @@ impl<B, W: Watch> ResponseBody<B, W> {
 
     #[inline]
     pub(crate) fn said(said: Said) -> Self {
-        Self { kind: Kind::Own { said }, watched: Watched(None) }
+        Self { kind: Kind::Own { said }, watched: Watched::by(None) }
     }
 
     /// Lets `watch` ride along. A body that has nothing to send ends at once.
@@ -105,11 +107,20 @@ impl<B, W: Watch> ResponseBody<B, W> {
     where
         B: Body,
     {
-        self.watched = Watched(Some(watch));
+        self.watched = Watched::by(Some(watch));
+        self.end_if_over();
+        self
+    }
+
+    /// A body that has nothing to send ends at once. Looked at where it is to be handed over, as a response is large.
+    #[inline]
+    pub(crate) fn end_if_over(&mut self)
+    where
+        B: Body,
+    {
         if self.kind.is_over() {
             self.watched.end(End::Complete);
         }
-        self
     }
 }
 
@@ -118,7 +129,7 @@ impl<B: Body> Kind<B> {
     fn is_over(&self) -> bool {
         match self {
             Self::Inner { body } => body.is_end_stream(),
-            Self::Own { said } => said.0.is_none(),
+            Self::Own { said } => said.0.get().is_none(),
         }
     }
 }
@@ -147,7 +158,7 @@ where
                 // A frame is large: it is looked at where it is to be handed over.
                 let polled = body.as_mut().poll_frame(cx);
                 if let Poll::Ready(came) = &polled
-                    && let Some(watch) = &mut this.watched.0
+                    && let Some(watch) = this.watched.0.as_mut()
                     && let Some(end) = tell(watch, came, &body)
                 {
                     this.watched.end(end);
@@ -199,7 +210,7 @@ impl Said {
         D: From<Bytes>,
     {
         let bytes = self.0.take().map(Arc::unwrap_or_clone);
-        if let (Some(bytes), Some(watch)) = (&bytes, &mut watched.0) {
+        if let (Some(bytes), Some(watch)) = (&bytes, watched.0.as_mut()) {
             watch.data(bytes.len());
         }
         watched.end(End::Complete);
@@ -209,13 +220,13 @@ impl Said {
 
 impl From<Bytes> for Said {
     fn from(bytes: Bytes) -> Self {
-        Self(Some(bytes).filter(|bytes| !bytes.is_empty()).map(Arc::new))
+        Self(Aside::new(Some(bytes).filter(|bytes| !bytes.is_empty()).map(Arc::new)))
     }
 }
 
 impl From<Said> for Bytes {
-    fn from(said: Said) -> Self {
-        said.0.map(Arc::unwrap_or_clone).unwrap_or_default()
+    fn from(mut said: Said) -> Self {
+        said.0.take().map(Arc::unwrap_or_clone).unwrap_or_default()
     }
 }
 
@@ -223,7 +234,7 @@ impl Deref for Said {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        self.0.as_ref().map_or(&[], |bytes| bytes)
+        self.0.get().map_or(&[], |bytes| bytes)
     }
 }
 
@@ -236,15 +247,31 @@ impl Watch for Unwatched {
 }
 
 impl<W: Watch> Watched<W> {
+    #[inline]
+    fn by(watch: Option<W>) -> Self {
+        Self(ManuallyDrop::new(watch))
+    }
+
+    #[inline]
     fn end(&mut self, end: End) {
         if let Some(watch) = self.0.take() {
             watch.end(end);
         }
     }
+
+    #[cold]
+    #[inline(never)]
+    fn dropped(&mut self) {
+        self.end(End::Dropped);
+    }
 }
 
+/// Out of line, as most bodies are read to their end.
 impl<W: Watch> Drop for Watched<W> {
+    #[inline]
     fn drop(&mut self) {
-        self.end(End::Dropped);
+        if self.0.is_some() {
+            self.dropped();
+        }
     }
 }

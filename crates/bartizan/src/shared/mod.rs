@@ -2,6 +2,7 @@
 //!
 //! A layer that is copied into another code base takes this folder along; nothing here knows any layer.
 
+mod aside;
 mod body;
 mod client;
 mod clock;
@@ -33,6 +34,7 @@ pub use self::{
 pub(crate) use self::clock::tests::wall_follows;
 #[allow(unused_imports, reason = "a build with few layers leaves some of these without a user")]
 pub(crate) use self::{
+    aside::Aside,
     body::Said,
     clock::wall_now,
     context::{Context, Noted},

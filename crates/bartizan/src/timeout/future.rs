@@ -1,6 +1,9 @@
 //! The answer of the service, or ours when it comes too late.
 
-use super::{due::Due, policy::Policy};
+use super::{
+    due::{Due, Refused},
+    policy::Policy,
+};
 use crate::shared::{Deadline, ResponseBody};
 use http::Response;
 use pin_project_lite::pin_project;
@@ -67,17 +70,15 @@ where
         {
             return Poll::Ready(answer.map(|response| response.map(ResponseBody::inner)));
         }
-        self.wait(cx)
+        let refused = ready!(self.as_mut().wait(cx));
+        Poll::Ready(Ok(self.policy.refuse(refused, self.is_grpc).map(ResponseBody::said)))
     }
 }
 
-impl<F, R, E> ResponseFuture<F>
-where
-    F: Future<Output = Result<Response<R>, E>>,
-{
-    // Kept apart, so that an answer that is there at once does not pay for the room that a timer needs.
+impl<F> ResponseFuture<F> {
+    // Kept apart, and told in little, so that an answer that is there at once does not pay for the room that a timer needs.
     #[inline(never)]
-    fn wait(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
+    fn wait(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Refused> {
         let mut this = self.project();
         let due = this.time.due();
         if this.inner.is_some() {
@@ -85,7 +86,7 @@ where
         }
         // What the service holds is let go before the answer is on its way.
         this.inner.set(None);
-        Poll::Ready(Ok(this.policy.refuse(due.refused, *this.is_grpc).map(ResponseBody::said)))
+        Poll::Ready(due.refused)
     }
 }
 

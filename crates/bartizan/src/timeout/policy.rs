@@ -64,6 +64,7 @@ impl Policy {
     /// What the client gets. The head of its request has gone to the service, so all that is known is whether it speaks
     /// gRPC.
     #[cold]
+    #[inline(never)]
     pub(super) fn refuse(&self, refused: Refused, is_grpc: bool) -> Response<Said> {
         if let Some(observer) = &self.observer {
             observer(&Event::Refused(refused));
