@@ -192,13 +192,19 @@ fn tell<B: Body>(watch: &mut impl Watch, came: &Option<Result<Frame<B::Data>, B:
 // ===== impl Said =====
 
 impl Said {
+    /// Takes all there is.
+    #[inline(always)]
+    pub(crate) fn take(&mut self) -> Option<Bytes> {
+        self.0.take().map(Arc::unwrap_or_clone)
+    }
+
     /// All there is, at once.
     #[inline(never)]
     fn hand_over<D, E>(&mut self, watched: &mut Watched<impl Watch>) -> Poll<Option<Result<Frame<D>, E>>>
     where
         D: From<Bytes>,
     {
-        let bytes = self.0.take().map(Arc::unwrap_or_clone);
+        let bytes = self.take();
         if let (Some(bytes), Some(watch)) = (&bytes, &mut watched.0) {
             watch.data(bytes.len());
         }
