@@ -33,10 +33,12 @@ pub(crate) fn refund(quota: &Quota, end: u64, amount: u64, now: u64) -> u64 {
 
 /// What is left now, and when all of it will be there again.
 #[must_use]
+#[inline]
 pub(crate) fn standing(quota: &Quota, arrival: u64, now: u64) -> Standing {
     let owed = arrival.saturating_sub(now);
-    let left = capacity(quota).saturating_sub(owed) / quota.interval_ns();
-    let next_in = if left == 0 { wait(quota, arrival, 1, now) } else { 0 };
+    let next_in = wait(quota, arrival, 1, now);
+    // Who has to wait for one has none left: a refusal takes no division.
+    let left = if next_in > 0 { 0 } else { capacity(quota).saturating_sub(owed) / quota.interval_ns() };
     Standing { available: u32::try_from(left).unwrap_or(u32::MAX), next_in, full_in: owed, ..Standing::default() }
 }
 

@@ -168,6 +168,7 @@ impl State for Arrival {
         *self
     }
 
+    #[inline]
     fn standing(&self, quota: &Quota, now: u64) -> Standing {
         gcra::standing(quota, self.0, now)
     }

@@ -91,6 +91,27 @@ proptest! {
     }
 
     #[test]
+    fn when_none_is_left_the_next_passes_after_the_time_that_is_told_and_not_before(
+        quota in any_quota(),
+        requests in requests(),
+    ) {
+        let buckets = Buckets::for_keys(10);
+        let passes = |at| admitted(&buckets.step(&[charge("p", &Key::GLOBAL, quota, 1)], Step::Look, at));
+        let mut now = START;
+        for (pause, cost) in requests {
+            now += pause;
+            let decision = buckets.step(&[charge("p", &Key::GLOBAL, quota, cost)], Step::Take, now);
+            if decision.verdict() == Verdict::TooCostly {
+                continue;
+            }
+            let standing = decision.standings()[0];
+            prop_assert_eq!(standing.available() == 0, !standing.next_in().is_zero());
+            let next = now + u64::try_from(standing.next_in().as_nanos()).expect("a short wait");
+            prop_assert!(passes(next) && (next == now || !passes(next - 1)));
+        }
+    }
+
+    #[test]
     fn a_peek_tells_what_a_decision_would_and_neither_it_nor_a_refusal_changes_anything(
         quota in any_quota(),
         requests in requests(),

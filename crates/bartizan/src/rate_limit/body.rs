@@ -27,8 +27,16 @@ pin_project! {
     enum Kind<B, T: Throttle> {
         Inner { #[pin] body: B },
         // A refusal as well: with a kind of its own a boxed body would grow by a word, and each response that passes, of the
-        // size that is moved without a call until then, would cost 100 instructions more. The box costs a refusal 140.
-        Other { body: Pin<Box<ResponseBody<B, Settlement<T>>>> },
+        // size that is moved without a call until then, would cost 100 instructions more. The box costs a refusal 120.
+        Other { other: Pin<Box<Other<B, T>>> },
+    }
+}
+
+pin_project! {
+    #[project = OtherProj]
+    enum Other<B, T: Throttle> {
+        Said { said: Said },
+        Settled { #[pin] body: ResponseBody<B, Settlement<T>> },
     }
 }
 
@@ -41,18 +49,18 @@ impl<B, T: Throttle> LimitedBody<B, T> {
     }
 
     pub(super) fn said(said: Said) -> Self {
-        Self::other(ResponseBody::said(said))
+        Self::other(Other::Said { said })
     }
 
     pub(super) fn settled(body: B, settlement: Settlement<T>) -> Self
     where
         B: Body,
     {
-        Self::other(ResponseBody::inner(body).watched_by(settlement))
+        Self::other(Other::Settled { body: ResponseBody::inner(body).watched_by(settlement) })
     }
 
-    fn other(body: ResponseBody<B, Settlement<T>>) -> Self {
-        Self { kind: Kind::Other { body: Box::pin(body) } }
+    fn other(other: Other<B, T>) -> Self {
+        Self { kind: Kind::Other { other: Box::pin(other) } }
     }
 }
 
@@ -76,7 +84,7 @@ where
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         match self.project().kind.project() {
             KindProj::Inner { body } => body.poll_frame(cx),
-            KindProj::Other { body } => poll_other(body.as_mut(), cx),
+            KindProj::Other { other } => other.as_mut().poll_frame(cx),
         }
     }
 
@@ -84,21 +92,53 @@ where
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Inner { body } => body.is_end_stream(),
-            Kind::Other { body } => body.is_end_stream(),
+            Kind::Other { other } => other.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Inner { body } => body.size_hint(),
-            Kind::Other { body } => body.size_hint(),
+            Kind::Other { other } => other.size_hint(),
         }
     }
 }
 
-/// Apart from what most bodies do, which so is short enough to be inlined.
+/// Apart from what most bodies do, which so is short enough to be inlined; and a refusal apart from what is settled.
+impl<B, T> Other<B, T>
+where
+    B: Body,
+    B::Data: From<Bytes>,
+    T: Throttle,
+{
+    #[inline(never)]
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        match self.project() {
+            OtherProj::Said { said } => match said.take() {
+                Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes.into())))),
+                None => Poll::Ready(None),
+            },
+            OtherProj::Settled { body } => poll_settled(body, cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Said { said } => said.is_empty(),
+            Self::Settled { body } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Said { said } => SizeHint::with_exact(said.len() as u64),
+            Self::Settled { body } => body.size_hint(),
+        }
+    }
+}
+
 #[inline(never)]
-fn poll_other<B: Body>(body: Pin<&mut B>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+fn poll_settled<B: Body>(body: Pin<&mut B>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
     body.poll_frame(cx)
 }
 

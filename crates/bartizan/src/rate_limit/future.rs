@@ -82,6 +82,7 @@ where
         Self { state: State::charging(future, charged) }
     }
 
+    #[inline]
     pub(super) fn refused(response: Response<Said>) -> Self {
         Self { state: State::Refused { response: Some(response) } }
     }
@@ -161,7 +162,7 @@ where
         match judged {
             Judged::Pass => State::Calling { future: service.call(request) },
             Judged::Charge(charged) => State::charging(service.call(request), charged),
-            Judged::Limit(standing) => State::Refused { response: Some(limiter.limit(&standing, request)) },
+            Judged::Limit(standing) => State::Refused { response: Some(limiter.limit(&standing, &mut request)) },
             Judged::Refuse(refused, told) => {
                 State::Refused { response: Some(limiter.respond(&refused, told, &mut request)) }
             }

@@ -209,10 +209,10 @@ where
     }
 
     #[inline]
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         match self.limiter.take(&request) {
             Some(Ok(())) => ResponseFuture::calling(self.inner.call(request)),
-            Some(Err(standing)) => self.refuse(&standing, request),
+            Some(Err(standing)) => self.refuse(&standing, &mut request),
             None => self.call_otherwise(request),
         }
     }
@@ -221,7 +221,7 @@ where
 impl<S, T> RateLimit<S, T> {
     /// Who has to wait. Apart from what most come to, which so is short enough to be inlined.
     #[inline(never)]
-    fn refuse<B>(&self, standing: &Standing, request: Request<B>) -> ResponseFuture<S, T, B>
+    fn refuse<B>(&self, standing: &Standing, request: &mut Request<B>) -> ResponseFuture<S, T, B>
     where
         S: Service<Request<B>>,
         T: Throttle + Clone,
@@ -244,7 +244,7 @@ impl<S, T> RateLimit<S, T> {
         match asked {
             Asked::Judged(Judged::Pass) => ResponseFuture::calling(self.inner.call(request)),
             Asked::Judged(Judged::Charge(charged)) => ResponseFuture::charging(self.inner.call(request), charged),
-            Asked::Judged(Judged::Limit(standing)) => self.refuse(&standing, request),
+            Asked::Judged(Judged::Limit(standing)) => self.refuse(&standing, &mut request),
             Asked::Judged(Judged::Refuse(refused, told)) => {
                 ResponseFuture::refused(self.limiter.respond(&refused, told, &mut request))
             }

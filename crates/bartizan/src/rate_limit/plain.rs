@@ -46,8 +46,9 @@ impl<T: Throttle + Clone> Limiter<T> {
     #[inline(always)]
     pub(super) fn take<B>(&self, request: &Request<B>) -> Option<Result<(), Standing>> {
         let plain = self.shape.plain.as_ref().filter(|plain| plain.is_silent)?;
-        let key = plain.key.read_at_once(request)?;
-        self.store.take(&plain.charge(&key))
+        // Looked at where it lies: a key is large.
+        let found = plain.key.read_at_once(request);
+        self.store.take(&plain.charge(found.as_ref()?))
     }
 
     /// Asks about a request with this head.
@@ -77,13 +78,13 @@ impl<T: Throttle + Clone> Limiter<T> {
 
     /// The response to a request that has to wait.
     #[inline(always)]
-    pub(super) fn limit<B>(&self, standing: &Standing, mut request: Request<B>) -> Response<Said> {
+    pub(super) fn limit<B>(&self, standing: &Standing, request: &mut Request<B>) -> Response<Said> {
         let Rendered { refusals, members } = self.rendered();
-        let mut response = refusals.by(0).respond(&mut request, Some(retry_after(standing.wait())));
-        if self.rules.fields.go_with_refused() {
-            self.tell(members, standing, response.headers_mut());
-        }
-        response
+        refusals.by(0).respond_telling(request, Some(retry_after(standing.wait())), |headers| {
+            if self.rules.fields.go_with_refused() {
+                self.tell(members, standing, headers);
+            }
+        })
     }
 
     #[inline(never)]

@@ -6,6 +6,7 @@ use super::*;
 use crate::shared::{Deadline, PeerAddr, Refusal, TrustedProxies};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use http_body::Body as _;
 use http_body_util::{BodyExt, Empty, Full};
 use proptest::prelude::*;
 use std::{
@@ -95,6 +96,19 @@ async fn a_refusal_is_complete() {
     assert_eq!(problem["status"], 429);
     assert_eq!(problem["type"], "https://iana.org/assignments/http-problem-types#quota-exceeded");
     assert_eq!(problem["violated-policies"], serde_json::json!(["default"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_refusal_says_comes_at_once_is_as_long_as_was_told_and_then_over() {
+    let layer = RateLimitLayer::new(TWO);
+    statuses(&layer, 2).await;
+    let mut said = ask(&layer, request("192.0.2.1")).await.into_body();
+    let told = said.size_hint().exact();
+    assert!(!said.is_end_stream());
+    let frame = said.frame().await.expect("a frame").expect("a body");
+    assert_eq!(frame.into_data().ok().map(|data| data.len() as u64), told);
+    assert_eq!((said.is_end_stream(), said.size_hint().exact()), (true, Some(0)));
+    assert!(said.frame().await.is_none());
 }
 
 #[tokio::test(start_paused = true)]

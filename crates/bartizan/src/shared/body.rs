@@ -203,13 +203,19 @@ fn tell<B: Body>(watch: &mut impl Watch, came: &Option<Result<Frame<B::Data>, B:
 // ===== impl Said =====
 
 impl Said {
+    /// Takes all there is.
+    #[inline(always)]
+    pub(crate) fn take(&mut self) -> Option<Bytes> {
+        self.0.take().map(Arc::unwrap_or_clone)
+    }
+
     /// All there is, at once.
     #[inline(never)]
     fn hand_over<D, E>(&mut self, watched: &mut Watched<impl Watch>) -> Poll<Option<Result<Frame<D>, E>>>
     where
         D: From<Bytes>,
     {
-        let bytes = self.0.take().map(Arc::unwrap_or_clone);
+        let bytes = self.take();
         if let (Some(bytes), Some(watch)) = (&bytes, watched.0.as_mut()) {
             watch.data(bytes.len());
         }
@@ -226,7 +232,7 @@ impl From<Bytes> for Said {
 
 impl From<Said> for Bytes {
     fn from(mut said: Said) -> Self {
-        said.0.take().map(Arc::unwrap_or_clone).unwrap_or_default()
+        said.take().unwrap_or_default()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Reading heads: one value or several, and what the client accepts.
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header, request};
 use std::mem;
 
@@ -50,7 +51,8 @@ pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Single<'a
 /// The value of a field that tells seconds. Up to an hour, which is most often enough, it allocates nothing.
 pub(crate) fn seconds_value(seconds: u64) -> HeaderValue {
     match usize::try_from(seconds) {
-        Ok(seconds) if seconds <= HOUR => HeaderValue::from_static(of_an_hour(seconds)),
+        Ok(short) if short <= HOUR => HeaderValue::from_maybe_shared(Bytes::from_static(of_an_hour(short)))
+            .unwrap_or_else(|_| long_value(seconds)),
         _ => long_value(seconds),
     }
 }
@@ -59,27 +61,21 @@ const HOUR: usize = 3600;
 
 /// The numbers up to 3600 in four digits each, one after the other.
 #[allow(clippy::cast_possible_truncation, reason = "a digit is below ten")]
-static DIGITS: &str = {
-    const BYTES: [u8; 4 * (HOUR + 1)] = {
-        let mut digits = [b'0'; 4 * (HOUR + 1)];
-        let (mut index, mut rest) = (digits.len(), 0);
-        while index > 0 {
-            if index % 4 == 0 {
-                rest = index / 4 - 1;
-            }
-            index -= 1;
-            digits[index] += (rest % 10) as u8;
-            rest /= 10;
+static DIGITS: [u8; 4 * (HOUR + 1)] = {
+    let mut digits = [b'0'; 4 * (HOUR + 1)];
+    let (mut index, mut rest) = (digits.len(), 0);
+    while index > 0 {
+        if index % 4 == 0 {
+            rest = index / 4 - 1;
         }
-        digits
-    };
-    match str::from_utf8(&BYTES) {
-        Ok(digits) => digits,
-        Err(_) => panic!("digits are ASCII"),
+        index -= 1;
+        digits[index] += (rest % 10) as u8;
+        rest /= 10;
     }
+    digits
 };
 
-fn of_an_hour(seconds: usize) -> &'static str {
+fn of_an_hour(seconds: usize) -> &'static [u8] {
     let zeros = usize::from(seconds < 1000) + usize::from(seconds < 100) + usize::from(seconds < 10);
     &DIGITS[4 * seconds + zeros..4 * (seconds + 1)]
 }
@@ -256,7 +252,7 @@ mod tests {
 
     #[test]
     fn every_number_of_an_hour_is_its_own() {
-        assert!((0..=HOUR).all(|seconds| of_an_hour(seconds) == seconds.to_string()));
+        assert!((0..=HOUR).all(|seconds| of_an_hour(seconds) == seconds.to_string().as_bytes()));
     }
 
     #[test]

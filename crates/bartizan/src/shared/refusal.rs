@@ -2,7 +2,7 @@
 
 use super::{Context, Flag, GrpcStatus, PreparedProblem, Problem, Said, seconds_value, speaks_grpc};
 use bytes::Bytes;
-use http::{Request, Response, header, request};
+use http::{HeaderMap, Request, Response, header, request};
 use std::{fmt, mem, sync::Arc};
 
 /// The mark on a response that one of our layers made instead of calling the service.
@@ -94,11 +94,23 @@ impl PreparedRefusal {
     /// be copied on its way from here.
     #[inline(always)]
     pub(crate) fn respond<B>(&self, request: &mut Request<B>, retry_after: Option<u64>) -> Response<Said> {
+        self.respond_telling(request, retry_after, |_| ())
+    }
+
+    /// The same with what `tell` adds to the fields.
+    #[inline(always)]
+    pub(crate) fn respond_telling<B>(
+        &self,
+        request: &mut Request<B>,
+        retry_after: Option<u64>,
+        tell: impl FnOnce(&mut HeaderMap),
+    ) -> Response<Said> {
         let is_grpc = speaks_grpc(request);
         let mut response = Response::new(Said::default());
         mem::swap(response.headers_mut(), request.headers_mut());
         mem::swap(response.extensions_mut(), request.extensions_mut());
         self.answer(&mut response, is_grpc, retry_after);
+        tell(response.headers_mut());
         response
     }
 
