@@ -11,7 +11,15 @@ use crate::{Quota, throttle::Standing};
 /// The caller has made sure that the cost is no more than the burst; a larger one would wait forever.
 #[must_use]
 pub(crate) fn wait(quota: &Quota, arrival: u64, cost: u64, now: u64) -> u64 {
-    add(quota, arrival, cost, now).saturating_sub(now.saturating_add(capacity(quota)))
+    add(quota, arrival, cost, now).saturating_sub(furthest(quota, now))
+}
+
+/// The arrival time after `cost` has been taken, if it conforms.
+#[must_use]
+#[inline]
+pub(crate) fn take(quota: &Quota, arrival: u64, cost: u64, now: u64) -> Option<u64> {
+    let next = add(quota, arrival, cost, now);
+    (next <= furthest(quota, now)).then_some(next)
 }
 
 /// The arrival time after `cost` has been taken, whether or not it conforms: a debt may go beyond the burst when a
@@ -33,11 +41,17 @@ pub(crate) fn refund(quota: &Quota, end: u64, amount: u64, now: u64) -> u64 {
 
 /// What is left now, and when all of it will be there again.
 #[must_use]
+#[inline]
 pub(crate) fn standing(quota: &Quota, arrival: u64, now: u64) -> Standing {
     let owed = arrival.saturating_sub(now);
     let left = capacity(quota).saturating_sub(owed) / quota.interval_ns();
     let next_in = if left == 0 { wait(quota, arrival, 1, now) } else { 0 };
     Standing { available: u32::try_from(left).unwrap_or(u32::MAX), next_in, full_in: owed, ..Standing::default() }
+}
+
+/// The latest arrival time that conforms.
+fn furthest(quota: &Quota, now: u64) -> u64 {
+    now.saturating_add(capacity(quota))
 }
 
 /// How far ahead of now the arrival time may lie: the whole burst, which a quota sees to be no more than a century.
