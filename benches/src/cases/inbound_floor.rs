@@ -13,7 +13,7 @@ use crate::{
 use bartizan::PeerAddr;
 use bartizan_store::{Charge, Key, Memory, PolicyName, Throttle};
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use std::{
     collections::HashMap,
@@ -38,15 +38,17 @@ const INTERVAL: u64 = 1;
 const BURST: u64 = 1_000_000;
 
 pub(super) fn run(name: &str, run: impl Run) -> Result<String, String> {
-    let limited = |find, tells| Limited { inner: Origin, limit: Arc::new(Limit::new(find, tells)) };
+    let limited = |find| Limited { inner: Origin, limit: Arc::new(Limit::new(find)) };
     match name {
-        "limit-client" => run.run(Terms::OURS, limited(Find::Client, false)),
-        "limit-header" => run.run(Terms::OURS, limited(Find::Field, false)),
+        "limit-client" => run.run(Terms::OURS, limited(Find::Client)),
+        "limit-header" => run.run(Terms::OURS, limited(Find::Field)),
         "limit-client-memory" => {
             let (memory, policy) = (Memory::new(), PolicyName::new("default"));
             run.run(Terms::OURS, Remembered { inner: Origin, memory, policy: Arc::new(policy) })
         }
-        "limit-fields" => run.run(Terms::OURS.with(&["ratelimit", "ratelimit-policy"]), limited(Find::Client, true)),
+        "limit-fields" => {
+            run.run(Terms::OURS.with(&["ratelimit", "ratelimit-policy"]), Told { limited: limited(Find::Client) })
+        }
         "tenant" => run.run(Terms::OURS, Named { inner: Origin, known: Arc::new(known()) }),
         _ => Err(unknown(name)),
     }
@@ -59,10 +61,21 @@ struct Limited<S> {
     limit: Arc<Limit>,
 }
 
+/// The same, and tells them how they stand.
+#[derive(Clone, Debug)]
+struct Told<S> {
+    limited: Limited<S>,
+}
+
 #[derive(Debug)]
 enum LimitedFuture<F> {
     Called(F),
-    Telling(F, Standing),
+    Refused(StatusCode),
+}
+
+#[derive(Debug)]
+enum Telling<F> {
+    Called(F, Standing),
     Refused(StatusCode),
 }
 
@@ -89,7 +102,6 @@ struct Passed<B>(Option<B>);
 #[derive(Debug)]
 struct Limit {
     find: Find,
-    tells: bool,
     born: Instant,
     secret: [u128; 9],
     full_at: Box<[AtomicU64]>,
@@ -137,11 +149,55 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         match self.limit.find(&request).and_then(|hash| self.limit.take(hash)) {
             None => LimitedFuture::Refused(StatusCode::TOO_MANY_REQUESTS),
-            Some(standing) if self.limit.tells => LimitedFuture::Telling(self.inner.call(request), standing),
             Some(_) => LimitedFuture::Called(self.inner.call(request)),
         }
     }
 }
+
+// ===== impl Told =====
+
+impl<S, B, R> Service<Request<B>> for Told<S>
+where
+    S: Service<Request<B>, Response = Response<R>, Future: Unpin>,
+{
+    type Response = Response<Passed<R>>;
+    type Error = S::Error;
+    type Future = Telling<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.limited.poll_ready(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let Limited { inner, limit } = &mut self.limited;
+        match limit.find(&request).and_then(|hash| limit.take(hash)) {
+            None => Telling::Refused(StatusCode::TOO_MANY_REQUESTS),
+            Some(standing) => Telling::Called(inner.call(request), standing),
+        }
+    }
+}
+
+impl<F, R, E> Future for Telling<F>
+where
+    F: Future<Output = Result<Response<R>, E>> + Unpin,
+{
+    type Output = Result<Response<Passed<R>>, E>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::Called(future, standing) => {
+                let mut response = ready!(Pin::new(future).poll(cx))?;
+                standing.tell(&mut response);
+                Poll::Ready(Ok(response.map(|body| Passed(Some(body)))))
+            }
+            Self::Refused(status) => Poll::Ready(Ok(refused(*status))),
+        }
+    }
+}
+
+// ===== impl LimitedFuture =====
 
 impl<F, R, E> Future for LimitedFuture<F>
 where
@@ -155,18 +211,17 @@ where
             Self::Called(future) => {
                 Pin::new(future).poll(cx).map_ok(|response| response.map(|body| Passed(Some(body))))
             }
-            Self::Telling(future, standing) => {
-                let mut response = ready!(Pin::new(future).poll(cx))?;
-                standing.tell(&mut response);
-                Poll::Ready(Ok(response.map(|body| Passed(Some(body)))))
-            }
-            Self::Refused(status) => {
-                let mut response = Response::new(Passed(None));
-                *response.status_mut() = *status;
-                Poll::Ready(Ok(response))
-            }
+            Self::Refused(status) => Poll::Ready(Ok(refused(*status))),
         }
     }
+}
+
+/// Apart, so that the way of most is short enough to be inlined.
+#[inline(never)]
+fn refused<R>(status: StatusCode) -> Response<Passed<R>> {
+    let mut response = Response::new(Passed(None));
+    *response.status_mut() = status;
+    response
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Body for Passed<B> {
@@ -191,7 +246,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Passed<B> {
 // ===== impl Limit =====
 
 impl Limit {
-    fn new(find: Find, tells: bool) -> Self {
+    fn new(find: Find) -> Self {
         let (random, mut drawn) = (RandomState::new(), 0_u64);
         let mut draw = || {
             drawn += 1;
@@ -199,7 +254,6 @@ impl Limit {
         };
         Self {
             find,
-            tells,
             born: Instant::now(),
             secret: std::array::from_fn(|_| draw()),
             full_at: (0..1 << 18).map(|_| AtomicU64::new(0)).collect(),
@@ -305,8 +359,7 @@ where
 
     #[inline]
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let mut fields = request.headers().get_all(TENANT).iter();
-        let (Some(name), None) = (fields.next(), fields.next()) else {
+        let Some(name) = alone(request.headers(), &TENANT) else {
             return LimitedFuture::Refused(StatusCode::BAD_REQUEST);
         };
         let Some(name) = self.known.get(name.as_bytes()) else {
@@ -318,10 +371,23 @@ where
     }
 }
 
+/// The only value of a field. A map with as many values as names has each field once.
+#[inline]
+fn alone<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    if fields.len() == fields.keys_len() {
+        return fields.get(name);
+    }
+    let mut values = fields.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
+}
+
 impl Hasher for Words {
+    /// The last word overlaps the one before, if there is one.
     #[inline]
     fn write(&mut self, bytes: &[u8]) {
-        bytes.chunks(8).for_each(|bytes| self.write_u64(word_of(bytes)));
+        let Some(&last) = bytes.last_chunk() else { return self.write_u64(word_of(bytes)) };
+        bytes.as_chunks().0.iter().for_each(|word| self.write_u64(u64::from_ne_bytes(*word)));
+        self.write_u64(u64::from_ne_bytes(last));
     }
 
     #[inline]

@@ -72,14 +72,15 @@ impl Buckets {
     /// Takes a charge, if it is a usual one. How it stands is worked out only if it has to wait.
     #[inline(always)]
     pub(crate) fn take(&self, charge: &Charge<'_>, now: impl FnOnce() -> u64) -> Option<Result<(), Standing>> {
-        is_usual(charge).then(|| {
-            let now = now();
-            self.step_one(charge, now, |set, hash, place| {
-                if charge.cost > 0 {
-                    set.add(hash, place, &charge.quota, charge.cost.into(), now);
-                }
-            })
-        })
+        if !is_usual(charge) {
+            return None;
+        }
+        if charge.cost == 0 {
+            return Some(Ok(()));
+        }
+        let (hash, now) = (self.hash(charge), now());
+        let mut set = self.paced.lock(self.paced.index(hash));
+        Some(set.take(hash, &charge.quota, charge.cost.into(), now))
     }
 
     /// Corrects what a charge took.

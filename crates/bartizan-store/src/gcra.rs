@@ -11,7 +11,15 @@ use crate::{Quota, throttle::Standing};
 /// The caller has made sure that the cost is no more than the burst; a larger one would wait forever.
 #[must_use]
 pub(crate) fn wait(quota: &Quota, arrival: u64, cost: u64, now: u64) -> u64 {
-    add(quota, arrival, cost, now).saturating_sub(now.saturating_add(capacity(quota)))
+    add(quota, arrival, cost, now).saturating_sub(furthest(quota, now))
+}
+
+/// The arrival time after `cost` has been taken, if it conforms.
+#[must_use]
+#[inline]
+pub(crate) fn take(quota: &Quota, arrival: u64, cost: u64, now: u64) -> Option<u64> {
+    let next = add(quota, arrival, cost, now);
+    (next <= furthest(quota, now)).then_some(next)
 }
 
 /// The arrival time after `cost` has been taken, whether or not it conforms: a debt may go beyond the burst when a
@@ -40,6 +48,11 @@ pub(crate) fn standing(quota: &Quota, arrival: u64, now: u64) -> Standing {
     // Who has to wait for one has none left: a refusal takes no division.
     let left = if next_in > 0 { 0 } else { capacity(quota).saturating_sub(owed) / quota.interval_ns() };
     Standing { available: u32::try_from(left).unwrap_or(u32::MAX), next_in, full_in: owed, ..Standing::default() }
+}
+
+/// The latest arrival time that conforms.
+fn furthest(quota: &Quota, now: u64) -> u64 {
+    now.saturating_add(capacity(quota))
 }
 
 /// How far ahead of now the arrival time may lie: the whole burst, which a quota sees to be no more than a century.

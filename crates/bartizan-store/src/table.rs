@@ -136,6 +136,25 @@ impl<S: State> Set<S> {
     }
 }
 
+impl Set<Arrival> {
+    /// Takes `cost` for the key with this hash, if it may be taken now: one look, one sum. How it stands is worked out only
+    /// if it may not.
+    #[inline(always)]
+    pub(crate) fn take(&mut self, hash: u64, quota: &Quota, cost: u64, now: u64) -> Result<(), Standing> {
+        let place = self.find(hash, now);
+        let Arrival(arrival) = *self.state(place);
+        let Some(next) = gcra::take(quota, arrival, cost, now) else {
+            let wait = gcra::wait(quota, arrival, cost, now);
+            return Err(Standing { wait, ..gcra::standing(quota, arrival, now) });
+        };
+        if place.is_free {
+            self.hashes[place.cell] = hash;
+        }
+        self.states[place.cell] = Arrival(next);
+        Ok(())
+    }
+}
+
 // ===== impl State =====
 
 impl State for Arrival {

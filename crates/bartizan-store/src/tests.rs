@@ -132,13 +132,19 @@ proptest! {
         }
     }
 
+    /// Also by more clients than have a place of their own.
     #[test]
-    fn what_is_taken_at_once_is_decided_the_same(quota in any_quota(), requests in requests()) {
-        let (deciding, taking) = (Buckets::for_keys(10), Buckets::for_keys(10));
+    fn what_is_taken_at_once_is_decided_the_same(
+        quota in any_quota(),
+        requests in requests(),
+        clients in prop::collection::vec(0..9_u8, 120),
+    ) {
+        let (deciding, taking) = (Buckets::for_keys(1), Buckets::for_keys(1));
         let mut now = START;
-        for (pause, cost) in requests {
+        for ((pause, cost), client) in requests.into_iter().zip(clients) {
             now += pause;
-            let charge = charge("p", &Key::GLOBAL, quota, cost);
+            let key = Key::new([client]);
+            let charge = charge("p", &key, quota, cost);
             let decision = deciding.step(&[charge], Step::Take, now);
             let refused = match taking.take(&charge, || now) {
                 Some(Ok(())) => {

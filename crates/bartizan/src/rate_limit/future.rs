@@ -105,10 +105,7 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.as_mut().project().state.project() {
             StateProj::Calling { future } => future.poll(cx).map_ok(|response| response.map(LimitedBody::inner)),
-            StateProj::Refused { response } => {
-                let response = response.take().expect("polled after it was ready");
-                Poll::Ready(Ok(response.map(LimitedBody::said)))
-            }
+            StateProj::Refused { response } => poll_refused(response),
             StateProj::Other { .. } => self.poll_other(cx),
         }
     }
@@ -168,6 +165,15 @@ where
             }
         }
     }
+}
+
+/// Apart from what most do, as [`poll_other`](ResponseFuture::poll_other) is.
+#[inline(never)]
+fn poll_refused<T: Throttle, R, E>(
+    response: &mut Option<Response<Said>>,
+) -> Poll<Result<Response<LimitedBody<R, T>>, E>> {
+    let response = response.take().expect("polled after it was ready");
+    Poll::Ready(Ok(response.map(LimitedBody::said)))
 }
 
 fn poll_charging<T, F, R, E>(

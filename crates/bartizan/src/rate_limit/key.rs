@@ -7,7 +7,7 @@
 use super::head::Head;
 use crate::shared::{Single, TrustedProxies, single};
 use bartizan_store::Key;
-use http::{HeaderMap, HeaderName, Request, request::Parts};
+use http::{HeaderMap, HeaderName, request::Parts};
 use std::{borrow::Cow, fmt, sync::Arc};
 
 /// By what to count. Any `Fn(&Parts) -> Option<Key>` will do.
@@ -128,14 +128,14 @@ impl KeyBy {
         }
     }
 
-    /// The same, where it is the peer's address or a header; `None` if there is none, or that needs a closer look.
-    #[inline(always)]
-    pub(super) fn read_at_once<B>(&self, request: &Request<B>) -> Option<Key> {
-        match &self.0 {
-            Kind::Client(proxies) => proxies.peer_alone(request.extensions()).map(Key::ip),
-            Kind::Header(name) => of_header(request.headers(), name),
-            _ => None,
-        }
+    /// Whether it is the peer's address, whatever the fields say.
+    pub(super) fn is_peer(&self) -> bool {
+        matches!(&self.0, Kind::Client(proxies) if proxies.are_none())
+    }
+
+    /// The field, if it is no more than one.
+    pub(super) fn field(&self) -> Option<&HeaderName> {
+        if let Kind::Header(name) = &self.0 { Some(name) } else { None }
     }
 
     /// Whether it has a function that wants to see the whole head.
@@ -170,7 +170,7 @@ impl fmt::Debug for KeyBy {
 }
 
 #[inline(never)]
-fn of_header(headers: &HeaderMap, name: &HeaderName) -> Option<Key> {
+pub(super) fn of_header(headers: &HeaderMap, name: &HeaderName) -> Option<Key> {
     match single(headers, name) {
         Single::One(value) if !value.is_empty() => Some(Key::new(value)),
         Single::One(_) | Single::Absent => None,

@@ -5,6 +5,7 @@ use super::{
     event::Event,
     fields::{Members, Told},
     head::Head,
+    plain::Way,
     policy::Looking,
     queue::Lines,
     refusal::{Prepared, Reason, Refused, Violated, retry_after},
@@ -95,9 +96,9 @@ impl<T: Throttle + Clone> Limiter<T> {
     /// Asks the store about a request with this head.
     #[inline]
     pub(super) fn ask(self: &Arc<Self>, head: &Head<'_>) -> Asked<T> {
-        match &self.shape.plain {
-            Some(plain) => self.ask_plainly(plain, head),
-            None => self.ask_all(head),
+        match &self.shape.way {
+            Way::Peer(plain) | Way::Field(_, plain) | Way::Plain(plain) => self.ask_plainly(plain, head),
+            Way::Long => self.ask_all(head),
         }
     }
 

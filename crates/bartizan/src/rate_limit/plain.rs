@@ -3,17 +3,30 @@
 use super::{
     fields::Members,
     head::Head,
-    key::KeyBy,
+    key::{KeyBy, of_header},
     limiter::{Asked, Judged, Limiter, Rendered, decided},
     policy::Policy,
     refusal::{Reason, retry_after},
     rules::{Due, NoKey, Rules},
 };
-use crate::shared::Said;
+use crate::shared::{Said, TrustedProxies};
 use bartizan_store::{Charge, Key, PolicyName, Quota, Standing, Throttle};
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderName, Request, Response};
 use smallvec::{SmallVec, smallvec};
 use std::{slice, sync::Arc};
+
+/// How far the rules make a request go, at least. With a tag of its own, as each request reads it.
+#[repr(u8)]
+pub(super) enum Way {
+    /// No further than to its peer's address, if that is at hand: an admitted one leaves nothing to do.
+    Peer(Plain),
+    /// As short, by this field.
+    Field(HeaderName, Plain),
+    /// There is one policy, which asks for no more than a key, and nobody waits.
+    Plain(Plain),
+    /// All the way: several policies, or one that asks for more.
+    Long,
+}
 
 /// All that the rules say of such a request, in one place.
 pub(super) struct Plain {
@@ -33,6 +46,17 @@ impl Plain {
         Self { name: policy.name.clone(), quota: policy.quota, key: rules.key_by(policy).clone(), is_silent }
     }
 
+    /// The shortest of ways.
+    pub(super) fn way(self) -> Way {
+        match self.key.field().cloned() {
+            _ if !self.is_silent => Way::Plain(self),
+            Some(name) => Way::Field(name, self),
+            None if self.key.is_peer() => Way::Peer(self),
+            None => Way::Plain(self),
+        }
+    }
+
+    #[inline]
     fn charge<'a>(&'a self, key: &'a Key) -> Charge<'a> {
         Charge { policy: &self.name, key, quota: self.quota, cost: 1 }
     }
@@ -45,10 +69,20 @@ impl<T: Throttle + Clone> Limiter<T> {
     /// at once. Short enough to be inlined where requests come in.
     #[inline(always)]
     pub(super) fn take<B>(&self, request: &Request<B>) -> Option<Result<(), Standing>> {
-        let plain = self.shape.plain.as_ref().filter(|plain| plain.is_silent)?;
-        // Looked at where it lies: a key is large.
-        let found = plain.key.read_at_once(request);
-        self.store.take(&plain.charge(found.as_ref()?))
+        // Either key stays where it was made: it is large.
+        let (of_peer, of_field);
+        let (plain, key) = match &self.shape.way {
+            Way::Peer(plain) => {
+                of_peer = Key::ip(TrustedProxies::peer_alone(request.extensions())?);
+                (plain, &of_peer)
+            }
+            Way::Field(name, plain) => {
+                of_field = of_header(request.headers(), name);
+                (plain, of_field.as_ref()?)
+            }
+            Way::Plain(_) | Way::Long => return None,
+        };
+        self.store.take(&plain.charge(key))
     }
 
     /// Asks about a request with this head.

@@ -5,7 +5,7 @@ use super::{
     fields::Fields,
     head::Head,
     key::KeyBy,
-    plain::Plain,
+    plain::{Plain, Way},
     policy::{CostBy, Looking, Plan, Policy, SettleBy},
     queue::Bucket,
     refusal::Refused,
@@ -44,8 +44,7 @@ pub(super) struct Rules {
 pub(super) struct Shape {
     /// A function wants to see whole heads of requests.
     pub(super) wants_heads: bool,
-    /// There is one policy, which asks for no more than a key, and nobody waits.
-    pub(super) plain: Option<Plain>,
+    pub(super) way: Way,
 }
 
 /// What becomes of a request that has no key.
@@ -158,11 +157,11 @@ impl Rules {
         let asks_for_keys_alone = self.exempt.is_none() && self.cost.is_none() && self.policies.iter().all(is_simple);
         let mut keys = self.policies.iter().map(|policy| self.key_by(policy));
         let wants_heads = !asks_for_keys_alone || keys.any(KeyBy::wants_heads);
-        let plain = match &*self.policies {
-            [policy] if asks_for_keys_alone && !self.is_patient() => Some(Plain::new(self, policy)),
-            _ => None,
+        let way = match &*self.policies {
+            [policy] if asks_for_keys_alone && !self.is_patient() => Plain::new(self, policy).way(),
+            _ => Way::Long,
         };
-        Shape { wants_heads, plain }
+        Shape { wants_heads, way }
     }
 
     /// Whether requests wait for their turn. In shadow mode nothing is done to them, so they do not.

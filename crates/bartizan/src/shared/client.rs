@@ -102,19 +102,19 @@ impl TrustedProxies {
         self.client_behind(peer_in(extensions), headers)
     }
 
-    /// The peer, where it is the client because no proxy is trusted; `None` if that needs a closer look.
+    /// Whether the client is whoever [`peer_alone`](Self::peer_alone) finds, as no proxy is trusted.
+    #[allow(dead_code, reason = "a build with few layers has no user for it")]
+    pub(crate) fn are_none(&self) -> bool {
+        self.nets.is_empty() && !self.wants_heads()
+    }
+
+    /// The peer, where it is the client; `None` if that needs a closer look.
     #[allow(dead_code, reason = "a build with few layers has no user for it")]
     #[inline(always)]
-    pub(crate) fn peer_alone(&self, extensions: &Extensions) -> Option<IpAddr> {
-        if !self.nets.is_empty() || self.wants_heads() {
-            return None;
-        }
+    pub(crate) fn peer_alone(extensions: &Extensions) -> Option<IpAddr> {
         let PeerAddr(peer) = extensions.get()?;
-        if is_look_due() {
-            return None; // and whoever takes that look counts it
-        }
-        count_look();
-        Some(peer.ip())
+        // Whoever takes the look that is due counts it.
+        passes_unlooked().then(|| peer.ip())
     }
 
     /// Whether [`client_in`](Self::client_in) will not do.
@@ -320,9 +320,7 @@ fn warn_that_no_peer_is_known() {
 /// Looks at the first requests of each thread and then at one in 64, until it has warned.
 #[inline]
 fn warn_if_forwarded(headers: &HeaderMap) {
-    let is_due = is_look_due();
-    count_look();
-    if is_due {
+    if !passes_unlooked() {
         look_for_forwarding(headers);
     }
 }
@@ -338,21 +336,29 @@ fn look_for_forwarding(headers: &HeaderMap) {
              --trust 10.0.0.0/8"
         );
     }
+    UNTIL_LOOK.set(match FIRST_LOOKS.get() {
+        _ if WARNED_OF_FORWARDED.load(Ordering::Relaxed) => u32::MAX,
+        0 => 63,
+        more => {
+            FIRST_LOOKS.set(more - 1);
+            0
+        }
+    });
 }
 
-thread_local!(static SEEN: Cell<u32> = const { Cell::new(0) });
+thread_local! {
+    /// How many requests still pass before one is looked at.
+    static UNTIL_LOOK: Cell<u32> = const { Cell::new(0) };
+    /// How many requests are still looked at one after the other.
+    static FIRST_LOOKS: Cell<u32> = const { Cell::new(63) };
+}
 static WARNED_OF_FORWARDED: AtomicBool = AtomicBool::new(false);
 
-/// Whether the next request is one that [`warn_if_forwarded`] looks at.
+/// Counts a request, unless it is one that [`warn_if_forwarded`] looks at.
 #[inline]
-fn is_look_due() -> bool {
-    let seen = SEEN.get();
-    (seen < 64 || seen.is_multiple_of(64)) && !WARNED_OF_FORWARDED.load(Ordering::Relaxed)
-}
-
-#[inline]
-fn count_look() {
-    SEEN.set(SEEN.get().wrapping_add(1));
+fn passes_unlooked() -> bool {
+    let next = UNTIL_LOOK.get().checked_sub(1);
+    next.inspect(|next| UNTIL_LOOK.set(*next)).is_some()
 }
 
 #[cfg(test)]
@@ -367,14 +373,14 @@ mod tests {
         let (none, some) = (TrustedProxies::none(), TrustedProxies::new(["10.0.0.0/8"]).expect("a network"));
         let mut told_at_once = 0;
         for _ in 0..256 {
-            if let Some(peer) = none.peer_alone(&head.extensions) {
+            if let Some(peer) = TrustedProxies::peer_alone(&head.extensions) {
                 assert_eq!(Some(peer.to_canonical()), none.client(&head));
                 told_at_once += 1;
             } else {
                 assert_eq!(none.client(&head), Some(ip("192.0.2.1")));
             }
-            assert_eq!(some.peer_alone(&head.extensions), None);
         }
+        assert!(none.are_none() && !some.are_none());
         assert!(told_at_once > 64, "{told_at_once}");
     }
 
