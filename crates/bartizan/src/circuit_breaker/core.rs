@@ -12,7 +12,7 @@ use super::{
     permit::Pass,
     policy::BreakerPolicy,
     refusal::Refused,
-    series::{Length, Series},
+    series::{Failed, Length, Series},
     totals::{Totals, lane},
     window::{Mark, Tally, WHOLE_FAILURE, Window},
 };
@@ -81,6 +81,8 @@ pub(super) struct Ended {
     pub(super) probe: bool,
     /// Whether [`Core::answer_probe`] was told.
     pub(super) answered: bool,
+    /// Whether a good head had come.
+    pub(super) in_body: bool,
     pub(super) slow: bool,
     pub(super) outcome: Outcome,
     pub(super) retry_after: Option<Duration>,
@@ -101,7 +103,7 @@ impl Core {
         Self {
             word: AtomicU64::new(control.word()),
             until: AtomicU64::new(0),
-            series: Series::new(),
+            series: Series::new(control.epoch),
             slow: policy.slow.map(|slow| nanos(slow.threshold)),
             window: Window::new(&policy, lanes),
             totals: Totals::new(lanes),
@@ -145,6 +147,7 @@ impl Core {
                 epoch,
                 probe: false,
                 answered: false,
+                in_body: true,
                 slow: false,
                 outcome,
                 retry_after: None,
@@ -192,7 +195,8 @@ impl Core {
         self.window.add(ended.epoch, lane(), Mark { failed, slow: ended.slow }, || now);
         let wait = self.wait(ended);
         let series = match ended.outcome {
-            Outcome::Failure => self.series.lengthen(ended.epoch, wait > 0),
+            Outcome::Failure if ended.in_body => self.series.lengthen(ended.epoch, Failed::InBody),
+            Outcome::Failure => self.series.lengthen(ended.epoch, Failed::AtHead { told_to_wait: wait > 0 }),
             Outcome::Success => {
                 self.series.end(ended.epoch);
                 Length::default()
@@ -219,8 +223,8 @@ impl Core {
 
     /// A good head has come whose status is no other than this. Its body may take for ever.
     #[inline]
-    pub(super) fn end_series(&self, epoch: u32) {
-        self.series.end(epoch);
+    pub(super) fn answer(&self, epoch: u32) {
+        self.series.answer(epoch);
     }
 
     /// A probe has begun well. Whether it goes on like that, [`settle`](Self::settle) tells.
@@ -288,9 +292,9 @@ impl Core {
         self.change(Some(Cause::Forced), |control, policy, _| {
             control.restore(snapshot, policy, now);
             self.window.begin(control.epoch);
-            let Snapshot { calls, failed, slow, consecutive, .. } = *snapshot;
+            self.series.restore(control.epoch, snapshot.consecutive);
+            let Snapshot { calls, failed, slow, .. } = *snapshot;
             self.window.restore(control.epoch, Tally { calls, failed, slow }, now);
-            self.series.restore(control.epoch, consecutive);
         });
     }
 
@@ -387,6 +391,7 @@ impl Core {
         }
         if epoch != control.epoch {
             self.window.begin(control.epoch);
+            self.series.begin(control.epoch);
         }
         self.word.store(control.word(), Release);
         let (to, mode) = (control.state(), control.mode);

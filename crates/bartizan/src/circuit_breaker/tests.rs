@@ -427,6 +427,40 @@ async fn a_body_that_breaks_is_a_failure() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn bodies_that_break_one_after_the_other_open_it_as_heads_do() {
+    let (breaker, layer) = breaker(BreakerPolicy::consecutive_failures(4));
+    let breaks = async || through(&layer, broken()).await.into_body().collect().await.expect_err("it breaks");
+    for _ in 0..3 {
+        breaks().await;
+    }
+    calls(&layer, &[200]).await;
+    assert_eq!((breaker.state(), breaker.snapshot().consecutive), (State::Closed, 0));
+    calls(&layer, &[500, 500]).await;
+    breaks().await;
+    assert_eq!((breaker.state(), breaker.snapshot().consecutive), (State::Closed, 3));
+    breaks().await;
+    assert_eq!(breaker.state(), State::Open);
+}
+
+/// Each has its head before the one before it breaks.
+#[tokio::test(start_paused = true)]
+async fn bodies_that_break_open_it_whatever_is_in_flight() {
+    for in_flight in [1, 2, 5] {
+        let (breaker, layer) = breaker(BreakerPolicy::consecutive_failures(7));
+        let mut bodies = VecDeque::new();
+        for _ in 0..in_flight {
+            bodies.push_back(through(&layer, broken()).await.into_body());
+        }
+        for call in 0..7 {
+            assert_eq!(breaker.state(), State::Closed, "{call} of 7, with {in_flight} in flight");
+            bodies.push_back(through(&layer, broken()).await.into_body());
+            bodies.pop_front().expect("in flight").collect().await.expect_err("it breaks");
+        }
+        assert_eq!(breaker.state(), State::Open);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_that_is_let_go_of_counts_by_its_head() {
     let (breaker, layer) = breaker(TWO);
     drop(through(&layer, answer(200)).await);
