@@ -2,6 +2,7 @@
 //! all they need.
 
 use super::{
+    aside::Left,
     breaker::{Metrics, Mode, Snapshot, State},
     control::{
         CLOSED, Control, DISABLED, FORCED_CLOSED, FORCED_OPEN, HALF_OPEN, OPEN, SHADOW, dice, epoch_of, gate_of,
@@ -72,6 +73,15 @@ pub(super) enum Asked {
     Refuse(Nanos),
     /// It passes, and would be refused if this weren't a shadow.
     WouldRefuse(Nanos),
+}
+
+/// What would be lost with a breaker.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Spared {
+    /// Nothing but the count of what went well.
+    Closed,
+    /// This as well.
+    NotClosed(Left),
 }
 
 /// How a call went, and in which epoch it began.
@@ -351,16 +361,28 @@ impl Core {
         }
     }
 
-    /// Whether nothing would be lost with it but the count of what went well.
-    pub(super) fn is_expendable(&self) -> bool {
+    /// Whether it can be spared, if nobody else holds it, and what is to be kept of it then.
+    pub(super) fn spare(&self) -> Option<Spared> {
         let control = self.lock();
         let now = self.now();
+        if control.mode != Mode::Normal || !control.machine.is_over(&self.policy, now) {
+            return None;
+        }
+        if control.state() != State::Closed {
+            return Some(Spared::NotClosed(Left { birth: self.birth, machine: control.machine }));
+        }
         let tally = self.window.tally(control.epoch, now);
         let series = self.series.length(control.epoch);
-        control.mode == Mode::Normal
-            && control.machine.is_over(&self.policy, now)
-            && tally.failed + tally.slow == 0
-            && (tally.calls == 0 || series.failures == 0)
+        let is_well = tally.failed + tally.slow == 0 && (tally.calls == 0 || series.failures == 0);
+        is_well.then_some(Spared::Closed)
+    }
+
+    /// As another was when it was spared.
+    pub(super) fn resume(self, Left { birth, machine }: Left) -> Self {
+        let control = Control { machine, ..self.control.into_inner().unwrap_or_else(PoisonError::into_inner) };
+        let until = if let Phase::Open { until } = machine.phase { until } else { 0 };
+        let (word, until) = (AtomicU64::new(control.word()), AtomicU64::new(until));
+        Self { word, until, birth, control: Mutex::new(control), ..self }
     }
 
     /// The time since the breaker was made, as calls need it for what is slow; 0 where they don't.

@@ -72,6 +72,7 @@
 //!
 //! Copy this folder and `shared/`; add `bartizan-store` and `rand` to the dependencies, and `sync` to tokio's features.
 
+mod aside;
 mod body;
 mod breaker;
 mod control;

@@ -1,5 +1,6 @@
 //! The breaker as a service, on paused time.
 
+mod aside;
 mod by_key;
 mod gate;
 mod healing;
