@@ -62,4 +62,7 @@ pub mod decisions {
 
     #[doc = include_str!("decisions/0012-a-front-before-the-map.md")]
     pub mod a_front_before_the_map {}
+
+    #[doc = include_str!("decisions/0013-an-open-breaker-is-set-aside.md")]
+    pub mod an_open_breaker_is_set_aside {}
 }

@@ -123,9 +123,13 @@ impl Breaker {
     /// each, or eight bytes per call if the window counts calls.
     ///
     /// A further key takes the place of one that can be spared: whose breaker is closed, no ramp is left, and its window
-    /// holds no failure; or that was open, and nobody came for as long after it as probes would have had time. What a
-    /// call or one of your handles still holds is not spared, nor what is forced. If there is none among the 16 that are
-    /// looked at, the key has to do with this breaker itself, together with all others that found no place.
+    /// holds no failure. If there is none among the 16 that are looked at, it takes that of one which was open, and for
+    /// which nobody came for as long after that as probes would have had time. That one is set aside, and goes on from
+    /// there when its key comes again: half-open, and open for longer each time. About four times as many as fit can be set
+    /// aside, in a third of a KiB for each that fits; beyond that, those are forgotten that were set aside the longest ago.
+    ///
+    /// What a call or one of your handles still holds is not spared, nor what is forced. A key that finds no place has to
+    /// do with this breaker itself, together with all others that found none.
     ///
     /// Say it before cloning: the breaker begins anew.
     #[must_use]
@@ -222,7 +226,7 @@ impl Breaker {
         self.own_handle_of(key).map(|handle| self.with_handle(handle))
     }
 
-    /// The breakers of all keys that have one.
+    /// The breakers of all keys that have one, but for those that are [set aside](Self::keys_at_most).
     #[must_use]
     pub fn keys(&self) -> Vec<(Key, Self)> {
         self.keyed.all().into_iter().map(|(key, handle)| (key, self.with_handle(handle))).collect()
@@ -259,7 +263,7 @@ impl Breaker {
     fn force(&self, mode: Mode) {
         self.core.force(mode);
         if self.core.key.is_none() {
-            for (_, handle) in self.keyed.all() {
+            for handle in self.keyed.all_and_none_aside() {
                 handle.0.force(mode);
             }
         }

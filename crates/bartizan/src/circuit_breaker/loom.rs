@@ -8,6 +8,7 @@ use super::{
     policy::BreakerPolicy,
     window::{Mark, Tally, Window},
 };
+use http::HeaderMap;
 use loom::thread;
 use std::{sync::Arc, time::Duration};
 
@@ -59,6 +60,64 @@ fn a_success_beside_a_failure_is_counted() {
         let snapshot = core.snapshot();
         assert_eq!((snapshot.state, snapshot.calls, snapshot.failed), (State::Closed, 2, 100));
         assert!(snapshot.consecutive <= 1);
+    });
+}
+
+/// A call whose head was a good one.
+fn answered(core: &Arc<Core>) -> Option<Permit> {
+    pass(core)?.answered(Outcome::Success.into(), &HeaderMap::new())
+}
+
+#[test]
+fn two_bodies_that_break_at_once_open_it_beside_a_good_head() {
+    loom::model(|| {
+        let core = core(BreakerPolicy::consecutive_failures(3));
+        pass(&core).expect("it is closed").settle(Outcome::Failure, None);
+        let [one, other] = [answered(&core), answered(&core)].map(|permit| permit.expect("it is closed"));
+        let heads = Arc::clone(&core);
+        let break_one = move || {
+            one.settle(Outcome::Failure, None);
+            None
+        };
+        let head = both(break_one, move || {
+            let head = answered(&heads);
+            other.settle(Outcome::Failure, None);
+            head
+        });
+        assert_eq!((core.state(), core.snapshot().opened), (State::Open, 1));
+        drop(head);
+    });
+}
+
+#[test]
+fn a_good_head_beside_a_failure_ends_what_was_before_both() {
+    loom::model(|| {
+        let core = core(BreakerPolicy::consecutive_failures(3));
+        let [before, beside] = [pass(&core), pass(&core)].map(|permit| permit.expect("it is closed"));
+        before.settle(Outcome::Failure, None);
+        let heads = Arc::clone(&core);
+        let (head, _) = both(
+            move || answered(&heads),
+            move || {
+                beside.settle(Outcome::Failure, None);
+                None
+            },
+        );
+        assert!(core.snapshot().consecutive <= 1);
+        head.expect("it was answered").settle(Outcome::Failure, None);
+        assert!((2..=3).contains(&(core.snapshot().consecutive + 3 * core.snapshot().opened)));
+    });
+}
+
+#[test]
+fn a_body_that_ends_well_beside_one_that_breaks_ends_all_before_it() {
+    loom::model(|| {
+        let core = core(BreakerPolicy::consecutive_failures(3));
+        let [one, other] = [answered(&core), answered(&core)].map(|permit| permit.expect("it is closed"));
+        pass(&core).expect("it is closed").settle(Outcome::Failure, None);
+        both(move || one.settle(Outcome::Failure, None), move || other.settle(Outcome::Success, None));
+        assert!(core.snapshot().consecutive <= 1);
+        assert_eq!((core.state(), core.snapshot().calls), (State::Closed, 3));
     });
 }
 

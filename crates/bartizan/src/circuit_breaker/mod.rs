@@ -7,7 +7,8 @@
 //!
 //! What counts is how a call ends: at the end of the response's body, with the trailers of gRPC, and not at its head. An
 //! outcome from before the breaker last changed its state changes nothing. Only where streams never end, their heads have
-//! to do: a good one ends a series of failures, and closes a half-open breaker when the time for probes is over.
+//! to do: a good one ends a series of failures at the head, until a body breaks, and closes a half-open breaker when the
+//! time for probes is over.
 //!
 //! # Example
 //!
@@ -71,6 +72,7 @@
 //!
 //! Copy this folder and `shared/`; add `bartizan-store` and `rand` to the dependencies, and `sync` to tokio's features.
 
+mod aside;
 mod body;
 mod breaker;
 mod control;

@@ -107,7 +107,7 @@ impl Call {
         }
         permit.look_at_time(self.started);
         permit.bits |= ANSWERED;
-        permit.handle.0.end_series(permit.epoch());
+        permit.handle.0.answer(permit.epoch());
         self.permit.take()
     }
 
@@ -152,7 +152,7 @@ impl Permit {
         if told.trailers_tell {
             self.bits |= NO_STATUS;
         } else {
-            self.handle.0.end_series(self.epoch());
+            self.handle.0.answer(self.epoch());
             if self.bits & STAGE == PROBE | ANSWERED {
                 self.is_well();
             }
@@ -176,7 +176,8 @@ impl Permit {
     fn tell(&mut self, outcome: Outcome, retry_after: Option<Duration>) {
         self.bits |= SETTLED;
         let (probe, slow, answered) = (self.is(PROBE), self.is(SLOW), self.is(PROBE_IS_WELL));
-        self.handle.0.settle(Ended { epoch: self.epoch(), probe, answered, slow, outcome, retry_after });
+        let (epoch, in_body) = (self.epoch(), self.is(ANSWERED));
+        self.handle.0.settle(Ended { epoch, probe, answered, in_body, slow, outcome, retry_after });
     }
 
     /// Some of the body has come.

@@ -89,8 +89,9 @@ impl BreakerPolicy {
 
     /// Opens after so many failures one after the other. The rest is as in [`new`](Self::new).
     ///
-    /// The head of an answer that is well ends the series. So a service whose answers begin well and always break off later
-    /// is found by its [`failure_rate`](Self::failure_rate), and not by this.
+    /// A call is judged when its body has ended, or was let go of: it has failed, or it ends the series. As a body may take
+    /// for ever, a good head also ends what failed at the head before it, unless what fails next does so in its body. So
+    /// bodies that break add up until a call ends well, whatever else is in flight.
     ///
     /// # Panics
     /// If `failures` is 0.

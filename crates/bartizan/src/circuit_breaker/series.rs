@@ -1,11 +1,15 @@
 //! How many calls have failed one after the other.
+//!
+//! A call that ends well ends the series. As a body may take for ever, a good head does so, too, for the time being: what
+//! failed at its head before that counts no more, unless what fails next does so in its body. Then good heads have said
+//! nothing, and it counts again. What fails in its body counts until a call ends well: it had a good head itself.
 
 use crate::shared::sync::atomic::{
     AtomicU64,
     Ordering::{AcqRel, Acquire, Release},
 };
 
-/// The failures since the last success: `epoch:32 | told_to_wait:2 | failures:30`.
+/// The failures of an epoch since a call last ended well: `epoch:16 | series:48`.
 #[derive(Debug)]
 pub(super) struct Series(AtomicU64);
 
@@ -17,79 +21,154 @@ pub(super) struct Length {
     pub(super) told_to_wait: u32,
 }
 
-const FAILURES: u32 = (1 << 30) - 1;
+/// Where a call failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failed {
+    AtHead { told_to_wait: bool },
+    InBody,
+}
+
+/// What a series is made of: `told_to_wait:2 | answered:1 | bodies:22 | heads:23`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Parts {
+    /// What failed at the head, and ends with a good one.
+    heads: u32,
+    /// What failed in the body, and what failed at the head and counts for good.
+    bodies: u32,
+    /// Whether a good head has come since.
+    answered: bool,
+    told_to_wait: u32,
+}
+
+/// More are as many, in either part.
+const MOST: u32 = (1 << 22) - 1;
+const BODIES: u32 = 23;
+const ANSWERED: u32 = 45;
+const TOLD: u32 = 46;
+const EPOCH: u32 = 48;
+const SERIES: u64 = (1 << EPOCH) - 1;
 
 // ===== impl Series =====
 
 impl Series {
-    pub(super) fn new() -> Self {
-        Self(AtomicU64::new(0))
+    pub(super) fn new(epoch: u32) -> Self {
+        Self(AtomicU64::new(tag(epoch)))
     }
 
-    pub(super) fn length(&self, epoch: u32) -> Length {
-        match halves(self.0.load(Acquire)) {
-            (of, length) if of == epoch => Length::from_bits(length),
-            _ => Length::default(),
+    /// An epoch begins, before anything is counted in it. None is left out.
+    pub(super) fn begin(&self, epoch: u32) {
+        if !is_of(self.0.load(Acquire), epoch) {
+            self.0.store(tag(epoch), Release);
         }
     }
 
-    /// A success. Most often there is nothing to end, and nothing is written.
+    pub(super) fn length(&self, epoch: u32) -> Length {
+        let word = self.0.load(Acquire);
+        if is_of(word, epoch) { Parts::from_bits(word).length() } else { Length::default() }
+    }
+
+    /// A call has ended well. Most often there is nothing to end, and nothing is written.
     #[inline]
     pub(super) fn end(&self, epoch: u32) {
-        let mut seen = self.0.load(Acquire);
-        while halves(seen).0 == epoch && halves(seen).1 > 0 {
-            match self.0.compare_exchange_weak(seen, join(epoch, 0), AcqRel, Acquire) {
-                Ok(_) => break,
-                Err(other) => seen = other,
-            }
+        if self.0.load(Acquire) & SERIES != 0 {
+            self.change(epoch, |_| Parts::default());
+        }
+    }
+
+    /// A good head has come, which is as quick when there is nothing to end.
+    #[inline]
+    pub(super) fn answer(&self, epoch: u32) {
+        if self.0.load(Acquire) & SERIES != 0 {
+            self.change(epoch, Parts::and_a_good_head);
         }
     }
 
     /// A failure. Tells how many there are with it; none, if it is of an epoch that is over.
-    pub(super) fn lengthen(&self, epoch: u32, told_to_wait: bool) -> Length {
-        let mut seen = self.0.load(Acquire);
-        loop {
-            let before = match halves(seen) {
-                (of, length) if of == epoch => Length::from_bits(length),
-                (of, _) if (1..1 << 31).contains(&of.wrapping_sub(epoch)) => return Length::default(),
-                _ => Length::default(),
-            };
-            let length = before.and_one_more(told_to_wait);
-            match self.0.compare_exchange_weak(seen, join(epoch, length.bits()), AcqRel, Acquire) {
-                Ok(_) => return length,
-                Err(other) => seen = other,
-            }
-        }
+    pub(super) fn lengthen(&self, epoch: u32, failed: Failed) -> Length {
+        self.change(epoch, |parts| parts.and_one_more(failed))
     }
 
     pub(super) fn restore(&self, epoch: u32, failures: u32) {
-        let length = Length { failures: failures.min(FAILURES), told_to_wait: 0 };
-        self.0.store(join(epoch, length.bits()), Release);
+        let parts = Parts { heads: failures.min(MOST), ..Parts::default() };
+        self.0.store(tag(epoch) | parts.bits(), Release);
+    }
+
+    #[inline(never)]
+    fn change(&self, epoch: u32, change: impl Fn(Parts) -> Parts) -> Length {
+        let mut seen = self.0.load(Acquire);
+        while is_of(seen, epoch) {
+            let parts = change(Parts::from_bits(seen));
+            let new = tag(epoch) | parts.bits();
+            if new == seen {
+                return parts.length();
+            }
+            match self.0.compare_exchange_weak(seen, new, AcqRel, Acquire) {
+                Ok(_) => return parts.length(),
+                Err(other) => seen = other,
+            }
+        }
+        Length::default()
     }
 }
 
-// ===== impl Length =====
-
-impl Length {
-    fn and_one_more(self, told_to_wait: bool) -> Self {
-        let so_often = if told_to_wait { (self.told_to_wait + 1).min(3) } else { 0 };
-        Self { failures: (self.failures + 1).min(FAILURES), told_to_wait: so_often }
-    }
-
-    fn from_bits(bits: u32) -> Self {
-        Self { failures: bits & FAILURES, told_to_wait: bits >> 30 }
-    }
-
-    fn bits(self) -> u32 {
-        self.told_to_wait << 30 | self.failures
-    }
+fn tag(epoch: u32) -> u64 {
+    u64::from(epoch) << EPOCH
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "that is what a half is")]
-fn halves(word: u64) -> (u32, u32) {
-    ((word >> 32) as u32, word as u32)
+/// Epochs come round after 65 536 here, and nobody is late by as many.
+fn is_of(word: u64, epoch: u32) -> bool {
+    (word ^ tag(epoch)) >> EPOCH == 0
 }
 
-fn join(epoch: u32, length: u32) -> u64 {
-    u64::from(epoch) << 32 | u64::from(length)
+// ===== impl Parts =====
+
+impl Parts {
+    fn and_one_more(mut self, failed: Failed) -> Self {
+        match failed {
+            Failed::AtHead { told_to_wait } => {
+                if self.answered {
+                    (self.heads, self.told_to_wait) = (0, 0);
+                }
+                self.heads = (self.heads + 1).min(MOST);
+                self.told_to_wait = if told_to_wait { (self.told_to_wait + 1).min(3) } else { 0 };
+            }
+            Failed::InBody => {
+                if self.answered {
+                    (self.bodies, self.heads) = (self.bodies + self.heads, 0);
+                }
+                self.bodies = (self.bodies + 1).min(MOST);
+                self.told_to_wait = 0;
+            }
+        }
+        Self { answered: false, ..self }
+    }
+
+    fn and_a_good_head(self) -> Self {
+        Self { answered: self.heads > 0, ..self }
+    }
+
+    fn length(self) -> Length {
+        match self.answered {
+            true => Length { failures: self.bodies, told_to_wait: 0 },
+            false => Length { failures: self.bodies + self.heads, told_to_wait: self.told_to_wait },
+        }
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "each part is cut to its bits")]
+    fn from_bits(bits: u64) -> Self {
+        Self {
+            heads: bits as u32 & MOST,
+            bodies: (bits >> BODIES) as u32 & MOST,
+            answered: bits >> ANSWERED & 1 == 1,
+            told_to_wait: (bits >> TOLD) as u32 & 3,
+        }
+    }
+
+    fn bits(self) -> u64 {
+        let Self { heads, bodies, answered, told_to_wait } = self;
+        u64::from(told_to_wait) << TOLD
+            | u64::from(answered) << ANSWERED
+            | u64::from(bodies) << BODIES
+            | u64::from(heads)
+    }
 }

@@ -1,5 +1,6 @@
 //! The breaker as a service, on paused time.
 
+mod aside;
 mod by_key;
 mod gate;
 mod healing;
@@ -424,6 +425,40 @@ async fn a_body_that_breaks_is_a_failure() {
     assert_eq!(breaker.metrics(), Metrics::default());
     response.into_body().collect().await.expect_err("it breaks");
     assert_eq!(breaker.metrics(), Metrics { failed: 1, ..Metrics::default() });
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_that_break_one_after_the_other_open_it_as_heads_do() {
+    let (breaker, layer) = breaker(BreakerPolicy::consecutive_failures(4));
+    let breaks = async || through(&layer, broken()).await.into_body().collect().await.expect_err("it breaks");
+    for _ in 0..3 {
+        breaks().await;
+    }
+    calls(&layer, &[200]).await;
+    assert_eq!((breaker.state(), breaker.snapshot().consecutive), (State::Closed, 0));
+    calls(&layer, &[500, 500]).await;
+    breaks().await;
+    assert_eq!((breaker.state(), breaker.snapshot().consecutive), (State::Closed, 3));
+    breaks().await;
+    assert_eq!(breaker.state(), State::Open);
+}
+
+/// Each has its head before the one before it breaks.
+#[tokio::test(start_paused = true)]
+async fn bodies_that_break_open_it_whatever_is_in_flight() {
+    for in_flight in [1, 2, 5] {
+        let (breaker, layer) = breaker(BreakerPolicy::consecutive_failures(7));
+        let mut bodies = VecDeque::new();
+        for _ in 0..in_flight {
+            bodies.push_back(through(&layer, broken()).await.into_body());
+        }
+        for call in 0..7 {
+            assert_eq!(breaker.state(), State::Closed, "{call} of 7, with {in_flight} in flight");
+            bodies.push_back(through(&layer, broken()).await.into_body());
+            bodies.pop_front().expect("in flight").collect().await.expect_err("it breaks");
+        }
+        assert_eq!(breaker.state(), State::Open);
+    }
 }
 
 #[tokio::test(start_paused = true)]

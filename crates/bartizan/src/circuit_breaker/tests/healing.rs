@@ -76,6 +76,21 @@ async fn failures_among_streams_that_are_well_are_not_one_after_the_other() {
     assert_eq!(breaker.state(), State::Closed, "7 of 70 failed, none after another");
 }
 
+/// The one that breaks takes back what its head has said, and not what all heads have.
+#[tokio::test(start_paused = true)]
+async fn one_stream_that_breaks_does_not_undo_what_the_others_show() {
+    let (breaker, layer) = breaker(BreakerPolicy::consecutive_failures(7));
+    let mut streams = Vec::new();
+    for _ in 0..20 {
+        calls(&layer, &[500]).await;
+        streams.push(through(&layer, stream()).await.into_body());
+    }
+    through(&layer, broken()).await.into_body().collect().await.expect_err("it breaks");
+    assert_eq!((breaker.state(), breaker.snapshot().consecutive), (State::Closed, 2));
+    drop(streams);
+    assert_eq!(breaker.snapshot().consecutive, 0);
+}
+
 // ===== keys =====
 
 #[tokio::test(start_paused = true)]

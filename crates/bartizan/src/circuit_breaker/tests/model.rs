@@ -33,8 +33,8 @@ struct Model {
     is: Is,
     /// All calls of this epoch.
     seen: Vec<Seen>,
-    /// How many of them there were when a good head came last.
-    ended_series: usize,
+    /// How many of them there were each time a good head came.
+    good_heads: Vec<usize>,
     opened: u32,
     lasted: Duration,
 }
@@ -51,6 +51,8 @@ struct Seen {
     outcome: Outcome,
     slow: bool,
     told_to_wait: bool,
+    /// After a good head.
+    in_body: bool,
 }
 
 /// What a permit of the model knows.
@@ -74,14 +76,24 @@ impl Model {
     fn new(policy: BreakerPolicy) -> Self {
         let is = Is::Closed { since: Duration::ZERO, asked_in_ramp: None };
         let (now, lasted) = (Duration::ZERO, Duration::ZERO);
-        Self { policy, now, epoch: 0, mode: Mode::Normal, is, seen: Vec::new(), ended_series: 0, opened: 0, lasted }
+        Self {
+            policy,
+            now,
+            epoch: 0,
+            mode: Mode::Normal,
+            is,
+            seen: Vec::new(),
+            good_heads: Vec::new(),
+            opened: 0,
+            lasted,
+        }
     }
 
     fn becomes(&mut self, is: Is) {
         self.is = is;
         self.epoch += 1;
         self.seen.clear();
-        self.ended_series = 0;
+        self.good_heads.clear();
     }
 
     fn force(&mut self, mode: Mode) {
@@ -176,7 +188,7 @@ impl Model {
                 self.time_passes();
             }
             Is::HalfOpen { .. } | Is::Open { .. } => {}
-            Is::Closed { .. } => self.ended_series = self.seen.len(),
+            Is::Closed { .. } => self.good_heads.push(self.seen.len()),
         }
     }
 
@@ -208,7 +220,8 @@ impl Model {
         if outcome == Outcome::Ignored {
             return;
         }
-        self.seen.push(Seen { at: self.now, outcome, slow, told_to_wait: !wait.is_zero() });
+        let in_body = call.head.is_some();
+        self.seen.push(Seen { at: self.now, outcome, slow, told_to_wait: !wait.is_zero(), in_body });
         if self.mode != Mode::ForcedClosed && (outcome != Outcome::Success || slow) && self.trips() {
             if let Is::Closed { since, .. } = self.is
                 && self.now >= since + self.policy.ramp
@@ -229,10 +242,20 @@ impl Model {
         }
     }
 
+    /// What has failed since a call last ended well, the last of it first; but nothing that failed at the head if a good
+    /// head came after it, unless what failed next did so in its body.
     fn series(&self) -> Vec<Seen> {
-        let since = self.seen[self.ended_series..].iter().rev();
-        let hard = since.filter(|seen| !matches!(seen.outcome, Outcome::SoftFailure(_)));
-        hard.take_while(|seen| seen.outcome == Outcome::Failure).copied().collect()
+        let since = self.seen.iter().rposition(|seen| seen.outcome == Outcome::Success).map_or(0, |index| index + 1);
+        let fails = |seen: &&Seen| seen.outcome == Outcome::Failure;
+        let counts = |index: usize| {
+            self.seen[index].in_body
+                || match self.good_heads.iter().find(|good| **good > index) {
+                    None => true,
+                    Some(good) => self.seen[*good..].iter().find(fails).is_some_and(|next| next.in_body),
+                }
+        };
+        let failed = (since..self.seen.len()).rev().filter(|index| fails(&&self.seen[*index]));
+        failed.filter(|index| counts(*index)).map(|index| self.seen[index]).collect()
     }
 
     fn trips(&self) -> bool {
@@ -392,6 +415,8 @@ async fn follow(policy: BreakerPolicy, steps: Vec<Step>) -> (Arc<Core>, Vec<Held
             }
             Step::End(which, outcome, retry_after) if !under_way.is_empty() => {
                 let (held, call) = under_way.swap_remove(which % under_way.len());
+                // Only a head brings one.
+                let retry_after = retry_after.filter(|_| call.head.is_none());
                 let retry_after = retry_after.map(|tenths| Duration::from_millis(100 * tenths));
                 held.end(outcome, retry_after);
                 model.end(call, call.head.unwrap_or(model.is_slow(call)), outcome, retry_after);
@@ -471,6 +496,74 @@ proptest! {
             }
             drop(hung);
         });
+    }
+
+    #[test]
+    fn so_many_calls_one_after_the_other_open_it_wherever_they_failed(
+        most in 1..6_usize,
+        calls in prop::collection::vec(0..3_u8, 1..60),
+    ) {
+        const WELL: u8 = 0;
+        const IN_BODY: u8 = 1;
+        on_paused_time(async {
+            let policy = BreakerPolicy::consecutive_failures(u32::try_from(most).unwrap());
+            let core = Arc::new(Core::new(policy, 1, None, Mode::Normal, None));
+            for (index, how) in calls.iter().enumerate() {
+                let Ok(held) = pass(&core) else { panic!("it is closed") };
+                match *how {
+                    WELL => held.answer().end(Outcome::Success, None),
+                    IN_BODY => held.answer().end(Outcome::Failure, None),
+                    _ => held.end(Outcome::Failure, None),
+                }
+                let in_a_row = calls[..=index].iter().rev().take_while(|how| **how != WELL).count();
+                prop_assert_eq!(core.state() == State::Open, in_a_row >= most, "call {}", index);
+                if core.state() == State::Open {
+                    break;
+                }
+            }
+            Ok(())
+        })?;
+    }
+
+    /// Calls that overlap count in the order in which they are judged. Never too many of them; and all, as long as good
+    /// heads are not taken for more than they are.
+    #[test]
+    fn calls_in_flight_hide_no_body_that_breaks_and_make_nothing_up(
+        steps in prop::collection::vec((any::<usize>(), 0..5_u8), 1..200),
+    ) {
+        on_paused_time(async {
+            let core = Arc::new(Core::new(BreakerPolicy::consecutive_failures(1_000), 1, None, Mode::Normal, None));
+            let (mut called, mut answered) = (Vec::new(), Vec::new());
+            let (mut failed, mut broken, mut good_heads) = (0, 0, 0);
+            for (which, step) in steps {
+                let Ok(held) = pass(&core) else { panic!("it is closed") };
+                called.push(held);
+                let held = called.swap_remove(which % called.len());
+                match step {
+                    0 => {
+                        held.end(Outcome::Failure, None);
+                        failed += 1;
+                    }
+                    1 | 2 => {
+                        answered.push(held.answer());
+                        good_heads += 1;
+                    }
+                    _ if answered.is_empty() => {}
+                    _ => {
+                        let well = step == 4 && which % 3 == 0;
+                        let outcome = if well { Outcome::Success } else { Outcome::Failure };
+                        answered.swap_remove(which % answered.len()).end(outcome, None);
+                        let more = |n| if well { 0 } else { n + 1 };
+                        (failed, broken) = (more(failed), more(broken));
+                        good_heads = if well { 0 } else { good_heads };
+                    }
+                }
+                let series = core.snapshot().consecutive;
+                prop_assert!(broken <= series && series <= failed, "{} of {} to {}", series, broken, failed);
+                prop_assert!(good_heads > 0 || series == failed, "{} of {}", series, failed);
+            }
+            Ok(())
+        })?;
     }
 
     #[test]
