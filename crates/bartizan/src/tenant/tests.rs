@@ -137,6 +137,8 @@ fn a_stripped_path_starts_with_exactly_one_slash() {
         ("/t/acme/a//b", Some("/a//b")),
         ("http://example.com:80/t/acme/x", Some("http://example.com:80/x")),
         ("/t/acme//evil.org", None),
+        (r"/t/acme/\evil.org", None),
+        (r"/t/acme/a\b", Some(r"/a\b")),
     ] {
         let head = head(uri, &[]);
         let stripped =
@@ -212,13 +214,16 @@ proptest! {
     }
 
     #[test]
-    fn what_is_stripped_is_the_start_of_the_path_and_no_more(rest in "(/[a-z/.%0-9]{0,12})?", query in "(\\?[a-z/=]{0,8})?") {
+    fn what_is_stripped_is_the_start_of_the_path_and_no_more(
+        rest in r"(/[a-z/.%0-9\\]{0,12})?",
+        query in r"(\?[a-z/=]{0,8})?",
+    ) {
         prop_assume!(format!("/t/acme{rest}{query}").parse::<Uri>().is_ok());
         let head = head(&format!("/t/acme{rest}{query}"), &[]);
         match from_path_stripped("/t").read(&head) {
             Ok(named) => {
                 let uri = named.and_then(|named| named.stripped).expect("stripped");
-                prop_assert!(uri.path().starts_with('/') && !uri.path().starts_with("//"));
+                prop_assert!(uri.path().starts_with('/') && !uri.path().starts_with("//") && !uri.path().starts_with(r"/\"));
                 prop_assert_eq!(uri.path(), if rest.is_empty() { "/" } else { &*rest });
                 prop_assert_eq!(uri.query(), head.uri.query());
             }
@@ -229,7 +234,8 @@ proptest! {
                     rest.replace(escape, plain)
                 });
                 let dots = |segment: &str| matches!(segment.split(';').next(), Some("." | ".."));
-                prop_assert!(rest.starts_with("//") || spelled.split('/').any(dots), "{}", rest);
+                let leads_away = rest.starts_with("//") || rest.starts_with(r"/\");
+                prop_assert!(leads_away || spelled.split(['/', '\\']).any(dots), "{}", rest);
             }
         }
     }
@@ -722,7 +728,11 @@ async fn what_travels_on_is_the_tenant_that_was_let_in_and_not_what_a_stranger_w
 
 #[test]
 fn a_path_that_names_somebody_only_to_other_readers_is_malformed() {
-    for path in ["//t/acme/x", "/t//acme", "/%74/acme/x", "/t%2Facme", "/t/%61cme"] {
+    let spelled = ["//t/acme/x", "/t//acme", "/%74/acme/x", "/t%2Facme", "/t/%61cme"];
+    let with_parameters = ["/t;v=1/acme/orders", "/t%3Bv=1/acme/orders", "/;x/t/acme/orders", "/;%2Fx/t/acme/orders"];
+    let with_backslashes =
+        [r"/t\acme/orders", "/t%5Cacme/orders", r"/\t/acme", r"/t;v=1\acme", r"/;\x/t/acme", r"/;%2Fx\t/acme"];
+    for path in [&spelled[..], &with_parameters, &with_backslashes].concat() {
         assert_eq!(read(&from_path("/t"), &head(path, &[])), Err(Refused::Malformed), "{path}");
     }
     for path in [
@@ -736,7 +746,19 @@ fn a_path_that_names_somebody_only_to_other_readers_is_malformed() {
         assert_eq!(read(&from_path("/t"), &head(path, &[])), Err(Refused::Malformed), "{path}");
     }
     assert_eq!(read(&from_path("/t"), &head("/t/acme/v1.2/...%20", &[])), Ok(Some("acme".to_owned())));
-    for path in ["/", "/x//t/acme", "/tt/acme", "/t", "/t/"] {
+    for path in ["/", "/x//t/acme", "/tt/acme", "/t", "/t/", "/x;/t/acme", r"/x\t/acme", "/tt;t/acme"] {
         assert_eq!(read(&from_path("/t"), &head(path, &[])), Ok(None), "{path}");
+    }
+}
+
+#[test]
+fn what_a_path_names_only_to_other_readers_is_not_settled_by_a_claim() {
+    let source = from_path("/t").or(from_fn(|_| Some("globex".into())));
+    names(&source, "/t/acme/orders", &[], Err(Refused::Conflict));
+    names(&source, "/orders;v=1", &[], Ok(Some("globex")));
+    for path in
+        ["/t;v=1/acme/orders", "/t%3Bv=1/acme/orders", r"/t\acme/orders", "/t%5Cacme/orders", "/;x/t/acme/orders"]
+    {
+        names(&source, path, &[], Err(Refused::Malformed));
     }
 }
