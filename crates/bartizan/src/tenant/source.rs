@@ -66,9 +66,14 @@ pub fn from_header(name: impl TryInto<HeaderName>) -> Source {
 /// The port and the dot of the root are put aside, and upper case is lowered. The base itself and hosts elsewhere name
 /// nobody; a deeper name (`a.b.example.com`) is malformed. `Host` on several lines is a conflict, and so is a `Host`
 /// that differs from the host in the request's target (RFC 9112 §3.2, RFC 9113 §8.3.1).
+///
+/// # Panics
+/// If `base` can't be the name of a host, as with a scheme, a port or a `*`: no tenant would ever be found below it.
 #[must_use]
 pub fn from_subdomain(base: &str) -> Source {
-    Source::of(Place::Subdomain(base.trim_matches('.').into()))
+    let base = base.trim_matches('.');
+    assert!(base.split('.').all(is_label), "a tenant can only be read from below the name of a host, not `{base}`");
+    Source::of(Place::Subdomain(base.into()))
 }
 
 /// The tenant in the segment of the path after `prefix`, such as `acme` of `/t/acme/orders` for the prefix `/t`; with
@@ -265,6 +270,11 @@ fn host_field(headers: &HeaderMap) -> Result<Option<&str>, Refused> {
             if port[1..].bytes().all(|byte| byte.is_ascii_digit()) { Ok(Some(host)) } else { Err(Refused::Malformed) }
         }
     }
+}
+
+/// Whether a name of hosts can have this between two dots. Some have a `_`, though they should not.
+fn is_label(label: &str) -> bool {
+    !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 /// The label in front of `base`.
