@@ -1,3 +1,5 @@
+mod waiting;
+
 use super::{
     Answer, Assurance, CachedDirectory, Directory, Event, Refused, Source, Tenant, TenantId, TenantLayer, TenantSet,
     from_extension, from_fn, from_header, from_path, from_path_stripped, from_subdomain,
@@ -698,7 +700,7 @@ async fn a_request_that_is_dropped_before_its_first_poll_takes_its_question_alon
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_that_ends_before_the_directory_answers_is_met_with_the_last_answer() {
+async fn a_deadline_that_ends_before_a_directory_that_is_down_answers_is_met_with_the_last_answer() {
     let hangs = Arc::new(AtomicUsize::new(0));
     let hanging = Arc::clone(&hangs);
     let directory = CachedDirectory::new(move |_: TenantId| {
@@ -715,6 +717,7 @@ async fn a_deadline_that_ends_before_the_directory_answers_is_met_with_the_last_
     assert_eq!(status(&layer, "acme").await, StatusCode::OK);
     hangs.store(1, Ordering::SeqCst);
     advance(SECOND * 2).await;
+    assert_eq!(status(&layer, "globex").await, StatusCode::SERVICE_UNAVAILABLE, "it is down from here on");
     let mut request = request("acme");
     Deadline::after(SECOND).tighten(request.extensions_mut());
     assert_eq!(send(&layer, request).await.status(), StatusCode::OK);
