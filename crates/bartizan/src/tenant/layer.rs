@@ -16,7 +16,6 @@ use pin_project_lite::pin_project;
 use std::{
     fmt,
     future::Future,
-    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -159,8 +158,10 @@ impl<S> WithTenant<S> {
                 return ResponseFuture { state: State::Refused { response } };
             }
             Decision::Ask { verdict, stripped } => {
-                let clone = self.inner.clone();
-                let inner = mem::replace(&mut self.inner, clone);
+                // The instance that is ready may hold a place that others wait for, and is given up. One that is not is made
+                // ready when the answer has come.
+                let inner = self.inner.clone();
+                self.inner = inner.clone();
                 let gate = Arc::clone(&self.gate);
                 let asking = Box::new(Asking { verdict, stripped, gate, request, inner });
                 return ResponseFuture { state: State::Asking { asking: Some(asking) } };
@@ -192,6 +193,7 @@ pin_project! {
         Called { #[pin] future: S::Future },
         Refused { response: Option<Box<Response<Bytes>>> },
         Asking { asking: Option<Box<Asking<S, B>>> },
+        Admitted { admitted: Option<Box<Admitted<S, B>>> },
     }
 }
 
@@ -200,6 +202,12 @@ struct Asking<S, B> {
     verdict: BoxFuture<'static, Verdict>,
     stripped: Option<Box<Uri>>,
     gate: Arc<Gate>,
+    request: Request<B>,
+    inner: S,
+}
+
+/// A request that was let in, and waits for the service to be ready.
+struct Admitted<S, B> {
     request: Request<B>,
     inner: S,
 }
@@ -239,6 +247,12 @@ where
                 let asked = asking.take().expect("it was there a line ago");
                 asked.answered(verdict)
             }
+            StateProj::Admitted { admitted } => {
+                let waiting = admitted.as_mut().expect("taken only when the state changes");
+                ready!(waiting.inner.poll_ready(cx))?;
+                let Admitted { request, mut inner } = *admitted.take().expect("it was there a line ago");
+                State::Called { future: inner.call(request) }
+            }
         };
         state.set(next);
         self.poll(cx)
@@ -247,12 +261,12 @@ where
 
 impl<S: Service<Request<B>>, B> Asking<S, B> {
     fn answered(self, verdict: Verdict) -> State<S, B> {
-        let Self { stripped, gate, mut request, mut inner, .. } = self;
+        let Self { stripped, gate, mut request, inner, .. } = self;
         match gate.judge(verdict) {
             Ok((tenant, assurance)) => {
                 redirect(&mut request, stripped);
                 gate.admit(&mut request, Some((tenant, assurance)));
-                State::Called { future: inner.call(request) }
+                State::Admitted { admitted: Some(Box::new(Admitted { request, inner })) }
             }
             Err(refused) => State::Refused { response: Some(Box::new(gate.refuse(refused, request))) },
         }
