@@ -8,7 +8,7 @@ use super::{
     refused::Refused,
     source::Source,
 };
-use crate::shared::{OnRefusal, ResponseBody};
+use crate::shared::{OnRefusal, ResponseBody, Said};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderName, Request, Response, Uri, request::Parts};
@@ -91,10 +91,11 @@ impl TenantLayer {
         self.with(|gate| gate.forwarded_as = Some(name))
     }
 
-    /// Answers refusals with this function instead of a problem document. The mark is added to whatever it makes.
+    /// Answers refusals with this function instead of a problem document. The mark is added to whatever it makes, and
+    /// `Retry-After` where the directory can't tell and it has none.
     #[must_use]
     pub fn on_refusal(self, answer: impl Fn(&Refused, &Parts) -> Response<Bytes> + Send + Sync + 'static) -> Self {
-        self.with(|gate| gate.on_refusal = Some(OnRefusal::new(answer)))
+        self.with(|gate| gate.answers.instead = Some(OnRefusal::new(answer)))
     }
 
     /// Tells this function what happens, in the place of one told before.
@@ -154,8 +155,7 @@ impl<S> WithTenant<S> {
             }
             Decision::Waive => self.gate.waive(&mut request),
             Decision::Refuse(refused) => {
-                let response = Some(Box::new(self.gate.refuse(refused, request)));
-                return ResponseFuture { state: State::Refused { response } };
+                return ResponseFuture { state: State::Refused { response: Some(self.gate.refuse(refused, request)) } };
             }
             Decision::Ask { verdict, stripped } => {
                 // The instance that is ready may hold a place that others wait for, and is given up. One that is not is made
@@ -191,7 +191,7 @@ pin_project! {
         S: Service<Request<B>>,
     {
         Called { #[pin] future: S::Future },
-        Refused { response: Option<Box<Response<Bytes>>> },
+        Refused { response: Option<Box<Response<Said>>> },
         Asking { asking: Option<Box<Asking<S, B>>> },
         Admitted { admitted: Option<Box<Admitted<S, B>>> },
     }
@@ -239,7 +239,7 @@ where
             StateProj::Called { .. } => return self.poll(cx),
             StateProj::Refused { response } => {
                 let response = response.take().expect("polled after it was ready");
-                return Poll::Ready(Ok(response.map(ResponseBody::own)));
+                return Poll::Ready(Ok(response.map(ResponseBody::said)));
             }
             StateProj::Asking { asking } => {
                 let waiting = asking.as_mut().expect("taken only when the state changes");
@@ -268,7 +268,7 @@ impl<S: Service<Request<B>>, B> Asking<S, B> {
                 gate.admit(&mut request, Some((tenant, assurance)));
                 State::Admitted { admitted: Some(Box::new(Admitted { request, inner })) }
             }
-            Err(refused) => State::Refused { response: Some(Box::new(gate.refuse(refused, request))) },
+            Err(refused) => State::Refused { response: Some(gate.refuse(refused, request)) },
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::shared::{Context, Deadline, Notes, Refusal, RequestId, ResponseBody};
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, header, request::Parts};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header, request::Parts};
 use http_body_util::{BodyExt, Full};
 use proptest::prelude::*;
 use std::{
@@ -332,6 +332,45 @@ async fn a_refusal_can_be_replaced_and_stays_marked() {
     assert_eq!(response.status(), StatusCode::NOT_FOUND);
     assert_eq!(response.extensions().get(), Some(&Refusal::new("tenant_missing")));
     assert_eq!(text(response).await, "tenant_missing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_replaces_a_refusal_need_not_think_of_when_to_come_back() {
+    let slow = Slow::default();
+    slow.becomes(FAILING);
+    let said = |field: Option<&'static str>| {
+        let layer = slow.layer().on_refusal(move |_, _| {
+            let answer = Response::builder().status(StatusCode::SERVICE_UNAVAILABLE);
+            let answer = field.into_iter().fold(answer, |answer, value| answer.header(header::RETRY_AFTER, value));
+            answer.body(Bytes::new()).expect("a response")
+        });
+        async move { send(&layer, request("acme")).await.headers()[header::RETRY_AFTER].clone() }
+    };
+    assert_eq!((said(None).await, said(Some("60")).await), (HeaderValue::from(5), HeaderValue::from(60)));
+    let missing = by_header().on_refusal(|_, _| Response::default());
+    assert_eq!(send(&missing, nameless()).await.headers().get(header::RETRY_AFTER), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_of_grpc_is_refused_in_its_own_words() {
+    let slow = Slow::default();
+    slow.becomes(FAILING);
+    let known = by_header().known(TenantSet::new(["acme"]).unwrap());
+    for (layer, mut request, status, pushback, error_type) in [
+        (&known, nameless(), "3", "-1", "tenant_missing"),
+        (&known, request("EVIL"), "3", "-1", "tenant_malformed"),
+        (&known, request("evil"), "7", "-1", "tenant_unknown"),
+        (&slow.layer(), request("acme"), "14", "5000", "tenant_directory_unavailable"),
+    ] {
+        *request.method_mut() = Method::POST;
+        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        let response = send(layer, request).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["grpc-status"], status);
+        assert_eq!(response.headers()["grpc-retry-pushback-ms"], pushback);
+        assert_eq!(response.extensions().get(), Some(&Refusal::new(error_type)));
+        assert_eq!(text(response).await, "");
+    }
 }
 
 #[tokio::test]
