@@ -8,7 +8,8 @@ use axum::{
     body::Body,
     extract::{FromRequestParts, OptionalFromRequestParts},
 };
-use http::{Response, StatusCode, request::Parts};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, request::Parts};
 use std::convert::Infallible;
 
 /// The tenant of the request. One that was let in without a tenant is answered with 400, like one that the layer
@@ -21,7 +22,8 @@ impl<S: Sync> FromRequestParts<S> for Tenant {
             return Ok(tenant.clone());
         }
         let rejection = if Self::is_waived(&parts.extensions) {
-            Refused::Missing.to_response(parts)
+            let mut request = Request::from_parts(parts.clone(), ());
+            Refused::Missing.prepared().respond(&mut request, None).map(Bytes::from)
         } else {
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR)
                 .detail("no tenant: add TenantLayer outside this route")

@@ -5,11 +5,10 @@ use super::{
     id::TenantId,
     known::{Anonymous, Tenant, TenantSet},
     lookup::{CachedDirectory, LookUp, Verdict},
-    refused::Refused,
+    refused::{Answers, Refused},
     source::{Head, Named, Source},
 };
-use crate::shared::{Deadline, Notes, OnRefusal, with_head};
-use bytes::Bytes;
+use crate::shared::{Deadline, Notes, Said, with_head};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
 use std::{fmt, sync::Arc};
@@ -23,7 +22,7 @@ pub(super) struct Gate {
     pub(super) known: Known,
     pub(super) admits_when_down: bool,
     pub(super) forwarded_as: Option<HeaderName>,
-    pub(super) on_refusal: Option<OnRefusal<Refused>>,
+    pub(super) answers: Answers,
     pub(super) observer: Option<Arc<Observer>>,
 }
 
@@ -62,7 +61,7 @@ impl Gate {
             known: Known::All,
             admits_when_down: false,
             forwarded_as: None,
-            on_refusal: None,
+            answers: Answers::new(),
             observer: None,
         }
     }
@@ -155,13 +154,9 @@ impl Gate {
     }
 
     #[cold]
-    pub(super) fn refuse<B>(&self, refused: Refused, request: Request<B>) -> Response<Bytes> {
+    pub(super) fn refuse<B>(&self, refused: Refused, mut request: Request<B>) -> Box<Response<Said>> {
         self.tell(&Event::Refused(refused));
-        let (head, _) = request.into_parts();
-        match &self.on_refusal {
-            None => refused.to_response(&head),
-            Some(answer) => refused.mark(answer.answer(&refused, &head)),
-        }
+        Box::new(self.answers.respond(refused, &mut request))
     }
 
     #[inline]

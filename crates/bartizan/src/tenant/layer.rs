@@ -8,7 +8,7 @@ use super::{
     refused::Refused,
     source::Source,
 };
-use crate::shared::{OnRefusal, ResponseBody};
+use crate::shared::{OnRefusal, ResponseBody, Said};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderName, Request, Response, Uri, request::Parts};
@@ -16,7 +16,6 @@ use pin_project_lite::pin_project;
 use std::{
     fmt,
     future::Future,
-    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -92,10 +91,11 @@ impl TenantLayer {
         self.with(|gate| gate.forwarded_as = Some(name))
     }
 
-    /// Answers refusals with this function instead of a problem document. The mark is added to whatever it makes.
+    /// Answers refusals with this function instead of a problem document. The mark is added to whatever it makes, and
+    /// `Retry-After` where the directory can't tell and it has none.
     #[must_use]
     pub fn on_refusal(self, answer: impl Fn(&Refused, &Parts) -> Response<Bytes> + Send + Sync + 'static) -> Self {
-        self.with(|gate| gate.on_refusal = Some(OnRefusal::new(answer)))
+        self.with(|gate| gate.answers.instead = Some(OnRefusal::new(answer)))
     }
 
     /// Tells this function what happens, in the place of one told before.
@@ -155,12 +155,13 @@ impl<S> WithTenant<S> {
             }
             Decision::Waive => self.gate.waive(&mut request),
             Decision::Refuse(refused) => {
-                let response = Some(Box::new(self.gate.refuse(refused, request)));
-                return ResponseFuture { state: State::Refused { response } };
+                return ResponseFuture { state: State::Refused { response: Some(self.gate.refuse(refused, request)) } };
             }
             Decision::Ask { verdict, stripped } => {
-                let clone = self.inner.clone();
-                let inner = mem::replace(&mut self.inner, clone);
+                // The instance that is ready may hold a place that others wait for, and is given up. One that is not is made
+                // ready when the answer has come.
+                let inner = self.inner.clone();
+                self.inner = inner.clone();
                 let gate = Arc::clone(&self.gate);
                 let asking = Box::new(Asking { verdict, stripped, gate, request, inner });
                 return ResponseFuture { state: State::Asking { asking: Some(asking) } };
@@ -190,8 +191,9 @@ pin_project! {
         S: Service<Request<B>>,
     {
         Called { #[pin] future: S::Future },
-        Refused { response: Option<Box<Response<Bytes>>> },
+        Refused { response: Option<Box<Response<Said>>> },
         Asking { asking: Option<Box<Asking<S, B>>> },
+        Admitted { admitted: Option<Box<Admitted<S, B>>> },
     }
 }
 
@@ -200,6 +202,12 @@ struct Asking<S, B> {
     verdict: BoxFuture<'static, Verdict>,
     stripped: Option<Box<Uri>>,
     gate: Arc<Gate>,
+    request: Request<B>,
+    inner: S,
+}
+
+/// A request that was let in, and waits for the service to be ready.
+struct Admitted<S, B> {
     request: Request<B>,
     inner: S,
 }
@@ -231,13 +239,19 @@ where
             StateProj::Called { .. } => return self.poll(cx),
             StateProj::Refused { response } => {
                 let response = response.take().expect("polled after it was ready");
-                return Poll::Ready(Ok(response.map(ResponseBody::own)));
+                return Poll::Ready(Ok(response.map(ResponseBody::said)));
             }
             StateProj::Asking { asking } => {
                 let waiting = asking.as_mut().expect("taken only when the state changes");
                 let verdict = ready!(waiting.verdict.as_mut().poll(cx));
                 let asked = asking.take().expect("it was there a line ago");
                 asked.answered(verdict)
+            }
+            StateProj::Admitted { admitted } => {
+                let waiting = admitted.as_mut().expect("taken only when the state changes");
+                ready!(waiting.inner.poll_ready(cx))?;
+                let Admitted { request, mut inner } = *admitted.take().expect("it was there a line ago");
+                State::Called { future: inner.call(request) }
             }
         };
         state.set(next);
@@ -247,14 +261,14 @@ where
 
 impl<S: Service<Request<B>>, B> Asking<S, B> {
     fn answered(self, verdict: Verdict) -> State<S, B> {
-        let Self { stripped, gate, mut request, mut inner, .. } = self;
+        let Self { stripped, gate, mut request, inner, .. } = self;
         match gate.judge(verdict) {
             Ok((tenant, assurance)) => {
                 redirect(&mut request, stripped);
                 gate.admit(&mut request, Some((tenant, assurance)));
-                State::Called { future: inner.call(request) }
+                State::Admitted { admitted: Some(Box::new(Admitted { request, inner })) }
             }
-            Err(refused) => State::Refused { response: Some(Box::new(gate.refuse(refused, request))) },
+            Err(refused) => State::Refused { response: Some(gate.refuse(refused, request)) },
         }
     }
 }

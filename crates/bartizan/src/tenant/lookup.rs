@@ -139,6 +139,9 @@ impl CachedDirectory {
     }
 
     /// Lets a found tenant stand for so much longer while the directory is down. Zero by default.
+    ///
+    /// It is down from an error, or from an answer that did not come within the [`timeout`](Self::timeout), until the next
+    /// answer. A [`Deadline`] that ends before that proves nothing: let the timeout be shorter than those of most requests.
     #[must_use]
     pub fn stale_if_error(mut self, time: Duration) -> Self {
         self.terms.stale_if_error = time.min(THIRTY_YEARS);
@@ -196,9 +199,7 @@ impl CachedDirectory {
             }
             match questions.find(name) {
                 Some(question) => question,
-                None if questions.by_id.len() >= self.terms.at_once => {
-                    return LookUp::Done(self.last_answer(name).unwrap_or(Verdict::Unheard));
-                }
+                None if questions.by_id.len() >= self.terms.at_once => return LookUp::Done(self.unheard(name)),
                 None => questions.open(&id, |number| self.clone().question(id.clone(), number).boxed().shared()),
             }
         };
@@ -206,7 +207,7 @@ impl CachedDirectory {
         let (directory, id) = (self.clone(), id);
         LookUp::UnderWay(Box::pin(async move {
             let answer = timeout_at(deadline.instant(), question).await;
-            answer.unwrap_or_else(|_| directory.last_answer(id.as_str().as_bytes()).unwrap_or(Verdict::Unheard))
+            answer.unwrap_or_else(|_| directory.unheard(id.as_str().as_bytes()))
         }))
     }
 
@@ -261,6 +262,12 @@ impl CachedDirectory {
                 Verdict::Unknown
             }
         }
+    }
+
+    /// What there is for a request that can't wait for an answer: the last one, if there would be no other.
+    fn unheard(&self, name: &[u8]) -> Verdict {
+        let is_down = self.memory.is_down.load(Ordering::Relaxed);
+        is_down.then(|| self.last_answer(name)).flatten().unwrap_or(Verdict::Unheard)
     }
 
     /// The last good answer, if it may still stand.

@@ -2,9 +2,10 @@
 //!
 //! A request whose tenant is missing, malformed or named twice with different results is answered with 400, one whose
 //! tenant nobody knows with 403, and one that can't be checked because the directory is down with 503 and
-//! `Retry-After`; each as `application/problem+json`, and never with the client's own value in it. The service sees a
-//! [`Tenant`] in the request's extensions; so do the access log, the current `tracing` span if it has declared the
-//! field `tenant_id`, and whatever takes a key: `.key_by(Tenant::key)`.
+//! `Retry-After`; each as `application/problem+json`, and never with the client's own value in it. A gRPC client gets
+//! `INVALID_ARGUMENT`, `PERMISSION_DENIED`, or `UNAVAILABLE` and a pushback. The service sees a [`Tenant`] in the
+//! request's extensions; so do the access log, the current `tracing` span if it has declared the field `tenant_id`, and
+//! whatever takes a key: `.key_by(Tenant::key)`.
 //!
 //! One tenant has one spelling: 1 to 63 of `a-z 0-9 -`, no hyphen at either end, which is a label of a domain name.
 //! Only a subdomain is lowered before it is checked, because names of hosts ignore case; nothing is ever trimmed or

@@ -1,8 +1,7 @@
 //! Why a request is refused, and what the client is told.
 
-use crate::shared::{Problem, Refusal, RequestId};
-use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header, request};
+use crate::shared::{GrpcStatus, OnRefusal, PreparedRefusal, Problem, Refusal, Said, with_head};
+use http::{Request, Response, StatusCode};
 
 /// Why a request is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,8 +19,13 @@ pub enum Refused {
     DirectoryUnavailable,
 }
 
-/// When a client may ask again after the directory was down, in seconds.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+/// What is answered: ours, rendered once, or what a user says instead.
+#[derive(Clone)]
+pub(super) struct Answers {
+    /// By the number of the refusal.
+    prepared: [PreparedRefusal; 5],
+    pub(super) instead: Option<OnRefusal<Refused>>,
+}
 
 // ===== impl Refused =====
 
@@ -58,22 +62,39 @@ impl Refused {
         }
     }
 
-    /// The layer's own answer.
-    pub(crate) fn to_response(self, head: &request::Parts) -> Response<Bytes> {
-        let mut problem = Problem::new(self.status()).detail(self.detail()).member("code", self.error_type());
-        if let Some(id) = RequestId::of(&head.extensions) {
-            problem = problem.instance(format!("urn:request:{id}"));
+    const fn grpc(self) -> GrpcStatus {
+        match self {
+            Self::Missing | Self::Malformed | Self::Conflict => GrpcStatus::INVALID_ARGUMENT,
+            Self::Unknown => GrpcStatus::PERMISSION_DENIED,
+            Self::DirectoryUnavailable => GrpcStatus::UNAVAILABLE,
         }
-        let mut response = problem.to_response(&head.headers);
-        if self == Self::DirectoryUnavailable {
-            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
-        }
-        self.mark(response)
     }
 
-    /// Marks an answer as a layer's own.
-    pub(super) fn mark<B>(self, mut response: Response<B>) -> Response<B> {
-        response.extensions_mut().insert(Refusal::new(self.error_type()));
-        response
+    /// When a client may ask again, in seconds, if that makes sense.
+    fn retry_after(self) -> Option<u64> {
+        (self == Self::DirectoryUnavailable).then_some(5)
+    }
+
+    /// The layer's own answer.
+    pub(crate) fn prepared(self) -> PreparedRefusal {
+        let problem = Problem::new(self.status()).detail(self.detail());
+        PreparedRefusal::new(Refusal::new(self.error_type()), problem, self.grpc(), self.detail())
+    }
+}
+
+// ===== impl Answers =====
+
+impl Answers {
+    pub(super) fn new() -> Self {
+        use Refused::{Conflict, DirectoryUnavailable, Malformed, Missing, Unknown};
+        let prepared = [Missing, Malformed, Conflict, Unknown, DirectoryUnavailable].map(Refused::prepared);
+        Self { prepared, instead: None }
+    }
+
+    /// The answer to this request, from which its fields and extensions are taken.
+    pub(super) fn respond<B>(&self, refused: Refused, request: &mut Request<B>) -> Response<Said> {
+        let prepared = &self.prepared[refused as usize];
+        let Some(instead) = &self.instead else { return prepared.respond(request, refused.retry_after()) };
+        prepared.mark(with_head(request, |head| instead.answer(&refused, head)), refused.retry_after())
     }
 }

@@ -66,9 +66,14 @@ pub fn from_header(name: impl TryInto<HeaderName>) -> Source {
 /// The port and the dot of the root are put aside, and upper case is lowered. The base itself and hosts elsewhere name
 /// nobody; a deeper name (`a.b.example.com`) is malformed. `Host` on several lines is a conflict, and so is a `Host`
 /// that differs from the host in the request's target (RFC 9112 §3.2, RFC 9113 §8.3.1).
+///
+/// # Panics
+/// If `base` can't be the name of a host, as with a scheme, a port or a `*`: no tenant would ever be found below it.
 #[must_use]
 pub fn from_subdomain(base: &str) -> Source {
-    Source::of(Place::Subdomain(base.trim_matches('.').into()))
+    let base = base.trim_matches('.');
+    assert!(base.split('.').all(is_label), "a tenant can only be read from below the name of a host, not `{base}`");
+    Source::of(Place::Subdomain(base.into()))
 }
 
 /// The tenant in the segment of the path after `prefix`, such as `acme` of `/t/acme/orders` for the prefix `/t`; with
@@ -76,7 +81,8 @@ pub fn from_subdomain(base: &str) -> Source {
 ///
 /// A path that does not begin so, or that has an empty segment there, names nobody. Nothing is decoded: a segment with
 /// an escape is malformed; and so is a path with a `.` or `..` in it, in any spelling that some server resolves, as it would
-/// name somebody else there.
+/// name somebody else there. A path that begins so only for a server that decodes escapes, merges slashes, takes `\` for one,
+/// or drops the parameters of segments (`/t;v=1/acme`), is malformed as well.
 #[must_use]
 pub fn from_path(prefix: &str) -> Source {
     Source::of(Place::path(prefix, false))
@@ -85,7 +91,7 @@ pub fn from_path(prefix: &str) -> Source {
 /// The tenant in the path, like [`from_path`], which the service then sees without prefix and tenant: `/t/acme/orders`
 /// becomes `/orders`, and `/t/acme?page=2` becomes `/?page=2`.
 ///
-/// A path that would begin with `//` afterwards is malformed: read as a reference, it would lead to another host.
+/// A path that would begin with `//` or `/\` afterwards is malformed: read as a reference, it would lead to another host.
 #[must_use]
 pub fn from_path_stripped(prefix: &str) -> Source {
     Source::of(Place::path(prefix, true))
@@ -266,6 +272,11 @@ fn host_field(headers: &HeaderMap) -> Result<Option<&str>, Refused> {
     }
 }
 
+/// Whether a name of hosts can have this between two dots. Some have a `_`, though they should not.
+fn is_label(label: &str) -> bool {
+    !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
 /// The label in front of `base`.
 fn below<'a>(base: &str, host: &'a str) -> Result<Option<Named<'a>>, Refused> {
     let host = host.strip_suffix('.').unwrap_or(host);
@@ -306,7 +317,7 @@ fn in_path<'a>(before: &str, strip: bool, uri: &'a Uri) -> Result<Option<Named<'
 /// The URI without the first `start` bytes of its path.
 fn without_start(uri: &Uri, start: usize) -> Option<Uri> {
     let rest = uri.path_and_query()?.as_str().get(start..)?;
-    if rest.starts_with("//") {
+    if matches!(rest.as_bytes(), [b'/', b'/' | b'\\', ..]) {
         return None;
     }
     let rest =
@@ -316,12 +327,23 @@ fn without_start(uri: &Uri, start: usize) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// Whether a server that decodes escapes and merges slashes would take this path for one that begins with `before`. What
-/// names nobody here must not name somebody there.
+/// Whether a server that decodes escapes, takes `\` for `/`, drops the parameters of segments and merges slashes would take
+/// this path for one that begins with `before`. What names nobody here must not name somebody there.
 fn reads_as(before: &str, path: &str) -> bool {
-    let mut read = decoded(path);
-    read.dedup_by(|byte, last| *byte == b'/' && *last == b'/');
-    read.starts_with(before.as_bytes())
+    let begins = |path: &str| {
+        let decoded = String::from_utf8_lossy(&decoded(path)).replace('\\', "/");
+        let mut read = without_parameters(&decoded).into_bytes();
+        read.dedup_by(|byte, last| *byte == b'/' && *last == b'/');
+        read.starts_with(before.as_bytes())
+    };
+    // A parameter ends at a slash, and servers differ in what is one by then: some drop parameters before they decode.
+    [&without_parameters(path), &without_parameters(&path.replace('\\', "/")), path].into_iter().any(begins)
+}
+
+/// The path without what follows a `;` in its segments.
+fn without_parameters(path: &str) -> String {
+    let segments = path.split('/').map(|segment| segment.split(';').next().unwrap_or_default());
+    segments.collect::<Vec<_>>().join("/")
 }
 
 /// Whether a server that resolves `.` and `..`, in any spelling that some server does, would take this path for another.

@@ -1,10 +1,12 @@
+mod waiting;
+
 use super::{
     Answer, Assurance, CachedDirectory, Directory, Event, Refused, Source, Tenant, TenantId, TenantLayer, TenantSet,
     from_extension, from_fn, from_header, from_path, from_path_stripped, from_subdomain,
 };
 use crate::shared::{Context, Deadline, Notes, Refusal, RequestId, ResponseBody};
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, header, request::Parts};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header, request::Parts};
 use http_body_util::{BodyExt, Full};
 use proptest::prelude::*;
 use std::{
@@ -103,6 +105,17 @@ fn a_subdomain_is_one_label_below_the_base_in_any_case() {
 }
 
 #[test]
+fn what_no_host_could_be_below_is_no_base() {
+    for base in ["", ".", "example.com:3000", "*.example.com", "http://example.com", "a..b", "a b", "bücher.example"] {
+        assert!(std::panic::catch_unwind(|| from_subdomain(base)).is_err(), "{base:?}");
+    }
+    for base in ["localhost", ".example.com.", "EXAMPLE.com", "xn--bcher-kva.example", "my_service.internal"] {
+        let host = format!("acme.{}", base.trim_matches('.'));
+        names(&from_subdomain(base), "/", &[("host", &host)], Ok(Some("acme")));
+    }
+}
+
+#[test]
 fn the_host_in_the_target_counts_and_a_field_that_differs_is_a_conflict() {
     let source = from_subdomain(".example.com");
     names(&source, "http://acme.example.com:81/x", &[], Ok(Some("acme")));
@@ -137,6 +150,8 @@ fn a_stripped_path_starts_with_exactly_one_slash() {
         ("/t/acme/a//b", Some("/a//b")),
         ("http://example.com:80/t/acme/x", Some("http://example.com:80/x")),
         ("/t/acme//evil.org", None),
+        (r"/t/acme/\evil.org", None),
+        (r"/t/acme/a\b", Some(r"/a\b")),
     ] {
         let head = head(uri, &[]);
         let stripped =
@@ -184,7 +199,7 @@ proptest! {
         head.headers.insert("x-tenant-id", value.clone());
         head.headers.insert(header::HOST, value.clone());
         let _ = read(&from_subdomain("example.com"), &head);
-        let _ = read(&from_subdomain(""), &head);
+        let _ = read(&from_subdomain("a"), &head);
         match read(&from_header("x-tenant-id"), &head) {
             Ok(name) => {
                 let name = name.expect("the field is there");
@@ -212,13 +227,16 @@ proptest! {
     }
 
     #[test]
-    fn what_is_stripped_is_the_start_of_the_path_and_no_more(rest in "(/[a-z/.%0-9]{0,12})?", query in "(\\?[a-z/=]{0,8})?") {
+    fn what_is_stripped_is_the_start_of_the_path_and_no_more(
+        rest in r"(/[a-z/.%0-9\\]{0,12})?",
+        query in r"(\?[a-z/=]{0,8})?",
+    ) {
         prop_assume!(format!("/t/acme{rest}{query}").parse::<Uri>().is_ok());
         let head = head(&format!("/t/acme{rest}{query}"), &[]);
         match from_path_stripped("/t").read(&head) {
             Ok(named) => {
                 let uri = named.and_then(|named| named.stripped).expect("stripped");
-                prop_assert!(uri.path().starts_with('/') && !uri.path().starts_with("//"));
+                prop_assert!(uri.path().starts_with('/') && !uri.path().starts_with("//") && !uri.path().starts_with(r"/\"));
                 prop_assert_eq!(uri.path(), if rest.is_empty() { "/" } else { &*rest });
                 prop_assert_eq!(uri.query(), head.uri.query());
             }
@@ -229,7 +247,8 @@ proptest! {
                     rest.replace(escape, plain)
                 });
                 let dots = |segment: &str| matches!(segment.split(';').next(), Some("." | ".."));
-                prop_assert!(rest.starts_with("//") || spelled.split('/').any(dots), "{}", rest);
+                let leads_away = rest.starts_with("//") || rest.starts_with(r"/\");
+                prop_assert!(leads_away || spelled.split(['/', '\\']).any(dots), "{}", rest);
             }
         }
     }
@@ -313,6 +332,45 @@ async fn a_refusal_can_be_replaced_and_stays_marked() {
     assert_eq!(response.status(), StatusCode::NOT_FOUND);
     assert_eq!(response.extensions().get(), Some(&Refusal::new("tenant_missing")));
     assert_eq!(text(response).await, "tenant_missing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_replaces_a_refusal_need_not_think_of_when_to_come_back() {
+    let slow = Slow::default();
+    slow.becomes(FAILING);
+    let said = |field: Option<&'static str>| {
+        let layer = slow.layer().on_refusal(move |_, _| {
+            let answer = Response::builder().status(StatusCode::SERVICE_UNAVAILABLE);
+            let answer = field.into_iter().fold(answer, |answer, value| answer.header(header::RETRY_AFTER, value));
+            answer.body(Bytes::new()).expect("a response")
+        });
+        async move { send(&layer, request("acme")).await.headers()[header::RETRY_AFTER].clone() }
+    };
+    assert_eq!((said(None).await, said(Some("60")).await), (HeaderValue::from(5), HeaderValue::from(60)));
+    let missing = by_header().on_refusal(|_, _| Response::default());
+    assert_eq!(send(&missing, nameless()).await.headers().get(header::RETRY_AFTER), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_of_grpc_is_refused_in_its_own_words() {
+    let slow = Slow::default();
+    slow.becomes(FAILING);
+    let known = by_header().known(TenantSet::new(["acme"]).unwrap());
+    for (layer, mut request, status, pushback, error_type) in [
+        (&known, nameless(), "3", "-1", "tenant_missing"),
+        (&known, request("EVIL"), "3", "-1", "tenant_malformed"),
+        (&known, request("evil"), "7", "-1", "tenant_unknown"),
+        (&slow.layer(), request("acme"), "14", "5000", "tenant_directory_unavailable"),
+    ] {
+        *request.method_mut() = Method::POST;
+        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        let response = send(layer, request).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["grpc-status"], status);
+        assert_eq!(response.headers()["grpc-retry-pushback-ms"], pushback);
+        assert_eq!(response.extensions().get(), Some(&Refusal::new(error_type)));
+        assert_eq!(text(response).await, "");
+    }
 }
 
 #[tokio::test]
@@ -681,7 +739,7 @@ async fn a_request_that_is_dropped_before_its_first_poll_takes_its_question_alon
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_that_ends_before_the_directory_answers_is_met_with_the_last_answer() {
+async fn a_deadline_that_ends_before_a_directory_that_is_down_answers_is_met_with_the_last_answer() {
     let hangs = Arc::new(AtomicUsize::new(0));
     let hanging = Arc::clone(&hangs);
     let directory = CachedDirectory::new(move |_: TenantId| {
@@ -698,6 +756,7 @@ async fn a_deadline_that_ends_before_the_directory_answers_is_met_with_the_last_
     assert_eq!(status(&layer, "acme").await, StatusCode::OK);
     hangs.store(1, Ordering::SeqCst);
     advance(SECOND * 2).await;
+    assert_eq!(status(&layer, "globex").await, StatusCode::SERVICE_UNAVAILABLE, "it is down from here on");
     let mut request = request("acme");
     Deadline::after(SECOND).tighten(request.extensions_mut());
     assert_eq!(send(&layer, request).await.status(), StatusCode::OK);
@@ -722,7 +781,11 @@ async fn what_travels_on_is_the_tenant_that_was_let_in_and_not_what_a_stranger_w
 
 #[test]
 fn a_path_that_names_somebody_only_to_other_readers_is_malformed() {
-    for path in ["//t/acme/x", "/t//acme", "/%74/acme/x", "/t%2Facme", "/t/%61cme"] {
+    let spelled = ["//t/acme/x", "/t//acme", "/%74/acme/x", "/t%2Facme", "/t/%61cme"];
+    let with_parameters = ["/t;v=1/acme/orders", "/t%3Bv=1/acme/orders", "/;x/t/acme/orders", "/;%2Fx/t/acme/orders"];
+    let with_backslashes =
+        [r"/t\acme/orders", "/t%5Cacme/orders", r"/\t/acme", r"/t;v=1\acme", r"/;\x/t/acme", r"/;%2Fx\t/acme"];
+    for path in [&spelled[..], &with_parameters, &with_backslashes].concat() {
         assert_eq!(read(&from_path("/t"), &head(path, &[])), Err(Refused::Malformed), "{path}");
     }
     for path in [
@@ -736,7 +799,19 @@ fn a_path_that_names_somebody_only_to_other_readers_is_malformed() {
         assert_eq!(read(&from_path("/t"), &head(path, &[])), Err(Refused::Malformed), "{path}");
     }
     assert_eq!(read(&from_path("/t"), &head("/t/acme/v1.2/...%20", &[])), Ok(Some("acme".to_owned())));
-    for path in ["/", "/x//t/acme", "/tt/acme", "/t", "/t/"] {
+    for path in ["/", "/x//t/acme", "/tt/acme", "/t", "/t/", "/x;/t/acme", r"/x\t/acme", "/tt;t/acme"] {
         assert_eq!(read(&from_path("/t"), &head(path, &[])), Ok(None), "{path}");
+    }
+}
+
+#[test]
+fn what_a_path_names_only_to_other_readers_is_not_settled_by_a_claim() {
+    let source = from_path("/t").or(from_fn(|_| Some("globex".into())));
+    names(&source, "/t/acme/orders", &[], Err(Refused::Conflict));
+    names(&source, "/orders;v=1", &[], Ok(Some("globex")));
+    for path in
+        ["/t;v=1/acme/orders", "/t%3Bv=1/acme/orders", r"/t\acme/orders", "/t%5Cacme/orders", "/;x/t/acme/orders"]
+    {
+        names(&source, path, &[], Err(Refused::Malformed));
     }
 }
