@@ -5,9 +5,9 @@
 mod world;
 
 use bartizan::{
-    circuit_breaker::{Breaker, BreakerPolicy, CircuitBreakerLayer, State},
+    circuit_breaker::{Breaker, BreakerPolicy, Changes, CircuitBreakerLayer, State},
     concurrency_limit::{ConcurrencyLimit, ConcurrencyLimitLayer},
-    retry::{Budget, ReplayMemory, RetryLayer, RetryPolicy},
+    retry::{self, Budget, GaveUp, ReplayMemory, RetryLayer, RetryPolicy},
     timeout::{AttemptTimeoutLayer, TimeoutLayer},
 };
 use bytes::Bytes;
@@ -26,7 +26,7 @@ use std::{
 };
 use tokio::{
     task::JoinSet,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt, util::BoxCloneSyncService};
 use world::{Number, Server, Trouble};
@@ -58,6 +58,8 @@ struct Upstream {
     server: Server,
     breaker: Breaker,
     limit: ConcurrencyLimit,
+    /// How many retries the budget did not grant.
+    ungranted: Arc<AtomicU64>,
     stack: Stack,
 }
 
@@ -92,6 +94,8 @@ async fn storm(seed: u64) {
     let upstreams: Arc<[Upstream]> = (0..5).map(|index| upstream(seed * 10 + index, &memory)).collect();
     let ledger = Arc::new(Ledger::default());
 
+    let watched: Vec<_> =
+        upstreams.iter().map(|upstream| tokio::spawn(states(upstream.breaker.watch(), begin + END))).collect();
     let mut tasks = JoinSet::new();
     for (upstream, trouble) in upstreams.iter().zip(TROUBLES) {
         let server = upstream.server.clone();
@@ -113,10 +117,10 @@ async fn storm(seed: u64) {
     }
 
     every_request_ended_as_it_was_answered(&ledger, &upstreams);
-    for (upstream, trouble) in upstreams.iter().zip(TROUBLES) {
+    for ((upstream, trouble), watched) in upstreams.iter().zip(TROUBLES).zip(watched) {
         nothing_was_done_twice_that_must_not(upstream);
-        retries_stayed_in_budget(upstream, trouble);
-        assert_eq!(upstream.breaker.state(), State::Closed, "{trouble:?}: the breaker is wedged");
+        retries_were_made_and_stayed_in_budget(upstream, trouble);
+        the_breaker_opened_and_closed_again(upstream, trouble, &watched.await.unwrap());
         assert_eq!(upstream.limit.in_flight(), 0, "{trouble:?}: a permit is lost");
         let seen = upstream.server.seen();
         assert_eq!(seen.at_work, 0, "{trouble:?}: a call was not let go");
@@ -131,14 +135,22 @@ fn upstream(seed: u64, memory: &ReplayMemory) -> Upstream {
     let server = Server::new(seed);
     let breaker = Breaker::new(BreakerPolicy::new().open_for(Duration::from_secs(1), LONGEST_OPEN).ramp(RAMP));
     let limit = ConcurrencyLimit::new(AT_ONCE);
+    let ungranted = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&ungranted);
+    let retry = RetryLayer::new(RetryPolicy::attempts(3)).budget(Budget::new()).memory(memory.clone());
+    let retry = retry.observe(move |event| {
+        if let retry::Event::GaveUp { why: GaveUp::Budget, .. } = event {
+            count.fetch_add(1, Relaxed);
+        }
+    });
     let stack = ServiceBuilder::new()
         .layer(TimeoutLayer::new(TOTAL))
-        .layer(RetryLayer::new(RetryPolicy::attempts(3)).budget(Budget::new()).memory(memory.clone()))
+        .layer(retry)
         .layer(CircuitBreakerLayer::new(breaker.clone()))
         .layer(ConcurrencyLimitLayer::new(limit.clone()))
         .layer(AttemptTimeoutLayer::new(ATTEMPT))
         .service(server.clone());
-    Upstream { server, breaker, limit, stack: whole(stack) }
+    Upstream { server, breaker, limit, ungranted, stack: whole(stack) }
 }
 
 /// The stack and the reading of the answer in one.
@@ -157,6 +169,15 @@ where
 {
     let status = response.status();
     Ok((status, response.into_body().collect().await.map_err(io::Error::other)?.to_bytes()))
+}
+
+/// What a breaker becomes, until then.
+async fn states(mut changes: Changes, until: Instant) -> Vec<State> {
+    let mut states = Vec::new();
+    while let Ok(Some(state)) = timeout_at(until, changes.next()).await {
+        states.push(state);
+    }
+    states
 }
 
 /// One client: a request about once a second, to any of the services; now and then it doesn't wait for the answer.
@@ -242,13 +263,28 @@ fn nothing_was_done_twice_that_must_not(upstream: &Upstream) {
 
 /// In any ten seconds: a fifth of the requests, and ten a second. A request counts when it comes back, up to one
 /// attempt's time after it was first seen; that and the grain of a second are allowed for.
-fn retries_stayed_in_budget(upstream: &Upstream, trouble: Trouble) {
+///
+/// Some were made, and more were wanted: none, or a few, stay in budget whatever it grants.
+fn retries_were_made_and_stayed_in_budget(upstream: &Upstream, trouble: Trouble) {
     let seen = upstream.server.seen();
     for end in 10..=seen.seconds.len() {
         let repeats: u32 = seen.seconds[end - 10..end].iter().map(|(_, repeats)| repeats).sum();
         let firsts: u32 = seen.seconds[end.saturating_sub(13)..end].iter().map(|(firsts, _)| firsts).sum();
         assert!(repeats <= firsts / 5 + 11 * 10, "{trouble:?}: {repeats} retries of {firsts} requests by second {end}");
     }
+    // Who is gone sees no repeats: what arrives there arrives for the first time.
+    if trouble != Trouble::Gone {
+        let repeats: u32 = seen.seconds.iter().map(|(_, repeats)| repeats).sum();
+        assert_ne!(repeats, 0, "{trouble:?}: nothing was sent again");
+        assert_ne!(upstream.ungranted.load(Relaxed), 0, "{trouble:?}: the budget granted whatever was asked of it");
+    }
+}
+
+/// A breaker that never opens is not wedged either.
+fn the_breaker_opened_and_closed_again(upstream: &Upstream, trouble: Trouble, states: &[State]) {
+    assert!(states.contains(&State::Open), "{trouble:?}: the breaker never opened: {states:?}");
+    assert_ne!(upstream.breaker.metrics().refused, 0, "{trouble:?}: the breaker let all of them in");
+    assert_eq!(upstream.breaker.state(), State::Closed, "{trouble:?}: the breaker is wedged");
 }
 
 fn goodput_came_back(ledger: &Ledger) {

@@ -303,7 +303,7 @@ async fn check_command(demo: &Demo, what: &str, command: &str) {
                 let mut words = said.split_whitespace().skip_while(move |next| *next != word).skip(1);
                 words.next().expect("a number").parse::<f64>().expect("a number")
             };
-            assert_eq!((word_after("sent"), word_after("answered")), (1000., 1000.), "{said}");
+            assert_eq!((word_after("due"), word_after("answered")), (1000., 1000.), "{said}");
             assert!(word_after("p50") <= word_after("p95") && word_after("p99") <= word_after("p99.9"), "{said}");
         }
         other => panic!("nothing is known of {other:?}"),

@@ -17,13 +17,14 @@ Usage: cargo run -p bff [-- [COMMAND] [FLAGS]]
 
 pub(super) const LOAD_HELP: &str = "\
 Sends requests to a running demo at a steady rate, whether or not those before them have been answered. The latency of
-each counts from when it was due. Ctrl-C ends it early.
+each counts from when it was due. Ctrl-C ends it early; who is without an answer then has waited until then.
 
 Usage: cargo run -p bff -- load [FLAGS]
 
   --rate N        requests in a second (200; at most 5000)
   --for TIME      for how long (20s; at most 10m)
-  --path PATH     what to ask for (/dashboard/web/u1); more than one take turns
+  --path PATH     what to ask for (/dashboard/web/u1); more than one take turns, and /users/u{1-999} is another user each
+                  time, from the first to the last and again: what is asked for once is answered by no cache
   --tenant ID     who asks (acme)
   --in-flight N   how many at once (256; at most 512); who is due beyond that waits, and the wait counts
   --port N        where the demo runs, if not on 8080
@@ -64,7 +65,7 @@ The same over HTTP, on the ports on which faults are switched: POST of /purge, a
 and GET of /cache tells what the cache has done.";
 
 pub(super) const TOUR_HELP: &str = "\
-Starts a demo of its own, breaks it step by step, shows what its users see, and checks it. It takes about half a minute,
+Starts a demo of its own, breaks it step by step, shows what its users see, and checks it. It takes less than a minute,
 and exits with 1 if anything was not as told.
 
 Usage: cargo run -p bff -- tour [--port N]

@@ -254,6 +254,7 @@ mod tests {
             ("load --to example.com:80", "an address of this machine"),
             ("load --to 192.0.2.1:80", "it loads this machine alone, and 192.0.2.1 is another: try 127.0.0.1"),
             ("load --path users", "a path begins with /"),
+            ("load --path /users/u{1}", "what stands in braces is a range, once, as in u{1-999}"),
             ("load users", "\"users\" has no meaning here"),
             ("chaos user --latency 1s", "there is no service \"user\": there are users, orders-a, orders-b"),
             ("chaos users", "nothing would go wrong"),

@@ -2,10 +2,12 @@
 //!
 //! The nth request is due at a time that is known before the first is sent, and its latency counts from then. A service
 //! that stalls for a second is charged with that second by every request that was due meanwhile, as it would be by its
-//! users; a generator that waits for one answer before it sends the next would report a single slow one.
+//! users; a generator that waits for one answer before it sends the next would report a single slow one. So would one that,
+//! when it is stopped, forgets those who are still waiting.
 //!
 //! Everything is bounded: the rate, the time, how many are in flight at once, and how long anybody waits for an answer.
 
+mod path;
 mod plan;
 mod progress;
 mod send;

@@ -1,5 +1,6 @@
 //! What is sent, when, and where to.
 
+use super::path::Path;
 use http::{HeaderValue, Uri, uri::Authority};
 use std::{
     fmt, io,
@@ -25,7 +26,7 @@ pub(crate) struct Plan {
 pub(crate) struct Target {
     addr: SocketAddr,
     /// Asked for in turns.
-    paths: Vec<Uri>,
+    paths: Vec<Path>,
     pub(super) tenant: HeaderValue,
 }
 
@@ -59,8 +60,7 @@ impl fmt::Display for Plan {
         let Self { target, rate, time, .. } = self;
         let tenant = String::from_utf8_lossy(target.tenant.as_bytes());
         write!(f, "{rate} a second for {time:?} to http://{}, as {}:", target.addr, tenant)?;
-        let mut paths = target.paths.iter().filter_map(Uri::path_and_query);
-        paths.try_for_each(|path| write!(f, " {path}"))
+        target.paths.iter().try_for_each(|path| write!(f, " {path}"))
     }
 }
 
@@ -75,10 +75,7 @@ impl Target {
         if !addr.ip().is_loopback() {
             return Err(format!("it loads this machine alone, and {} is another: try 127.0.0.1", addr.ip()));
         }
-        let paths = paths.iter().map(|path| {
-            let uri = path.strip_prefix('/').and_then(|_| format!("http://{addr}{path}").parse().ok());
-            uri.ok_or_else(|| format!("a path begins with / and has no spaces, unlike {path:?}"))
-        });
+        let paths = paths.iter().map(|path| Path::new(addr, path));
         let tenant =
             tenant.parse().map_err(|_| format!("a tenant's id goes into a header field, and {tenant:?} can't"))?;
         Ok(Self { addr, paths: paths.collect::<Result<_, _>>()?, tenant })
@@ -107,8 +104,8 @@ impl Target {
     }
 
     pub(super) fn nth(&self, nth: u64) -> Uri {
-        let turn = nth % self.paths.len() as u64;
-        self.paths[usize::try_from(turn).expect("less than the paths there are")].clone()
+        let (turn, round) = (nth % self.paths.len() as u64, nth / self.paths.len() as u64);
+        self.paths[usize::try_from(turn).expect("less than the paths there are")].nth(round)
     }
 
     pub(super) async fn is_there(&self) -> io::Result<()> {

@@ -92,14 +92,14 @@ async fn change(
     }
 }
 
-/// The users are `u1` to `u999`.
+/// The users are `u1` to `u9999`.
 fn number(id: &str) -> Option<u64> {
     let number: u64 = id.strip_prefix('u')?.parse().ok()?;
-    ((1..=999).contains(&number) && id == format!("u{number}")).then_some(number)
+    ((1..=9999).contains(&number) && id == format!("u{number}")).then_some(number)
 }
 
 fn nobody(headers: &HeaderMap) -> Response {
-    refuse(headers, StatusCode::NOT_FOUND, "no user has this id: they are u1 to u999")
+    refuse(headers, StatusCode::NOT_FOUND, "no user has this id: they are u1 to u9999")
 }
 
 // ===== impl Plans =====

@@ -14,6 +14,11 @@ pub(super) fn is_refused(answer: &Answer) -> bool {
     answer.status == StatusCode::SERVICE_UNAVAILABLE && answer.json["code"] == "breaker_open"
 }
 
+/// Whether a dashboard has all orders that it shows.
+pub(super) fn has_orders(answer: &Answer) -> bool {
+    answer.json["orders"].as_array().is_some_and(|orders| orders.len() == 20)
+}
+
 pub(super) fn retry_after(answer: &Answer) -> u64 {
     let field = answer.headers.get("retry-after").and_then(|value| value.to_str().ok());
     field.and_then(|seconds| seconds.parse().ok()).unwrap_or_default()

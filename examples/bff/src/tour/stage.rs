@@ -16,7 +16,14 @@ use futures_util::future::try_join_all;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
-use std::{error::Error, fmt, future::pending, io::sink, time::Duration};
+use std::{
+    error::Error,
+    fmt,
+    future::pending,
+    io::sink,
+    ops::{RangeFrom, RangeInclusive},
+    time::Duration,
+};
 use tokio::time::{Instant, timeout};
 
 pub(super) type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
@@ -27,6 +34,7 @@ pub(super) struct Stage {
     client: Client,
     remote: Remote,
     start: Instant,
+    strangers: RangeFrom<u32>,
     step: u32,
     held: u32,
     failed: Vec<String>,
@@ -45,6 +53,9 @@ pub(super) struct Answer {
 /// Nobody waits longer: what takes so long is no answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// No step names one of them.
+const STRANGERS: RangeFrom<u32> = 1_000..;
+
 // ===== impl Stage =====
 
 impl Stage {
@@ -60,6 +71,7 @@ impl Stage {
             client: client(),
             remote: Remote::new(*ports),
             start: Instant::now(),
+            strangers: STRANGERS,
             step: 0,
             held: 0,
             failed: Vec::new(),
@@ -138,9 +150,20 @@ impl Stage {
         Ok(answers)
     }
 
-    /// Asks so often, all at once.
-    pub(super) async fn ask_at_once(&self, times: usize, path: &str, tenant: &str) -> Result<Vec<Answer>> {
-        try_join_all((0..times).map(|_| self.get(path, tenant))).await
+    /// Asks for all of these at once.
+    pub(super) async fn ask_at_once(
+        &self,
+        paths: impl IntoIterator<Item = String>,
+        tenant: &str,
+    ) -> Result<Vec<Answer>> {
+        try_join_all(paths.into_iter().map(async |path| self.get(&path, tenant).await)).await
+    }
+
+    /// The numbers of so many users for whom nobody has asked so far: nothing is stored of them.
+    pub(super) fn strangers(&mut self, count: u32) -> RangeInclusive<u32> {
+        let first = self.strangers.start;
+        self.strangers.start += count;
+        first..=first + count - 1
     }
 
     /// Gives a user another plan, at the users service itself: nobody in front of it learns of that.
@@ -238,7 +261,8 @@ mod tests {
     fn stage() -> Stage {
         let ports = Ports::from(9000);
         let (client, remote) = (client(), Remote::new(ports));
-        Stage { ports, client, remote, start: Instant::now(), step: 0, held: 0, failed: Vec::new() }
+        let (start, strangers) = (Instant::now(), STRANGERS);
+        Stage { ports, client, remote, start, strangers, step: 0, held: 0, failed: Vec::new() }
     }
 
     #[tokio::test]
