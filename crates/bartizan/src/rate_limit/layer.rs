@@ -137,6 +137,10 @@ impl<T: Throttle + Clone> RateLimitLayer<T> {
     /// Those who wait for the same bucket pass in the order in which they came; nobody who comes later overtakes them.
     /// Who gets to the front and is then kept back by another bucket goes to the end of that one's line. `queue` is how
     /// many may wait for one bucket; further ones are refused. What is given back meanwhile wakes nobody earlier.
+    ///
+    /// Who waits keeps nothing of the service from others: its turn has come, and is charged, before the service is asked
+    /// whether it is ready. If that fails, it is the call's error. As of any call that fails or is given up, what was charged
+    /// stays, unless [`settle_by`](Self::settle_by) says otherwise.
     #[must_use]
     pub fn wait_up_to(self, longest: Duration, queue: usize) -> Self {
         self.with(|rules| rules.patience = Some(Patience { longest, queue }))
@@ -243,7 +247,7 @@ impl<S, T> RateLimit<S, T> {
         };
         match asked {
             Asked::Judged(Judged::Pass) => ResponseFuture::calling(self.inner.call(request)),
-            Asked::Judged(Judged::Charge(charged)) => ResponseFuture::charging(self.inner.call(request), charged),
+            Asked::Judged(Judged::Charge(charged)) => ResponseFuture::charging(&mut self.inner, request, charged),
             Asked::Judged(Judged::Limit(standing)) => self.refuse(&standing, request),
             Asked::Judged(Judged::Refuse(refused, told)) => {
                 ResponseFuture::refused(self.limiter.respond(&refused, told, &mut request))

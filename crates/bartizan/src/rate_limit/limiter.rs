@@ -250,6 +250,13 @@ impl<T> fmt::Debug for Limiter<T> {
 // ===== impl Charged =====
 
 impl<T: Throttle> Charged<T> {
+    /// This is the request that is charged.
+    pub(super) fn request<B>(&mut self, request: &Request<B>) {
+        if let Some(settlement) = &mut self.settlement {
+            settlement.request(request.method());
+        }
+    }
+
     /// The service has failed.
     pub(super) fn fail(self) {
         if let Some(settlement) = self.settlement {
@@ -263,9 +270,8 @@ impl<T: Throttle> Charged<T> {
             told.write(response.headers_mut());
         }
         let Some(settlement) = self.settlement else { return response.map(LimitedBody::inner) };
-        let (head, body) = response.into_parts();
-        let settlement = settlement.respond(head.clone());
-        Response::from_parts(head, LimitedBody::settled(body, settlement))
+        let (response, settlement) = settlement.respond(response);
+        response.map(|body| LimitedBody::settled(body, settlement))
     }
 }
 
