@@ -178,7 +178,8 @@ impl<T: Throttle + Clone> Limiter<T> {
         match decision.verdict() {
             Verdict::Admitted => {
                 self.rules.tell(&Event::Admitted(&decision));
-                let told = self.rules.fields.wanted(dues, decision.standings()).then(|| self.told(dues, &decision));
+                let told =
+                    self.rules.fields.wanted(dues, decision.standings()).then(|| self.told(dues, &decision, None));
                 let settlement = self.rules.settles().then(|| Settlement::open(self, dues, &decision));
                 match (told.flatten(), settlement) {
                     (None, None) => Judged::Pass,
@@ -188,8 +189,9 @@ impl<T: Throttle + Clone> Limiter<T> {
             Verdict::Refused(wait) => {
                 let violates = |(_, standing): &(&Due, &Standing)| !standing.admits();
                 let violated = dues.iter().zip(decision.standings()).filter(violates).map(|(due, _)| due);
-                let told = self.told(dues, &decision);
-                self.refuse(Reason::Limited, Some(retry_after(wait)), self.names(violated), told)
+                let retry_after = Some(retry_after(wait));
+                let told = self.told(dues, &decision, retry_after);
+                self.refuse(Reason::Limited, retry_after, self.names(violated), told)
             }
             Verdict::TooCostly => {
                 let violated = dues.iter().filter(|due| due.cost > due.quota.burst_size());
@@ -223,8 +225,9 @@ impl<T: Throttle + Clone> Limiter<T> {
         response
     }
 
-    fn told(&self, dues: &[Due], decision: &Decision) -> Option<Told> {
-        self.rules.fields.tell(&self.rules.policies, &self.rendered().members, dues, decision.standings())
+    fn told(&self, dues: &[Due], decision: &Decision, retry_after: Option<u64>) -> Option<Told> {
+        let members = &self.rendered().members;
+        self.rules.fields.tell(&self.rules.policies, members, dues, decision.standings(), retry_after)
     }
 
     /// The names that may be told.

@@ -2,8 +2,8 @@
 //!
 //! A refused client gets `429 Too Many Requests` as `application/problem+json` with the problem types and the
 //! `violated-policies` of [draft-ietf-httpapi-ratelimit-headers-11], `Retry-After` in whole seconds (rounded up, at
-//! least 1), and `RateLimit` and `RateLimit-Policy`; a gRPC client gets `RESOURCE_EXHAUSTED` and a pushback. Nothing
-//! else of the service is touched.
+//! least 1, and up to a tenth more, so that those who were refused together do not come back together), and `RateLimit` and
+//! `RateLimit-Policy`; a gRPC client gets `RESOURCE_EXHAUSTED` and a pushback. Nothing else of the service is touched.
 //!
 //! # Example
 //!
@@ -102,4 +102,7 @@ pub use self::{
     refusal::{Reason, Refused},
     settle::Outcome,
 };
-pub use bartizan_store::{Algorithm, Decision, Key, Memory, Quota, Scoped, Standing, Throttle, Unavailable};
+pub use bartizan_store::{
+    Algorithm, Charge, Decision, Key, Memory, PolicyName, Quota, Scoped, Stamp, Standing, Throttle, Unavailable,
+    Verdict,
+};

@@ -79,19 +79,20 @@ impl<T: Throttle + Clone> Limiter<T> {
     #[inline(always)]
     pub(super) fn limit<B>(&self, standing: &Standing, mut request: Request<B>) -> Response<Said> {
         let Rendered { refusals, members } = self.rendered();
-        let mut response = refusals.by(0).respond(&mut request, Some(retry_after(standing.wait())));
+        let retry_after = Some(retry_after(standing.wait()));
+        let mut response = refusals.by(0).respond(&mut request, retry_after);
         if self.rules.fields.go_with_refused() {
-            self.tell(members, standing, response.headers_mut());
+            self.tell(members, standing, retry_after, response.headers_mut());
         }
         response
     }
 
     #[inline(never)]
-    fn tell(&self, members: &Members, standing: &Standing, headers: &mut HeaderMap) {
+    fn tell(&self, members: &Members, standing: &Standing, retry_after: Option<u64>, headers: &mut HeaderMap) {
         let policies = &*self.rules.policies;
         // Whose bucket it is, no field tells.
         let due = Due { policy: 0, key: Key::GLOBAL, quota: policies[0].quota, cost: 1 };
-        if let Some(told) = self.rules.fields.tell(policies, members, &[due], slice::from_ref(standing)) {
+        if let Some(told) = self.rules.fields.tell(policies, members, &[due], slice::from_ref(standing), retry_after) {
             told.write(headers);
         }
     }

@@ -4,7 +4,7 @@ mod settling;
 mod waiting;
 
 use super::*;
-use crate::shared::{Deadline, PeerAddr, Refusal, TrustedProxies};
+use crate::shared::{Deadline, PeerAddr, Refusal, TrustedProxies, wall_now};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, Empty, Full};
@@ -16,7 +16,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 use tokio::time::{Instant, advance, timeout};
 use tower::{Layer, Service, ServiceExt, service_fn};
@@ -322,6 +322,17 @@ async fn the_exempt_pass_uncharged() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_second_exemption_takes_none_from_the_first() {
+    let layer = RateLimitLayer::new(Quota::per_hour(1))
+        .exempt(|head| head.headers.contains_key(header::FROM))
+        .exempt(|head| head.headers.contains_key(header::VIA));
+    for name in ["from", "via", "from", "via"] {
+        assert_eq!(ask(&layer, request_with(name, "probe")).await.status(), 200, "{name}");
+    }
+    assert_eq!(statuses(&layer, 2).await, [200, 429]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn shadow_mode_refuses_nobody_and_tells_whom_it_would_have() {
     let told = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&told);
@@ -597,6 +608,33 @@ async fn legacy_dialects_tell_of_the_tightest_policy() {
             assert!(reset > 1_700_000_000);
         } else {
             assert_eq!(reset, 20);
+        }
+    }
+}
+
+/// The fields of a refusal speak of what refused, and of the time that `Retry-After` tells.
+#[tokio::test(start_paused = true)]
+async fn legacy_dialects_tell_of_the_policy_that_refuses_and_of_when_to_come_back() {
+    let tokens = Policy::new("tokens", Quota::per_minute(1000).burst(1000)).cost_by(|_| 600);
+    let two = RateLimitLayer::new(Policy::new("requests", Quota::per_second(2))).and(tokens);
+    let slow = RateLimitLayer::new(Quota::per_second(10).burst(100));
+    for (layer, passed, [retry_after, limit, left]) in [(two, 1, ["12", "1000", "400"]), (slow, 100, ["1", "100", "0"])]
+    {
+        statuses(&layer, passed).await;
+        for (fields, prefix) in
+            [(Fields::draft_03(), "ratelimit"), (Fields::x_delta(), "x-ratelimit"), (Fields::x_epoch(), "x-ratelimit")]
+        {
+            let layer = layer.clone().fields(fields);
+            let now = wall_now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
+            let refused = ask(&layer, request("192.0.2.1")).await;
+            assert_eq!(refused.status(), 429);
+            assert_eq!(field(&refused, "retry-after"), retry_after);
+            assert_eq!(field(&refused, &format!("{prefix}-limit")), limit);
+            assert_eq!(field(&refused, &format!("{prefix}-remaining")), left);
+            let reset: u64 = field(&refused, &format!("{prefix}-reset")).parse().expect("seconds");
+            let seconds =
+                if fields == Fields::x_epoch() { (reset - now).saturating_sub(1)..=reset - now } else { reset..=reset };
+            assert!(seconds.contains(&retry_after.parse().expect("seconds")), "{seconds:?}");
         }
     }
 }

@@ -80,3 +80,18 @@ async fn a_service_that_fails_is_settled_as_failed() {
     assert!(layer.layer(fails).oneshot(request("192.0.2.1")).await.is_err());
     assert_eq!(*ends.lock().expect("no panic"), [End::Failed]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_estimate_of_nothing_is_one_where_it_is_settled() {
+    let by_layer = RateLimitLayer::new(Quota::per_hour(1)).cost_by(|_| 0).settle_by(|_| 1000);
+    let by_policy = Policy::new("bytes", Quota::per_hour(1)).cost_by(|_| 0).settle_by(|_| 1000);
+    for layer in [by_layer, RateLimitLayer::new(by_policy)] {
+        assert_eq!(statuses(&layer, 3).await, [200, 429, 429]);
+    }
+    let nothing = RateLimitLayer::new(Quota::per_hour(1)).cost_by(|_| 0);
+    assert_eq!(statuses(&nothing, 3).await, [200; 3], "nothing is settled, so nothing is counted");
+    let own_cost = RateLimitLayer::new(Policy::new("own", Quota::per_hour(1)).cost_by(|_| 0)).settle_by(|_| 1000);
+    assert_eq!(statuses(&own_cost, 3).await, [200; 3], "what the layer settles is not for a policy with its own cost");
+    let refunded = RateLimitLayer::new(Quota::per_hour(1)).cost_by(|_| 0).settle_by(|_| 0);
+    assert_eq!(statuses(&refunded, 3).await, [200; 3], "it is given back");
+}
