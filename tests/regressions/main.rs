@@ -4,3 +4,4 @@
 mod fallback_promised_a_body;
 mod queue_opened_the_breaker;
 mod stranger_opened_the_breaker;
+mod whole_answers_were_settled_as_dropped;

@@ -21,10 +21,12 @@ use tokio::time::Instant;
 /// buckets, two sets for seven keys; so 37 bytes a key, 3.5 MiB for the 100 000 keys of [`new`](Self::new). Keys are told
 /// apart by a hash of 64 bits whose secret is drawn for each `Memory`: any two keys, whoever chose them, share a bucket
 /// with a probability of 2⁻⁶⁴. Quotas that count in windows live in a second table of the same kind, made when the first
-/// of them is used: 384 bytes for each set, and what they count. That is 16 bytes, and up to as many again for room to grow,
-/// for a window, for each segment of a sliding one, and for each request in a sliding log: at most 32 KiB for a key in a log of
-/// 1 024, so that the 200 000 places of [`new`](Self::new), all full, would take 6 GiB. Give a long log a memory of its own for
-/// as few keys as need one.
+/// of them is used: 384 bytes for each set, which is 10.5 MiB more for the keys of [`new`](Self::new); and what they count, in a
+/// piece of memory for each key that counts. For a fixed or a calendar window that is one entry of 16 bytes, which with glibc
+/// takes 32 bytes of memory, by measurement. A sliding window has an entry for each segment, a sliding log for each request, with
+/// up to as much room again to grow: 143 bytes for five entries, and at most 32 KiB for a key in a log of 1 024, so that the
+/// 200 000 places of [`new`](Self::new), all full, would take 6 GiB. Give a long log a memory of its own for as few keys as need
+/// one.
 ///
 /// **A debt is never forgiven.** A bucket gives way to another only when it is full again. Where all buckets of a set
 /// are in use, further keys that fall into it share one: a flood of invented keys can make strangers wait for each

@@ -134,18 +134,27 @@ impl Quota {
     }
 
     /// Counts in a [`FixedWindow`](Algorithm::FixedWindow).
+    ///
+    /// # Panics
+    /// If another [`burst`](Self::burst) than the limit was asked for.
     #[must_use]
     pub const fn fixed_window(self) -> Self {
         self.counted_by(Algorithm::FixedWindow)
     }
 
     /// Counts in a [`CalendarWindow`](Algorithm::CalendarWindow).
+    ///
+    /// # Panics
+    /// If another [`burst`](Self::burst) than the limit was asked for.
     #[must_use]
     pub const fn calendar_window(self) -> Self {
         self.counted_by(Algorithm::CalendarWindow)
     }
 
     /// Counts in a [`SlidingWindow`](Algorithm::SlidingWindow) of ten segments.
+    ///
+    /// # Panics
+    /// If another [`burst`](Self::burst) than the limit was asked for.
     #[must_use]
     pub const fn sliding_window(self) -> Self {
         self.counted_by(Algorithm::SlidingWindow(10))
@@ -154,24 +163,28 @@ impl Quota {
     /// Counts in a [`SlidingLog`](Algorithm::SlidingLog).
     ///
     /// # Panics
-    /// If the limit is over [`LONGEST_LOG`](Self::LONGEST_LOG).
+    /// If the limit is over [`LONGEST_LOG`](Self::LONGEST_LOG), or another [`burst`](Self::burst) than it was asked for.
     #[must_use]
     pub const fn sliding_log(self) -> Self {
         self.counted_by(Algorithm::SlidingLog)
     }
 
-    /// Counts by `algorithm`; in windows the burst is the limit, and for GCRA what comes in a second.
+    /// Counts by `algorithm`; in windows the burst is the limit, and for GCRA as it was, or what comes in a second.
     ///
     /// # Panics
-    /// If a sliding window has no segment, or a sliding log's limit is over [`LONGEST_LOG`](Self::LONGEST_LOG).
+    /// If a sliding window has no segment, if a sliding log's limit is over [`LONGEST_LOG`](Self::LONGEST_LOG), or if another
+    /// [`burst`](Self::burst) than the limit was asked for, which a window does not have.
     #[must_use]
     pub const fn counted_by(mut self, algorithm: Algorithm) -> Self {
+        let unsaid = Self::per(self.limit, self.period());
         match algorithm {
-            Algorithm::Gcra => return Self::per(self.limit, self.period()),
+            Algorithm::Gcra => return if matches!(self.algorithm, Algorithm::Gcra) { self } else { unsaid },
             Algorithm::SlidingWindow(segments) => assert!(segments > 0, "a sliding window has at least one segment"),
             Algorithm::SlidingLog => assert!(self.limit <= Self::LONGEST_LOG, "a sliding log remembers at most 1000"),
             Algorithm::FixedWindow | Algorithm::CalendarWindow => {}
         }
+        let is_own = self.burst == unsaid.burst || self.burst == self.limit;
+        assert!(is_own, "only a GCRA quota has a burst beside its limit");
         self.algorithm = algorithm;
         self.burst = self.limit;
         self

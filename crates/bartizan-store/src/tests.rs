@@ -1,11 +1,11 @@
 //! The buckets against brute force, against governor, under loom, and by threads.
 
 use crate::{
-    Algorithm, Charge, Decision, Key, PolicyName, Quota, Standing, Verdict,
+    Algorithm, Charge, Decision, Key, PolicyName, Quota, Stamp, Standing, Verdict,
     buckets::{Buckets, Step},
 };
 use proptest::prelude::*;
-use std::{collections::HashMap, sync::LazyLock, time::Duration};
+use std::{cmp::Reverse, collections::HashMap, sync::LazyLock, time::Duration};
 
 /// Far enough from the beginning of time that windows lie behind it.
 const START: u64 = 1_700_000_000_000_000_000;
@@ -21,6 +21,12 @@ fn charge<'a>(policy: &str, key: &'a Key, quota: Quota, cost: u32) -> Charge<'a>
 
 fn admitted(decision: &Decision) -> bool {
     decision.verdict() == Verdict::Admitted
+}
+
+/// What is left of a bucket; and where nothing is, the longer it takes until something will be, the less.
+fn room(buckets: &Buckets, free: &Charge<'_>, now: u64) -> (u32, Reverse<Duration>) {
+    let standing = buckets.step(&[*free], Step::Look, now).standings()[0];
+    (standing.available(), Reverse(standing.next_in()))
 }
 
 /// A stream of requests: how long after the one before, what it costs.
@@ -222,11 +228,12 @@ proptest! {
     }
 
     /// Taking an estimate and giving the rest back later never leaves more in the bucket than if the actual cost had
-    /// been known and taken at once: nobody saves up a burst by asking for much and needing little.
+    /// been known and taken at once: nobody saves up a burst by asking for much and needing little. What an estimate was
+    /// too little by is owed from when it is settled, by both.
     #[test]
     fn settling_gives_back_no_more_than_if_the_actual_cost_had_been_taken(
         limit in 1..50_u32,
-        ops in prop::collection::vec((0..SECOND / 2, 0..8_u32, 0..8_u32, 0..2 * SECOND), 1..60),
+        ops in prop::collection::vec((0..SECOND / 2, 0..8_u32, 0..20_u32, 0..2 * SECOND), 1..60),
     ) {
         let quota = Quota::per_second(limit).burst(8);
         let (reserving, knowing) = (Buckets::for_keys(10), Buckets::for_keys(10));
@@ -240,18 +247,18 @@ proptest! {
                 let settled = *due <= now;
                 if settled {
                     reserving.settle(asked, *stamp, *actual, now);
+                    knowing.settle(&free, Stamp::default(), actual.saturating_sub(asked.cost), now);
                 }
                 !settled
             });
-            let left = |buckets: &Buckets| buckets.step(&[free], Step::Look, now).standings()[0].available();
-            prop_assert!(left(&reserving) <= left(&knowing), "{} > {}", left(&reserving), left(&knowing));
+            let (ours, model) = (room(&reserving, &free, now), room(&knowing, &free, now));
+            prop_assert!(ours <= model, "{ours:?} > {model:?}");
             let asked = charge("p", &Key::GLOBAL, quota, estimate);
             let decision = reserving.step(&[asked], Step::Take, now);
             if admitted(&decision) {
                 let stamp = decision.standings()[0].stamp();
-                // The other one takes the actual cost at once, as a debt if need be; the debt of this one comes later.
-                knowing.settle(&free, stamp, actual.min(estimate), now);
-                held_back.push((now + held, asked, stamp, actual.min(estimate)));
+                knowing.settle(&free, Stamp::default(), actual.min(estimate), now);
+                held_back.push((now + held, asked, stamp, actual));
             }
         }
     }
@@ -277,16 +284,34 @@ proptest! {
         }
     }
 
+    /// What was promised up to the latest time that was ever seen, and no more for going back; where each amount is forgotten by
+    /// itself, at most one burst for each step back, as what has been forgotten does not come back with the clock.
     #[test]
     fn no_jump_of_the_clock_panics_or_grants_more_than_one_burst(
-        times in prop::collection::vec(prop_oneof![any::<u64>(), START..START + 10], 1..50),
+        times in prop::collection::vec(
+            prop_oneof![any::<u64>(), START..START + 10, START..START + 30 * SECOND, Just(START)],
+            1..50,
+        ),
         quota in any_quota(),
     ) {
         let buckets = Buckets::for_keys(10);
         let one = [charge("p", &Key::GLOBAL, quota, 1)];
+        let burst = u64::from(quota.burst_size());
+        let forgotten = match quota.algorithm() {
+            Algorithm::Gcra | Algorithm::FixedWindow => 0,
+            Algorithm::CalendarWindow | Algorithm::SlidingWindow(_) | Algorithm::SlidingLog => burst,
+        };
+        let (first, mut latest, mut before) = (times[0], times[0], times[0]);
+        let (mut passed, mut allowed_for_steps_back) = (0, 0);
         for now in times {
-            let passed = (0..=quota.burst_size()).filter(|_| admitted(&buckets.step(&one, Step::Take, now))).count();
-            prop_assert!(passed <= quota.burst_size() as usize);
+            latest = latest.max(now);
+            allowed_for_steps_back += if now < before { forgotten } else { 0 };
+            before = now;
+            let now_passed = (0..=burst).filter(|_| admitted(&buckets.step(&one, Step::Take, now))).count() as u64;
+            prop_assert!(now_passed <= burst);
+            passed += now_passed;
+            let allowed = promised(&quota, first, latest).saturating_add(allowed_for_steps_back);
+            prop_assert!(passed <= allowed, "{passed} of {allowed}");
         }
     }
 
@@ -322,13 +347,13 @@ proptest! {
 }
 
 proptest! {
-    /// The same where keys share cells, and for windows: twelve keys in a table of six slots.
+    /// The same where keys share cells, and for windows: twelve keys in a table of six slots, of which none ever forgets a debt.
     #[test]
-    fn refunds_in_a_full_table_forgive_nothing(
+    fn refunds_and_debts_in_a_full_table_forgive_nothing(
         algorithm in prop::option::of(prop_oneof![
             Just(Algorithm::CalendarWindow), Just(Algorithm::SlidingWindow(4)), Just(Algorithm::SlidingLog),
         ]),
-        ops in prop::collection::vec((0..SECOND / 2, 0..12_usize, 0..8_u32, 0..8_u32, 0..3 * SECOND), 1..100),
+        ops in prop::collection::vec((0..SECOND / 2, 0..12_usize, 0..8_u32, 0..20_u32, 0..3 * SECOND), 1..100),
     ) {
         let quota = match algorithm {
             Some(algorithm) => Quota::per_second(8).counted_by(algorithm),
@@ -337,29 +362,28 @@ proptest! {
         let small = Buckets::for_keys(1);
         let models: Vec<_> = (0..12).map(|_| Buckets::for_keys(1)).collect();
         let keys: Vec<_> = (0..12).map(|key| Key::new(key.to_string())).collect();
-        let left = |buckets: &Buckets, key: usize, now| {
-            buckets.step(&[charge("p", &keys[key], quota, 0)], Step::Look, now).standings()[0].available()
-        };
+        let free: Vec<_> = keys.iter().map(|key| charge("p", key, quota, 0)).collect();
         let mut held_back = Vec::new();
         let mut now = START;
         for (pause, key, estimate, actual, held) in ops {
             now += pause;
-            held_back.retain(|(due, asked, stamp, actual)| {
+            held_back.retain(|(due, key, estimate, stamp, actual): &(u64, usize, u32, Stamp, u32)| {
                 let settled = *due <= now;
                 if settled {
-                    small.settle(asked, *stamp, *actual, now);
+                    small.settle(&charge("p", &keys[*key], quota, *estimate), *stamp, *actual, now);
+                    models[*key].settle(&free[*key], Stamp::default(), actual.saturating_sub(*estimate), now);
                 }
                 !settled
             });
-            for (key, model) in models.iter().enumerate() {
-                prop_assert!(left(&small, key, now) <= left(model, key, now), "key {key}");
+            for (free, model) in free.iter().zip(&models) {
+                let (ours, model) = (room(&small, free, now), room(model, free, now));
+                prop_assert!(ours <= model, "{ours:?} > {model:?} for {}", free.key);
             }
-            let asked = charge("p", &keys[key], quota, estimate);
-            let decision = small.step(&[asked], Step::Take, now);
+            let decision = small.step(&[charge("p", &keys[key], quota, estimate)], Step::Take, now);
             if admitted(&decision) {
-                let (stamp, actual) = (decision.standings()[0].stamp(), actual.min(estimate));
-                models[key].settle(&charge("p", &keys[key], quota, 0), stamp, actual, now);
-                held_back.push((now + held, asked, stamp, actual));
+                let stamp = decision.standings()[0].stamp();
+                models[key].settle(&free[key], Stamp::default(), actual.min(estimate), now);
+                held_back.push((now + held, key, estimate, stamp, actual));
             }
         }
     }
@@ -439,6 +463,18 @@ fn a_step_that_can_never_pass_is_told_so_also_when_its_charges_only_add_up_to_th
 #[should_panic(expected = "replenished in at most a century")]
 fn a_burst_that_takes_ages_to_replenish_is_a_mistake() {
     let _ = Quota::per_day(1).burst(250_000);
+}
+
+#[test]
+#[should_panic(expected = "only a GCRA quota has a burst beside its limit")]
+fn a_burst_before_a_window_is_as_much_of_a_mistake_as_one_after_it() {
+    let _ = Quota::per_second(10).burst(20).sliding_window();
+}
+
+#[test]
+fn a_burst_that_a_window_has_anyway_is_none() {
+    assert_eq!(Quota::per_day(10).burst(10).fixed_window(), Quota::per_day(10).fixed_window());
+    assert_eq!(Quota::per_second(10).burst(20).counted_by(Algorithm::Gcra), Quota::per_second(10).burst(20));
 }
 
 #[test]

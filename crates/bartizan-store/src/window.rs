@@ -64,6 +64,7 @@ impl Window {
         {
             self.merge(until);
         }
+        self.make_room();
         let at = self.counted.partition_point(|counted| counted.until < until);
         match self.counted.get_mut(at) {
             Some(counted) if counted.until == until => counted.amount = counted.amount.saturating_add(cost),
@@ -88,7 +89,12 @@ impl Window {
     pub(crate) fn heir(&self, now: u64) -> Self {
         let last = self.counted.back().filter(|last| last.until > now);
         let counted = last.map(|last| Counted { until: last.until, amount: self.used(now) });
-        Self { counted: counted.into_iter().collect(), shared: self.shared }
+        let mut heir = Self { counted: VecDeque::new(), shared: self.shared };
+        if let Some(counted) = counted {
+            heir.make_room();
+            heir.counted.push_back(counted);
+        }
+        heir
     }
 
     /// What is left now, and when all of it will be there again.
@@ -132,11 +138,36 @@ impl Window {
         self.counted.drain(..forgotten);
     }
 
+    /// Room for one at first, which is all that most windows ever count; a deque by itself begins with four.
+    fn make_room(&mut self) {
+        if self.counted.capacity() == 0 {
+            self.counted.reserve_exact(1);
+        }
+    }
+
     /// Lets everything count as long as what lasts longest, so that one entry holds it.
     fn merge(&mut self, until: u64) {
         let until = self.counted.back().map_or(until, |last| last.until.max(until));
         let amount = self.counted.iter().fold(0, |sum: u64, counted| sum.saturating_add(counted.amount));
         self.counted.clear();
         self.counted.push_back(Counted { until, amount });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_of_one_entry_has_room_for_one() {
+        let quota = Quota::per_second(9).fixed_window();
+        let mut window = Window::default();
+        assert_eq!(window.counted.capacity(), 0, "nothing is kept for nothing");
+        for _ in 0..9 {
+            window.add(&quota, Owner::One, 1, 1);
+        }
+        assert_eq!(window.counted.capacity(), 1);
+        assert_eq!(window.heir(1).counted.capacity(), 1);
+        assert_eq!(window.heir(u64::MAX).counted.capacity(), 0);
     }
 }

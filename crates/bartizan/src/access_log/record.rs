@@ -1,7 +1,7 @@
 //! What is known of one request, from its head to its end.
 
 use super::log::Log;
-use crate::shared::{Context, Notes, Refusal, with_head};
+use crate::shared::{Context, Notes, Refusal, Sends, content_length, with_head};
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri, Version, header, request};
 use http_body::Body;
 use std::{net::IpAddr, sync::Arc, time::Duration};
@@ -40,17 +40,6 @@ pub(super) struct Record {
     pub(super) head_after: Option<Duration>,
     pub(super) bytes_out: u64,
     pub(super) sends: Sends,
-}
-
-/// How much of the response's body a server will ask for, before it lets it go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sends {
-    /// Nothing: the answer to `HEAD`, a 204, a 304, or a connection that was switched to something else.
-    Nothing,
-    /// This many bytes.
-    Exactly(u64),
-    /// All that comes.
-    UntilTheEnd,
 }
 
 /// The most of a `User-Agent` or `Referer` that is kept, in bytes.
@@ -137,21 +126,12 @@ impl Record {
         self.status = Some(status);
         self.refusal = response.extensions().get::<Refusal>().copied();
         self.head_after = Some(self.started.elapsed());
-        self.sends = if is_without_body(&self.method, status) {
-            Sends::Nothing
-        } else {
-            let exact = response.body().size_hint().exact().or_else(|| content_length(response.headers()));
-            exact.map_or(Sends::UntilTheEnd, Sends::Exactly)
-        };
+        self.sends = Sends::of(&self.method, response);
     }
 
     /// Whether a server that lets the body go now has had all that it wanted.
     pub(super) fn is_all_sent(&self) -> bool {
-        match self.sends {
-            Sends::Nothing => true,
-            Sends::Exactly(bytes) => self.bytes_out >= bytes,
-            Sends::UntilTheEnd => false,
-        }
+        self.sends.are_over(self.bytes_out)
     }
 
     /// Forgets everything but its room and the notes, for the next request.
@@ -174,19 +154,6 @@ fn target(uri: &Uri) -> &str {
         ("", Some(authority)) => authority.as_str().rsplit('@').next().unwrap_or_default(),
         (path, _) => path,
     }
-}
-
-/// RFC 9110 §6.4.1: which responses have no body, whatever their fields say.
-fn is_without_body(method: &Method, status: StatusCode) -> bool {
-    method == Method::HEAD
-        || status.is_informational()
-        || status == StatusCode::NO_CONTENT
-        || status == StatusCode::NOT_MODIFIED
-        || (method == Method::CONNECT && status.is_success())
-}
-
-fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Appends a field as text, of which at most `longest` bytes; what is not UTF-8 becomes `U+FFFD`.

@@ -85,7 +85,8 @@ impl Fields {
     }
 
     /// `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset` (seconds), as draft 3 had them, for the policy
-    /// of which least is left.
+    /// of which least is left, and the time until it is full again; with a refusal for the one that has the request wait
+    /// for longest, and with the time that `Retry-After` tells. So it is with the other two that name three fields.
     #[must_use]
     pub const fn draft_03() -> Self {
         Self { dialect: Dialect::Draft03, when: When::Refused }
@@ -139,13 +140,14 @@ impl Fields {
             }
     }
 
-    /// What to tell.
+    /// What to tell; with a refusal, when to come back.
     pub(super) fn tell(
         &self,
         policies: &[Policy],
         members: &Members,
         dues: &[Due],
         standings: &[Standing],
+        retry_after: Option<u64>,
     ) -> Option<Told> {
         let told = dues.iter().zip(standings).filter(|(due, _)| !policies[due.policy].quiet);
         let names = match self.dialect {
@@ -161,8 +163,13 @@ impl Fields {
             Dialect::Draft03 => &DRAFT_03,
             Dialect::Delta | Dialect::Epoch => &X_RATELIMIT,
         };
-        let (due, standing) = told.min_by_key(|(_, standing)| standing.available())?;
-        let mut reset = whole_seconds(standing.full_in());
+        let refusing =
+            told.clone().filter(|(_, standing)| !standing.admits()).max_by_key(|(_, standing)| standing.wait());
+        let ((due, standing), retry_after) = match refusing {
+            Some(longest) => (longest, retry_after),
+            None => (told.min_by_key(|(_, standing)| standing.available())?, None),
+        };
+        let mut reset = retry_after.unwrap_or_else(|| whole_seconds(standing.full_in()));
         if self.dialect == Dialect::Epoch {
             reset += wall_now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         }

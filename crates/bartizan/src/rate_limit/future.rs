@@ -10,7 +10,7 @@ use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use std::{
-    fmt,
+    fmt, mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -58,10 +58,14 @@ pin_project! {
     }
 }
 
-/// What waits for a decision: the service that was ready, and its request.
+/// What waits for a decision, and holds nothing of the service meanwhile that others could use.
 struct Held<S, T: Throttle, B> {
     pending: Pending<T>,
+    /// What has come of it.
+    judged: Option<Judged<T>>,
     service: S,
+    /// It was when the request came. Who waits lets go of that one, and asks a clone of it once the request may pass.
+    is_ready: bool,
     request: Request<B>,
     limiter: Arc<Limiter<T>>,
 }
@@ -78,8 +82,8 @@ where
         Self { state: State::Calling { future } }
     }
 
-    pub(super) fn charging(future: S::Future, charged: Charged<T>) -> Self {
-        Self { state: State::charging(future, charged) }
+    pub(super) fn charging(service: &mut S, request: Request<B>, charged: Charged<T>) -> Self {
+        Self { state: State::charging(service, request, charged) }
     }
 
     #[inline]
@@ -88,14 +92,14 @@ where
     }
 
     pub(super) fn undecided(pending: Pending<T>, service: S, request: Request<B>, limiter: Arc<Limiter<T>>) -> Self {
-        let held = Box::new(Held { pending, service, request, limiter });
+        let held = Box::new(Held { pending, judged: None, service, is_ready: true, request, limiter });
         Self { state: State::other(Other::Undecided { held: Some(held) }) }
     }
 }
 
 impl<S, T, B, R> Future for ResponseFuture<S, T, B>
 where
-    S: Service<Request<B>, Response = Response<R>>,
+    S: Service<Request<B>, Response = Response<R>> + Clone,
     T: Throttle + Clone,
     R: Body,
 {
@@ -113,7 +117,7 @@ where
 
 impl<S, T, B, R> ResponseFuture<S, T, B>
 where
-    S: Service<Request<B>, Response = Response<R>>,
+    S: Service<Request<B>, Response = Response<R>> + Clone,
     T: Throttle + Clone,
     R: Body,
 {
@@ -125,9 +129,12 @@ where
             let next = match other.as_mut().project() {
                 OtherProj::Charging { future, charged } => return poll_charging(future, charged, cx),
                 OtherProj::Undecided { held } => {
-                    let pending = &mut held.as_mut().expect("a decision is made once").pending;
-                    let judged = ready!(pending.as_mut().poll(cx));
-                    held.take().expect("it was there just now").proceed(judged)
+                    let judged = ready!(held.as_mut().expect("a decision is made once").poll_judged(cx));
+                    let held = held.take().expect("it was there just now");
+                    match judged {
+                        Ok(judged) => held.proceed(judged),
+                        Err(error) => return Poll::Ready(Err(error)),
+                    }
                 }
             };
             state.set(next);
@@ -136,14 +143,21 @@ where
     }
 }
 
+impl<S, T, B> State<S, T, B, S::Future>
+where
+    S: Service<Request<B>>,
+    T: Throttle,
+{
+    fn charging(service: &mut S, request: Request<B>, mut charged: Charged<T>) -> Self {
+        charged.request(&request);
+        Self::other(Other::Charging { future: service.call(request), charged: Some(charged) })
+    }
+}
+
 impl<S, T, B, F> State<S, T, B, F>
 where
     T: Throttle,
 {
-    fn charging(future: F, charged: Charged<T>) -> Self {
-        Self::other(Other::Charging { future, charged: Some(charged) })
-    }
-
     fn other(other: Other<S, T, B, F>) -> Self {
         Self::Other { other: Box::pin(other) }
     }
@@ -151,14 +165,51 @@ where
 
 impl<S, T, B> Held<S, T, B>
 where
-    S: Service<Request<B>>,
+    S: Service<Request<B>> + Clone,
     T: Throttle + Clone,
 {
+    /// What becomes of the request; if it may pass, when the service is ready for it.
+    fn poll_judged(&mut self, cx: &mut Context<'_>) -> Poll<Result<Judged<T>, S::Error>> {
+        let judged = match self.judged.take() {
+            Some(judged) => judged,
+            None => match self.pending.as_mut().poll(cx) {
+                Poll::Ready(judged) => judged,
+                Poll::Pending => {
+                    self.let_go();
+                    return Poll::Pending;
+                }
+            },
+        };
+        if self.is_ready || !matches!(judged, Judged::Pass | Judged::Charge(_)) {
+            return Poll::Ready(Ok(judged));
+        }
+        match (self.service.poll_ready(cx), judged) {
+            (Poll::Ready(Ok(())), judged) => Poll::Ready(Ok(judged)),
+            (Poll::Ready(Err(error)), judged) => {
+                if let Judged::Charge(charged) = judged {
+                    charged.fail();
+                }
+                Poll::Ready(Err(error))
+            }
+            (Poll::Pending, judged) => {
+                self.judged = Some(judged);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Drops the service that is ready, and what it has reserved.
+    fn let_go(&mut self) {
+        if mem::take(&mut self.is_ready) {
+            self.service = self.service.clone();
+        }
+    }
+
     fn proceed(self, judged: Judged<T>) -> State<S, T, B, S::Future> {
         let Self { mut service, mut request, limiter, .. } = self;
         match judged {
             Judged::Pass => State::Calling { future: service.call(request) },
-            Judged::Charge(charged) => State::charging(service.call(request), charged),
+            Judged::Charge(charged) => State::charging(&mut service, request, charged),
             Judged::Limit(standing) => State::Refused { response: Some(limiter.limit(&standing, &mut request)) },
             Judged::Refuse(refused, told) => {
                 State::Refused { response: Some(limiter.respond(&refused, told, &mut request)) }

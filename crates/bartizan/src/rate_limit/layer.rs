@@ -65,7 +65,29 @@ impl RateLimitLayer {
 }
 
 impl<T: Throttle + Clone> RateLimitLayer<T> {
-    /// Keeps the buckets in `store`, which several layers may share: policies of one name are one.
+    /// Keeps the buckets in `store`, which several layers may share: policies of one name are one. Only the lines of those who
+    /// [wait](Self::wait_up_to) are each layer's own.
+    ///
+    /// Who keeps a handle can ask how somebody stands:
+    ///
+    /// ```
+    /// use bartizan::rate_limit::{Charge, Key, Memory, PolicyName, Quota, RateLimitLayer, Throttle, Unavailable, Verdict};
+    ///
+    /// const PER_CLIENT: Quota = Quota::per_second(10).burst(20);
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Unavailable> {
+    /// let store = Memory::new();
+    /// let layer = RateLimitLayer::new(PER_CLIENT).store(store.clone());
+    ///
+    /// let (policy, key) = (PolicyName::new("default"), Key::ip([192, 0, 2, 1].into()));
+    /// let peeked = store.peek(&[Charge { policy: &policy, key: &key, quota: PER_CLIENT, cost: 1 }]).await?;
+    /// assert_eq!(peeked.verdict(), Verdict::Admitted); // it would be: nothing has been taken
+    /// assert_eq!(peeked.standings()[0].available(), 20);
+    /// # let _ = layer;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn store<U: Throttle + Clone>(self, store: U) -> RateLimitLayer<U> {
         RateLimitLayer { limiter: Arc::new(Limiter::new(self.limiter.rules.clone(), store)) }
@@ -95,6 +117,7 @@ impl<T: Throttle + Clone> RateLimitLayer<T> {
     }
 
     /// How much a request takes; 1 by default. What costs more than a burst is refused with 403, as it can never pass.
+    /// Nothing (0) always passes; but where it is [settled](Self::settle_by), a request takes at least 1 until then.
     #[must_use]
     pub fn cost_by(self, cost: impl Fn(&Parts) -> u32 + Send + Sync + 'static) -> Self {
         self.with(|rules| rules.cost = Some(Arc::new(cost)))
@@ -106,9 +129,9 @@ impl<T: Throttle + Clone> RateLimitLayer<T> {
     ///
     /// Of a [`Memory`], keys that share a set (see there) can make each other's refunds smaller, never larger.
     ///
-    /// In between, the request counts with what it was charged at first, so that no number of requests at once gets
-    /// past the quota. It holds for the policies that neither settle nor charge by a function of their own. The
-    /// response's head is cloned for the function to look at.
+    /// In between, the request counts with what it was charged at first, which is at least 1: requests at once get past the
+    /// quota by no more than what they were charged too little. It holds for the policies that neither settle nor charge by a
+    /// function of their own. The response's head is cloned for the function to look at.
     #[must_use]
     pub fn settle_by(self, settle: impl Fn(&Outcome<'_>) -> u32 + Send + Sync + 'static) -> Self {
         self.with(|rules| rules.settle = Some(Arc::new(settle)))
@@ -126,17 +149,32 @@ impl<T: Throttle + Clone> RateLimitLayer<T> {
         self.with(|rules| rules.missing = MissingKey::Refuse)
     }
 
-    /// Lets the requests for which this is true pass uncharged: health checks, preflights, the monitoring's network.
+    /// Lets the requests for which this is true pass uncharged: health checks, preflights, the monitoring's network. Said
+    /// several times, those for which any of them is.
     #[must_use]
     pub fn exempt(self, exempt: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
-        self.with(|rules| rules.exempt = Some(Arc::new(exempt)))
+        self.with(|rules| {
+            rules.exempt = Some(match rules.exempt.take() {
+                Some(others) => Arc::new(move |head| others(head) || exempt(head)),
+                None => Arc::new(exempt),
+            });
+        })
     }
 
     /// Lets a request wait for its turn, at most `longest` and not past its [`Deadline`](crate::Deadline), instead of refusing it.
     ///
     /// Those who wait for the same bucket pass in the order in which they came; nobody who comes later overtakes them.
-    /// Who gets to the front and is then kept back by another bucket goes to the end of that one's line. `queue` is how
-    /// many may wait for one bucket; further ones are refused. What is given back meanwhile wakes nobody earlier.
+    /// Who gets to the front and is then kept back by another bucket goes to the end of that one's line. A line is one
+    /// layer's: of two layers that share a [`store`](Self::store), who comes through one may overtake those who wait in the
+    /// other.
+    ///
+    /// `queue` is how many may wait for one bucket; further ones are refused. Their `Retry-After` tells when the bucket would
+    /// have let them pass, and does not count the line. Who stands in it is refused only when its own time is up, however
+    /// long the line, as those in front may leave. What is given back meanwhile wakes nobody earlier.
+    ///
+    /// Who waits keeps nothing of the service from others: its turn has come, and is charged, before the service is asked
+    /// whether it is ready. If that fails, it is the call's error. As of any call that fails or is given up, what was charged
+    /// stays, unless [`settle_by`](Self::settle_by) says otherwise.
     #[must_use]
     pub fn wait_up_to(self, longest: Duration, queue: usize) -> Self {
         self.with(|rules| rules.patience = Some(Patience { longest, queue }))
@@ -243,7 +281,7 @@ impl<S, T> RateLimit<S, T> {
         };
         match asked {
             Asked::Judged(Judged::Pass) => ResponseFuture::calling(self.inner.call(request)),
-            Asked::Judged(Judged::Charge(charged)) => ResponseFuture::charging(self.inner.call(request), charged),
+            Asked::Judged(Judged::Charge(charged)) => ResponseFuture::charging(&mut self.inner, request, charged),
             Asked::Judged(Judged::Limit(standing)) => self.refuse(&standing, &mut request),
             Asked::Judged(Judged::Refuse(refused, told)) => {
                 ResponseFuture::refused(self.limiter.respond(&refused, told, &mut request))

@@ -179,7 +179,8 @@ impl<T: Throttle + Clone> Limiter<T> {
         match decision.verdict() {
             Verdict::Admitted => {
                 self.rules.tell(&Event::Admitted(&decision));
-                let told = self.rules.fields.wanted(dues, decision.standings()).then(|| self.told(dues, &decision));
+                let told =
+                    self.rules.fields.wanted(dues, decision.standings()).then(|| self.told(dues, &decision, None));
                 let settlement = self.rules.settles().then(|| Settlement::open(self, dues, &decision));
                 match (told.flatten(), settlement) {
                     (None, None) => Judged::Pass,
@@ -189,8 +190,9 @@ impl<T: Throttle + Clone> Limiter<T> {
             Verdict::Refused(wait) => {
                 let violates = |(_, standing): &(&Due, &Standing)| !standing.admits();
                 let violated = dues.iter().zip(decision.standings()).filter(violates).map(|(due, _)| due);
-                let told = self.told(dues, &decision);
-                self.refuse(Reason::Limited, Some(retry_after(wait)), self.names(violated), told)
+                let retry_after = Some(retry_after(wait));
+                let told = self.told(dues, &decision, retry_after);
+                self.refuse(Reason::Limited, retry_after, self.names(violated), told)
             }
             Verdict::TooCostly => {
                 let violated = dues.iter().filter(|due| due.cost > due.quota.burst_size());
@@ -224,8 +226,9 @@ impl<T: Throttle + Clone> Limiter<T> {
         response
     }
 
-    fn told(&self, dues: &[Due], decision: &Decision) -> Option<Told> {
-        self.rules.fields.tell(&self.rules.policies, &self.rendered().members, dues, decision.standings())
+    fn told(&self, dues: &[Due], decision: &Decision, retry_after: Option<u64>) -> Option<Told> {
+        let members = &self.rendered().members;
+        self.rules.fields.tell(&self.rules.policies, members, dues, decision.standings(), retry_after)
     }
 
     /// The names that may be told.
@@ -251,6 +254,13 @@ impl<T> fmt::Debug for Limiter<T> {
 // ===== impl Charged =====
 
 impl<T: Throttle> Charged<T> {
+    /// This is the request that is charged.
+    pub(super) fn request<B>(&mut self, request: &Request<B>) {
+        if let Some(settlement) = &mut self.settlement {
+            settlement.request(request.method());
+        }
+    }
+
     /// The service has failed.
     pub(super) fn fail(self) {
         if let Some(settlement) = self.settlement {
@@ -264,9 +274,8 @@ impl<T: Throttle> Charged<T> {
             told.write(response.headers_mut());
         }
         let Some(settlement) = self.settlement else { return response.map(LimitedBody::inner) };
-        let (head, body) = response.into_parts();
-        let settlement = settlement.respond(head.clone());
-        Response::from_parts(head, LimitedBody::settled(body, settlement))
+        let (response, settlement) = settlement.respond(response);
+        response.map(|body| LimitedBody::settled(body, settlement))
     }
 }
 

@@ -114,19 +114,22 @@ impl<T: Throttle + Clone> Limiter<T> {
     #[inline(always)]
     pub(super) fn limit<B>(&self, standing: &Standing, request: &mut Request<B>) -> Response<Said> {
         let Rendered { refusals, members } = self.rendered();
-        refusals.by(0).respond_telling(request, Some(retry_after(standing.wait())), |headers| {
+        let retry_after = retry_after(standing.wait());
+        refusals.by(0).respond_telling(request, Some(retry_after), |headers| {
             if self.rules.fields.go_with_refused() {
-                self.tell(members, standing, headers);
+                self.tell(members, standing, retry_after, headers);
             }
         })
     }
 
     #[inline(never)]
-    fn tell(&self, members: &Members, standing: &Standing, headers: &mut HeaderMap) {
+    fn tell(&self, members: &Members, standing: &Standing, retry_after: u64, headers: &mut HeaderMap) {
         let policies = &*self.rules.policies;
         // Whose bucket it is, no field tells.
         let due = Due { policy: 0, key: Key::GLOBAL, quota: policies[0].quota, cost: 1 };
-        if let Some(told) = self.rules.fields.tell(policies, members, &[due], slice::from_ref(standing)) {
+        if let Some(told) =
+            self.rules.fields.tell(policies, members, &[due], slice::from_ref(standing), Some(retry_after))
+        {
             told.write(headers);
         }
     }

@@ -65,7 +65,8 @@ impl Policy {
         self
     }
 
-    /// How much a request takes. By default it is as the [layer](super::RateLimitLayer::cost_by) says.
+    /// How much a request takes. By default it is as the [layer](super::RateLimitLayer::cost_by) says. Nothing (0) always
+    /// passes; but a policy that [settles](Self::settle_by) takes at least 1 until then.
     #[must_use]
     pub fn cost_by(mut self, cost: impl Fn(&Parts) -> u32 + Send + Sync + 'static) -> Self {
         self.cost = Some(Arc::new(cost));

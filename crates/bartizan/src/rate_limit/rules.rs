@@ -129,7 +129,7 @@ impl Rules {
         let mut dues = Dues::new();
         for (index, policy) in self.policies.iter().enumerate() {
             if let Some(key) = self.key(policy, head)? {
-                let (quota, cost) = (policy.quota(&key, head), self.cost(policy, head));
+                let (quota, cost) = (policy.quota(&key, head), self.cost(index, head));
                 dues.push(Due { policy: index, key, quota, cost });
             }
         }
@@ -146,10 +146,11 @@ impl Rules {
         policy.key.as_ref().unwrap_or(&self.key)
     }
 
-    /// How much of it.
+    /// How much of it. Where it is settled afterwards at least one: what takes nothing passes, whatever is owed.
     #[inline]
-    pub(super) fn cost(&self, policy: &Policy, head: &Head<'_>) -> u32 {
-        policy.cost.as_ref().or(self.cost.as_ref()).map_or(1, |cost| cost(head.whole()))
+    pub(super) fn cost(&self, policy: usize, head: &Head<'_>) -> u32 {
+        let cost = self.policies[policy].cost.as_ref().or(self.cost.as_ref()).map_or(1, |cost| cost(head.whole()));
+        if cost == 0 && self.settle(policy).is_some() { 1 } else { cost }
     }
 
     pub(super) fn shape(&self) -> Shape {

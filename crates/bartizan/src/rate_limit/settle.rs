@@ -4,9 +4,10 @@ use super::{
     limiter::Limiter,
     rules::{Due, Dues},
 };
-use crate::shared::{End, Watch};
+use crate::shared::{End, Sends, Watch};
 use bartizan_store::{Decision, Stamp, Standing, Throttle};
-use http::{StatusCode, response};
+use http::{Method, Response, StatusCode, response};
+use http_body::Body;
 use smallvec::SmallVec;
 use std::{fmt, sync::Arc};
 
@@ -26,7 +27,9 @@ struct Open<T: Throttle> {
     limiter: Arc<Limiter<T>>,
     dues: Dues,
     stamps: SmallVec<[Stamp; 2]>,
+    method: Method,
     response: Option<response::Parts>,
+    sends: Sends,
     bytes: u64,
     end: End,
 }
@@ -52,7 +55,8 @@ impl Outcome<'_> {
         self.bytes
     }
 
-    /// How it ended.
+    /// How it ended. A body of which all was sent that a client is to get is complete, though nobody asked for its end: that of
+    /// an answer to `HEAD`, say, or one whose `Content-Length` was reached.
     #[must_use]
     pub fn end(&self) -> End {
         self.end
@@ -65,13 +69,21 @@ impl<T: Throttle> Settlement<T> {
     pub(super) fn open(limiter: &Arc<Limiter<T>>, dues: &[Due], decision: &Decision) -> Self {
         let stamps = decision.standings().iter().map(Standing::stamp).collect();
         let (limiter, dues) = (Arc::clone(limiter), Dues::from_slice(dues));
-        Self(Box::new(Open { limiter, dues, stamps, response: None, bytes: 0, end: End::Dropped }))
+        let (method, sends) = (Method::GET, Sends::UntilTheEnd);
+        Self(Box::new(Open { limiter, dues, stamps, method, response: None, sends, bytes: 0, end: End::Dropped }))
+    }
+
+    /// The request goes on; what is sent of its response depends on the method.
+    pub(super) fn request(&mut self, method: &Method) {
+        self.0.method.clone_from(method);
     }
 
     /// The head is there; the body follows.
-    pub(super) fn respond(mut self, head: response::Parts) -> Self {
-        self.0.response = Some(head);
-        self
+    pub(super) fn respond<B: Body>(mut self, response: Response<B>) -> (Response<B>, Self) {
+        self.0.sends = Sends::of(&self.0.method, &response);
+        let (head, body) = response.into_parts();
+        self.0.response = Some(head.clone());
+        (Response::from_parts(head, body), self)
     }
 }
 
@@ -81,7 +93,8 @@ impl<T: Throttle> Watch for Settlement<T> {
     }
 
     fn end(mut self, end: End) {
-        self.0.end = end;
+        let is_all_sent = end == End::Dropped && self.0.sends.are_over(self.0.bytes);
+        self.0.end = if is_all_sent { End::Complete } else { end };
     }
 }
 

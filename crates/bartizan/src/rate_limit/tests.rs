@@ -1,9 +1,10 @@
 //! The limiter as a service, on paused time.
 
+mod settling;
 mod waiting;
 
 use super::*;
-use crate::shared::{Deadline, PeerAddr, Refusal, TrustedProxies};
+use crate::shared::{Deadline, PeerAddr, Refusal, TrustedProxies, wall_now};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body::Body as _;
@@ -16,7 +17,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 use tokio::time::{Instant, advance, timeout};
 use tower::{Layer, Service, ServiceExt, service_fn};
@@ -335,6 +336,17 @@ async fn the_exempt_pass_uncharged() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_second_exemption_takes_none_from_the_first() {
+    let layer = RateLimitLayer::new(Quota::per_hour(1))
+        .exempt(|head| head.headers.contains_key(header::FROM))
+        .exempt(|head| head.headers.contains_key(header::VIA));
+    for name in ["from", "via", "from", "via"] {
+        assert_eq!(ask(&layer, request_with(name, "probe")).await.status(), 200, "{name}");
+    }
+    assert_eq!(statuses(&layer, 2).await, [200, 429]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn shadow_mode_refuses_nobody_and_tells_whom_it_would_have() {
     let told = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&told);
@@ -377,87 +389,6 @@ async fn while_the_store_is_down_requests_pass_or_get_503_as_told() {
     let refused = ask(&layer.refuse_when_unavailable(), request("192.0.2.1")).await;
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(field(&refused, "retry-after"), "1");
-}
-
-// ===== settling =====
-
-#[tokio::test(start_paused = true)]
-async fn only_failures_count_where_the_outcome_says_so() {
-    let layer = RateLimitLayer::new(Quota::per_minute(2).burst(2))
-        .settle_by(|outcome| u32::from(outcome.status().is_none_or(|status| status == 401)));
-    let login = |status: u16| {
-        let layer = layer.clone();
-        async move {
-            let service = service_fn(move |_: Request<Empty<Bytes>>| async move {
-                let response = Response::builder().status(status).body(Full::<Bytes>::from("!"));
-                Ok::<_, Infallible>(response.expect("a response"))
-            });
-            let response = layer.layer(service).oneshot(request("192.0.2.1")).await.expect("infallible");
-            let status = response.status().as_u16();
-            body(response).await;
-            status
-        }
-    };
-    for _ in 0..10 {
-        assert_eq!(login(200).await, 200);
-    }
-    assert_eq!([login(401).await, login(401).await, login(200).await], [401, 401, 429]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_body_is_charged_by_its_bytes_at_its_end() {
-    let layer = RateLimitLayer::new(Quota::per_second(1).burst(10))
-        .settle_by(|outcome| u32::try_from(outcome.bytes()).unwrap_or(u32::MAX));
-    let response = ask(&layer, request("192.0.2.1")).await;
-    assert_eq!(body(response).await, "served"); // six bytes: six of ten are taken
-    let left = ask(&layer.clone().fields(Fields::draft().when(When::Always)), request("192.0.2.1")).await;
-    assert_eq!(field(&left, "ratelimit"), r#""default";r=3;t=7"#);
-}
-
-#[tokio::test(start_paused = true)]
-async fn whoever_leaves_before_the_answer_is_settled_too() {
-    let ends = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&ends);
-    let layer = RateLimitLayer::new(Quota::per_second(1)).settle_by(move |outcome| {
-        seen.lock().expect("no panic").push((outcome.status().is_some(), outcome.end()));
-        0
-    });
-    let never =
-        service_fn(|_: Request<Empty<Bytes>>| std::future::pending::<Result<Response<Full<Bytes>>, Infallible>>());
-    assert!(timeout(Duration::from_millis(1), layer.layer(never).oneshot(request("192.0.2.1"))).await.is_err());
-    drop(ask(&layer, request("192.0.2.1")).await);
-    use crate::shared::End;
-    assert_eq!(*ends.lock().expect("no panic"), [(false, End::Dropped), (true, End::Dropped)]);
-    assert_eq!(statuses(&layer, 1).await, [200], "both were given back");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_policy_with_a_cost_of_its_own_is_settled_by_itself() {
-    let tokens = Policy::new("tokens", Quota::per_minute(1000).burst(1000)).cost_by(|_| 100).settle_by(|_| 57);
-    let layer = RateLimitLayer::new(Policy::new("requests", Quota::per_minute(10).burst(10)))
-        .and(tokens)
-        .and(Policy::new("fixed", Quota::per_minute(1000).burst(1000)).cost_by(|_| 5))
-        .settle_by(|_| 1)
-        .fields(Fields::draft().when(When::Always));
-    for _ in 0..3 {
-        body(ask(&layer, request("192.0.2.1")).await).await;
-    }
-    let fourth = ask(&layer, request("192.0.2.1")).await;
-    let left: Vec<_> = field(&fourth, "ratelimit").split(", ").map(|m| m.split(';').nth(1).unwrap_or("")).collect();
-    assert_eq!(left, ["r=6", "r=729", "r=980"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_service_that_fails_is_settled_as_failed() {
-    let ends = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&ends);
-    let layer = RateLimitLayer::new(TWO).settle_by(move |outcome| {
-        seen.lock().expect("no panic").push(outcome.end());
-        1
-    });
-    let fails = service_fn(|_: Request<Empty<Bytes>>| async { Err::<Response<Full<Bytes>>, _>("broken") });
-    assert!(layer.layer(fails).oneshot(request("192.0.2.1")).await.is_err());
-    assert_eq!(*ends.lock().expect("no panic"), [crate::shared::End::Failed]);
 }
 
 // ===== waiting =====
@@ -691,6 +622,33 @@ async fn legacy_dialects_tell_of_the_tightest_policy() {
             assert!(reset > 1_700_000_000);
         } else {
             assert_eq!(reset, 20);
+        }
+    }
+}
+
+/// The fields of a refusal speak of what refused, and of the time that `Retry-After` tells.
+#[tokio::test(start_paused = true)]
+async fn legacy_dialects_tell_of_the_policy_that_refuses_and_of_when_to_come_back() {
+    let tokens = Policy::new("tokens", Quota::per_minute(1000).burst(1000)).cost_by(|_| 600);
+    let two = RateLimitLayer::new(Policy::new("requests", Quota::per_second(2))).and(tokens);
+    let slow = RateLimitLayer::new(Quota::per_second(10).burst(100));
+    for (layer, passed, [retry_after, limit, left]) in [(two, 1, ["12", "1000", "400"]), (slow, 100, ["1", "100", "0"])]
+    {
+        statuses(&layer, passed).await;
+        for (fields, prefix) in
+            [(Fields::draft_03(), "ratelimit"), (Fields::x_delta(), "x-ratelimit"), (Fields::x_epoch(), "x-ratelimit")]
+        {
+            let layer = layer.clone().fields(fields);
+            let now = wall_now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
+            let refused = ask(&layer, request("192.0.2.1")).await;
+            assert_eq!(refused.status(), 429);
+            assert_eq!(field(&refused, "retry-after"), retry_after);
+            assert_eq!(field(&refused, &format!("{prefix}-limit")), limit);
+            assert_eq!(field(&refused, &format!("{prefix}-remaining")), left);
+            let reset: u64 = field(&refused, &format!("{prefix}-reset")).parse().expect("seconds");
+            let seconds =
+                if fields == Fields::x_epoch() { (reset - now).saturating_sub(1)..=reset - now } else { reset..=reset };
+            assert!(seconds.contains(&retry_after.parse().expect("seconds")), "{seconds:?}");
         }
     }
 }

@@ -15,6 +15,7 @@ mod no_answer;
 mod problem;
 mod refusal;
 mod retry_after;
+mod sends;
 #[allow(unused_imports, reason = "a build with few layers leaves some of these without a user")]
 pub(crate) mod sync;
 
@@ -45,4 +46,5 @@ pub(crate) use self::{
     problem::{PreparedProblem, answer_to},
     refusal::{OnRefusal, PreparedRefusal},
     retry_after::retry_after,
+    sends::{Sends, content_length},
 };
