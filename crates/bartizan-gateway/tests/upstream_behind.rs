@@ -126,7 +126,7 @@ async fn a_proxy_hands_over_what_a_fallback_says() {
     let orders = orders([dead().await]).fallback(fixed(Response::new("[]".into())));
     let answer = get(proxied(orders).await, "/").await;
     assert_eq!((answer.status, &*answer.body), (StatusCode::OK, "[]"));
-    assert_eq!(answer.headers["x-fallback"], "error");
+    assert_eq!(answer.headers["x-fallback"], "connect");
     assert_eq!(answer.headers["cache-control"], "no-store");
 }
 
