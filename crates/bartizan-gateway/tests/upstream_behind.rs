@@ -346,6 +346,16 @@ async fn an_aggregate_tells_of_each_source_how_it_went() {
 }
 
 #[tokio::test]
+async fn a_source_whose_url_names_no_upstream_was_never_sent() {
+    let upstreams = Upstreams::new([orders([dead().await])]).expect("one name");
+    let aggregate = Aggregate::new(upstreams, [Source::get("bills", "http://bills/")]).expect("a source");
+    let answer = aggregate.answer(&[], &Request::new(()).into_parts().0).await;
+    let told: serde_json::Value = serde_json::from_slice(answer.body()).expect("JSON");
+    let bills = &told["_meta"]["sources"]["bills"];
+    assert_eq!((&bills["status"], &bills["attempts"]), (&"error".into(), &0.into()));
+}
+
+#[tokio::test]
 async fn what_a_fallback_has_said_completes_nothing() {
     let orders = orders([dead().await]).fallback(fixed(Response::new(r#"{"total":0}"#.into())));
     let aggregate = Aggregate::new(orders, [Source::get("orders", "http://orders/").required()]).expect("a source");
