@@ -15,13 +15,18 @@ const BODY: &str = "all of the answer";
 
 /// Asks a server that closes each connection for everything it says, and tells what came.
 async fn said(fault: Fault) -> String {
+    said_to("GET", fault).await
+}
+
+async fn said_to(method: &str, fault: Fault) -> String {
     let faults = Faults::new().at_most(1.0);
     faults.inject(fault);
     let app = Router::new().route("/", get(|| async { BODY })).layer(FaultLayer::new(faults));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut connection = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     tokio::spawn(async { axum::serve(listener, app).await });
-    connection.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
+    let request = format!("{method} / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    connection.write_all(request.as_bytes()).await.unwrap();
     let mut said = String::new();
     connection.read_to_string(&mut said).await.unwrap();
     said
@@ -30,6 +35,13 @@ async fn said(fault: Fault) -> String {
 #[tokio::test]
 async fn a_reset_connection_says_nothing() {
     assert_eq!(said(Fault::reset()).await, "");
+}
+
+/// The answer to `HEAD` has no body that could break.
+#[tokio::test]
+async fn a_reset_of_a_head_is_an_orderly_502() {
+    let said = said_to("HEAD", Fault::reset()).await;
+    assert!(said.starts_with("HTTP/1.1 502") && said.ends_with("\r\n\r\n"), "{said}");
 }
 
 #[tokio::test]

@@ -4,4 +4,5 @@
 mod fallback_promised_a_body;
 mod queue_opened_the_breaker;
 mod stranger_opened_the_breaker;
+mod timeout_passed_for_an_answer;
 mod whole_answers_were_settled_as_dropped;

@@ -9,7 +9,7 @@ use bartizan::{
 use http::{Extensions, StatusCode};
 use http_body_util::LengthLimitError;
 use hyper_util::client::legacy;
-use std::{error::Error, io};
+use std::{error::Error, io, iter::successors};
 
 /// Why a call to another service failed.
 ///
@@ -66,14 +66,8 @@ impl Cause {
 
     /// The cause that an error on the way to the head of the answer has.
     pub(crate) fn of_send(error: &(dyn Error + 'static)) -> Self {
-        let mut next = Some(error);
-        while let Some(error) = next {
-            if let Some(cause) = of_one(error) {
-                return cause;
-            }
-            next = error.source();
-        }
-        Self::Other
+        let chain = || successors(Some(error), |&error| error.source());
+        chain().find_map(of_one).or_else(|| chain().find_map(of_broken)).unwrap_or(Self::Other)
     }
 
     /// The cause that a refusal of a layer in front of the service has; `deadline` is that of the request.
@@ -110,9 +104,7 @@ impl Cause {
         match self {
             Self::Timeout | Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
             Self::Refused(_) => StatusCode::SERVICE_UNAVAILABLE,
-            // That a proxy wants to know who we are is not for the client to answer.
-            Self::Status(StatusCode::PROXY_AUTHENTICATION_REQUIRED) => StatusCode::BAD_GATEWAY,
-            Self::Status(status) if status.is_client_error() => status,
+            Self::Status(status) if status.is_client_error() && !is_ours(status) => status,
             _ => StatusCode::BAD_GATEWAY,
         }
     }
@@ -167,6 +159,35 @@ fn of_one(error: &(dyn Error + 'static)) -> Option<Cause> {
     broken.contains(&kind).then_some(Cause::ConnectionReset)
 }
 
+/// What is left is how a connection broke on which a client has sent a request. An error of the body that it had to send is
+/// none of that.
+fn of_broken(error: &(dyn Error + 'static)) -> Option<Cause> {
+    if !error.is::<legacy::Error>() && !error.is::<ClientError>() {
+        return None;
+    }
+    let error = error.source()?.downcast_ref::<hyper::Error>().filter(|error| !error.is_user())?.source()?;
+    let io = match error.downcast_ref::<h2::Error>() {
+        Some(error) => error.get_io(),
+        None => error.downcast_ref(),
+    };
+    // TLS 1.3 tells of a certificate that it misses when the handshake is over for who should have shown it.
+    let broke_the_rules = |error: &io::Error| error.kind() == io::ErrorKind::InvalidData;
+    io.map(|error| if broke_the_rules(error) { Cause::Tls } else { Cause::ConnectionReset })
+}
+
+/// Whether the client can do nothing about what a service says so, or would have to be told more than a problem says: what
+/// methods there are (RFC 9110 §15.5.6), what to upgrade to (§15.5.22), and what a proxy or a connection wants that is ours.
+fn is_ours(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::PROXY_AUTHENTICATION_REQUIRED
+            | StatusCode::REQUEST_TIMEOUT
+            | StatusCode::MISDIRECTED_REQUEST
+            | StatusCode::UPGRADE_REQUIRED
+    )
+}
+
 /// Whether what stands behind an error while connecting is data that should not have come: rustls tells so, TCP never.
 fn broke_the_rules(error: &(dyn Error + 'static)) -> bool {
     let mut next = error.source();
@@ -206,6 +227,82 @@ fn digits(status: StatusCode) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::body::Body;
+    use http::Request;
+    use hyper_util::{
+        client::legacy::connect::{Connected, Connection},
+        rt::{TokioExecutor, TokioIo},
+    };
+    use std::{
+        convert::Infallible,
+        future::ready,
+        pin::Pin,
+        task::{Context, Poll, Waker},
+    };
+    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+    /// A connection that takes a request and breaks in this way.
+    struct Breaks {
+        how: io::ErrorKind,
+        waits: Option<Waker>,
+        has_request: bool,
+    }
+
+    impl AsyncRead for Breaks {
+        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            self.waits = Some(cx.waker().clone());
+            if self.has_request { Poll::Ready(Err(self.how.into())) } else { Poll::Pending }
+        }
+    }
+
+    impl AsyncWrite for Breaks {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            self.has_request = true;
+            if let Some(waits) = self.waits.take() {
+                waits.wake();
+            }
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl Connection for Breaks {
+        fn connected(&self) -> Connected {
+            Connected::new()
+        }
+    }
+
+    async fn of_request(how: io::ErrorKind, body: Body) -> Cause {
+        let connect =
+            move |_| ready(Ok::<_, Infallible>(TokioIo::new(Breaks { how, waits: None, has_request: false })));
+        let client = legacy::Client::builder(TokioExecutor::new()).build(tower::service_fn(connect));
+        let error = client.request(Request::put("http://orders/").body(body).expect("a request")).await;
+        Cause::of_send(&error.expect_err("no answer"))
+    }
+
+    #[tokio::test]
+    async fn however_a_connection_breaks_before_the_head_it_has_broken() {
+        use io::ErrorKind::{ConnectionReset, HostUnreachable, InvalidData, NetworkDown, TimedOut, UnexpectedEof};
+        for how in [ConnectionReset, UnexpectedEof, TimedOut, HostUnreachable, NetworkDown] {
+            assert_eq!(of_request(how, Body::empty()).await, Cause::ConnectionReset, "{how}");
+        }
+        assert_eq!(of_request(InvalidData, Body::empty()).await, Cause::Tls);
+    }
+
+    #[tokio::test]
+    async fn what_the_body_of_a_request_breaks_of_is_not_the_connection() {
+        for how in [io::ErrorKind::InvalidData, io::ErrorKind::TimedOut, io::ErrorKind::Other] {
+            let body = Body::from_stream(futures_util::stream::iter([Err::<&str, _>(io::Error::from(how))]));
+            assert_eq!(of_request(io::ErrorKind::ConnectionReset, body).await, Cause::Other, "{how}");
+        }
+    }
 
     #[test]
     fn a_status_is_its_digits() {

@@ -28,6 +28,15 @@ pub(crate) struct Upload {
     course: Arc<Course>,
     /// That of the request, before there was one made of what an upload may take.
     pub(crate) deadline: Option<Deadline>,
+    /// What its service has in all.
+    pub(crate) allowance: Option<Allowance>,
+}
+
+/// For how long a service may let everybody wait at a stretch, from an instant on at the earliest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Allowance {
+    from: Instant,
+    time: Duration,
 }
 
 #[derive(Debug)]
@@ -67,7 +76,7 @@ impl Upload {
     pub(crate) fn new() -> Self {
         let now = Instant::now();
         let taken = Mutex::new(Taken { last: now, service_since: Some(now), end: None, broke: None });
-        Self { course: Arc::new(Course { taken, turned: Notify::new() }), deadline: None }
+        Self { course: Arc::new(Course { taken, turned: Notify::new() }), deadline: None, allowance: None }
     }
 
     /// The body, which tells of itself from now on.
@@ -105,15 +114,21 @@ impl Upload {
         self.turn(true);
     }
 
+    /// When all that the service has for the request with these extensions is over, if nobody takes any more of its body.
+    pub(crate) fn end(extensions: &Extensions) -> Option<Deadline> {
+        let upload = extensions.get::<Self>()?;
+        let since = upload.service_since().unwrap_or_else(Instant::now);
+        upload.allowance.map(|allowance| Deadline::at(allowance.end(since)))
+    }
+
     /// Since when it is for the service to go on. `None` while it waits for the client.
     pub(crate) fn service_since(&self) -> Option<Instant> {
         self.lock().service_since
     }
 
-    /// Ends when the service has let everybody wait for `limit` at a stretch, counted from now on at the earliest: it
-    /// has taken nothing of the body, or has had all of it. Never, if the client breaks off.
-    pub(crate) async fn waits_for_service(self, limit: Duration) {
-        let began = Instant::now();
+    /// Ends when the service has let everybody wait for so long: it has taken nothing of the body, or has had all of it.
+    /// Never, if the client breaks off.
+    pub(crate) async fn waits_for_service(self, allowance: Allowance) {
         loop {
             let turned = self.course.turned.notified();
             let since = self.service_since();
@@ -121,7 +136,7 @@ impl Upload {
                 turned.await;
                 continue;
             };
-            let over = since.max(began).checked_add(limit).unwrap_or_else(|| Deadline::after(limit).instant());
+            let over = allowance.end(since);
             if over <= Instant::now() {
                 return;
             }
@@ -147,6 +162,20 @@ impl Upload {
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
         self.course.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// ===== impl Allowance =====
+
+impl Allowance {
+    /// From now on.
+    pub(crate) fn of(time: Duration) -> Self {
+        Self { from: Instant::now(), time }
+    }
+
+    /// When it is over for a service that lets everybody wait `since` then.
+    fn end(self, since: Instant) -> Instant {
+        since.max(self.from).checked_add(self.time).unwrap_or_else(|| Deadline::after(self.time).instant())
     }
 }
 

@@ -149,7 +149,12 @@ async fn a_required_source_that_fails_decides_the_answer() {
         (answers("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>").await, 502, "decode"),
         (answers("HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n").await, 502, "500"),
         (answers("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await, 404, "404"),
+        // A challenge of a proxy's, and what says something of a method or a connection that is not the client's.
+        (answers("HTTP/1.1 405 Not So\r\nallow: PUT\r\ncontent-length: 0\r\n\r\n").await, 502, "405"),
         (answers("HTTP/1.1 407 Who\r\ncontent-length: 0\r\n\r\n").await, 502, "407"),
+        (answers("HTTP/1.1 408 Come On\r\ncontent-length: 0\r\n\r\n").await, 502, "408"),
+        (answers("HTTP/1.1 421 Not Here\r\ncontent-length: 0\r\n\r\n").await, 502, "421"),
+        (answers("HTTP/1.1 426 Up\r\nupgrade: TLS/1.3\r\ncontent-length: 0\r\n\r\n").await, 502, "426"),
         (answers("HTTP/1.1 429 Slow\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n").await, 429, "429"),
     ];
     for (addr, status, cause) in cases {

@@ -18,10 +18,11 @@ use tokio::time::Instant;
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
-        RootCertStore, ServerConfig,
+        ALL_VERSIONS, RootCertStore, ServerConfig, SupportedProtocolVersion,
         crypto::ring,
         pki_types::PrivateKeyDer,
         server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+        version::{TLS12, TLS13},
     },
 };
 
@@ -62,9 +63,19 @@ impl Authority {
 
 /// Serves on a free port, as `localhost`, what the version of the request is, and its `TE`.
 async fn secure(authority: &Authority, alpn: &[&str], asks: Option<Arc<dyn ClientCertVerifier>>) -> String {
+    secure_by(ALL_VERSIONS, authority, alpn, asks).await
+}
+
+/// The same, by these versions of TLS.
+async fn secure_by(
+    versions: &[&'static SupportedProtocolVersion],
+    authority: &Authority,
+    alpn: &[&str],
+    asks: Option<Arc<dyn ClientCertVerifier>>,
+) -> String {
     let Identity { certificate, key } = authority.identity("localhost");
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .expect("versions");
     let config = match asks {
         Some(verifier) => config.with_client_cert_verifier(verifier),
@@ -145,14 +156,16 @@ async fn trailers_are_asked_for_whatever_was_agreed_on() {
 #[tokio::test]
 async fn an_endpoint_that_asks_who_is_calling_is_told() {
     let ours = Authority::new();
-    let url = secure(&ours, &["h2"], Some(ours.verifier())).await;
     let Identity { certificate, key } = ours.identity("gateway");
     let (chain, key) = (certificate.pem().into_bytes(), key.serialize_pem().into_bytes());
-
-    let tls = Tls::only(&ours.pem()).unwrap();
-    assert!(call(&at(&url).tls(tls.clone()), request("/")).await.is_err());
-    let orders = at(&url).tls(tls.identity(&chain, &key).unwrap());
-    assert_eq!(ask(&orders, request("/")).await.status, StatusCode::OK);
+    for (version, alpn) in [(&TLS12, "http/1.1"), (&TLS12, "h2"), (&TLS13, "http/1.1"), (&TLS13, "h2")] {
+        let url = secure_by(&[version], &ours, &[alpn], Some(ours.verifier())).await;
+        let tls = Tls::only(&ours.pem()).unwrap();
+        let error = call(&at(&url).tls(tls.clone()), request("/")).await.expect_err("no answer");
+        assert_eq!(error.cause(), Cause::Tls, "{version:?} {alpn}: {error:?}");
+        let orders = at(&url).tls(tls.identity(&chain, &key).unwrap());
+        assert_eq!(ask(&orders, request("/")).await.status, StatusCode::OK);
+    }
 }
 
 #[tokio::test]

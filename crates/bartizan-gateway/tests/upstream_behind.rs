@@ -3,7 +3,7 @@
 mod support;
 
 use axum::{Router, body::Body, extract::Request as Incoming, middleware::map_request, routing::get_service};
-use bartizan::{Deadline, TrustedProxies, circuit_breaker::BreakerPolicy, fallback::fixed};
+use bartizan::{Deadline, TrustedProxies, circuit_breaker::BreakerPolicy, fallback::fixed, retry::RetryPolicy};
 use bartizan_gateway::{Aggregate, Proxy, Source, Upstream, Upstreams};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -14,7 +14,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 use support::{upstream::*, *};
-use tokio::{io::AsyncWriteExt, time::sleep};
+use tokio::{
+    io::AsyncWriteExt,
+    time::{Instant, sleep},
+};
 
 async fn proxied(upstream: Upstream) -> SocketAddr {
     let proxy = Proxy::new(upstream, "http://orders/internal").expect("a URL");
@@ -123,7 +126,7 @@ async fn a_proxy_hands_over_what_a_fallback_says() {
     let orders = orders([dead().await]).fallback(fixed(Response::new("[]".into())));
     let answer = get(proxied(orders).await, "/").await;
     assert_eq!((answer.status, &*answer.body), (StatusCode::OK, "[]"));
-    assert_eq!(answer.headers["x-fallback"], "error");
+    assert_eq!(answer.headers["x-fallback"], "connect");
     assert_eq!(answer.headers["cache-control"], "no-store");
 }
 
@@ -159,6 +162,41 @@ async fn an_endpoint_that_has_all_of_an_upload_and_hangs_is_to_blame() {
     assert_eq!(orders.status()[0].calls.failed, 1);
     let answer = send(post()).await;
     assert_eq!((answer.status, &answer.json()["code"]), (StatusCode::SERVICE_UNAVAILABLE, &"breaker_open".into()));
+}
+
+#[tokio::test]
+async fn an_answer_that_asks_for_a_longer_pause_than_there_is_time_comes_at_once_whether_or_not_a_body_went() {
+    for (total, answers_after, retry_after) in [(ms(1_000), ms(0), "1"), (ms(3_000), ms(1_100), "2")] {
+        let app = Router::new().fallback(async move |request: Incoming| {
+            request.into_body().collect().await.expect("all of the body");
+            sleep(answers_after).await;
+            (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", retry_after)], "busy")
+        });
+        let proxy = proxied(orders([service(app).await]).total_timeout(total)).await;
+        for body in ["", "two, or"] {
+            let began = Instant::now();
+            let put = Request::put(format!("http://{proxy}/")).body(Body::from(body)).expect("a request");
+            let answer = send(put).await;
+            assert_eq!((answer.status, &*answer.body), (StatusCode::SERVICE_UNAVAILABLE, "busy"), "{body:?}");
+            assert!(began.elapsed() < answers_after + ms(700), "{body:?} after {:?}", began.elapsed());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_call_of_grpc_that_takes_too_long_is_answered_in_its_own_words_with_and_without_a_message() {
+    let once = orders([silent().await]).retry(RetryPolicy::never()).attempt_timeout(ms(50));
+    // The second attempt has all of its time, and the call in all has not.
+    let twice = orders([silent().await]).retry(RetryPolicy::attempts(2).repeatable()).total_timeout(ms(200));
+    for upstream in [once, twice.attempt_timeout(ms(150))] {
+        let proxy = proxied(upstream).await;
+        for message in ["", "order"] {
+            let call = Request::post(format!("http://{proxy}/")).header("content-type", "application/grpc+proto");
+            let answer = send(call.body(Body::from(message)).expect("a request")).await;
+            assert_eq!((answer.status, answer.headers.get("grpc-status")), (StatusCode::OK, Some(&4.into())));
+            assert_eq!((answer.headers["content-type"].as_bytes(), &*answer.body), (&b"application/grpc"[..], ""));
+        }
+    }
 }
 
 #[tokio::test]
@@ -305,6 +343,16 @@ async fn an_aggregate_tells_of_each_source_how_it_went() {
     assert_eq!(told("hints"), r#"{"attempts":3,"breaker":"closed","cause":"timeout","status":"error"}"#);
     assert_eq!(told("maps"), r#"{"attempts":1,"breaker":"open","cause":"breaker_open","status":"error"}"#);
     assert_eq!(answer["_meta"]["complete"], false);
+}
+
+#[tokio::test]
+async fn a_source_whose_url_names_no_upstream_was_never_sent() {
+    let upstreams = Upstreams::new([orders([dead().await])]).expect("one name");
+    let aggregate = Aggregate::new(upstreams, [Source::get("bills", "http://bills/")]).expect("a source");
+    let answer = aggregate.answer(&[], &Request::new(()).into_parts().0).await;
+    let told: serde_json::Value = serde_json::from_slice(answer.body()).expect("JSON");
+    let bills = &told["_meta"]["sources"]["bills"];
+    assert_eq!((&bills["status"], &bills["attempts"]), (&"error".into(), &0.into()));
 }
 
 #[tokio::test]

@@ -226,11 +226,15 @@ async fn an_endpoint_has_so_many_at_once_and_others_go_elsewhere() {
 #[tokio::test]
 async fn the_fallback_answers_when_nobody_else_can() {
     let nothing = || Response::new(Bytes::from_static(b"[]"));
-    let orders = orders([dead().await]).fallback(fixed(nothing()));
-    let answer = call(&orders, request("/")).await.unwrap();
-    assert_eq!((answer.status(), answer.headers()["x-fallback"].to_str().unwrap()), (StatusCode::OK, "error"));
-    assert!(Fallback::of(answer.extensions()).is_some());
-    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "[]");
+    for (addresses, why) in
+        [(vec![dead().await], "connect"), (vec![resets().await, resets().await], "connection_reset")]
+    {
+        let orders = orders(addresses).fallback(fixed(nothing()));
+        let answer = call(&orders, request("/")).await.unwrap();
+        assert_eq!((answer.status(), answer.headers()["x-fallback"].to_str().unwrap()), (StatusCode::OK, why));
+        assert!(Fallback::of(answer.extensions()).is_some());
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "[]");
+    }
 
     let (addr, _) = named("good").await;
     let orders = support::upstream::orders([addr]).fallback(fixed(nothing()));

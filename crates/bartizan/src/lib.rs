@@ -39,5 +39,5 @@ pub mod timeout;
 
 pub use crate::shared::{
     CidrError, Deadline, End, Flag, Member, NoAnswer, Notes, PeerAddr, Problem, Refusal, RequestId, ResponseBody,
-    TrustedProxies, Unwatched, Watch, retry_after_of,
+    TrustedProxies, Unwatched, Watch, retry_after_of, speaks_grpc,
 };

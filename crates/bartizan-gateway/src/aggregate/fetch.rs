@@ -1,7 +1,7 @@
 //! One call, from the request to the shaped answer, within its time.
 
 use super::source::Source;
-use crate::{Attempts, Cause, HttpService, cached::Cached};
+use crate::{Attempts, Cause, HttpService, SendError, cached::Cached};
 use axum::{BoxError, body::Body};
 use bartizan::{Deadline, Refusal, circuit_breaker::State, fallback::Fallback};
 use http::{Extensions, HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
@@ -41,6 +41,8 @@ struct Known {
     http: Option<StatusCode>,
     cached: Option<Cached>,
     instead: Option<Cause>,
+    /// There is nobody to ask.
+    names_none: bool,
     attempts: Attempts,
 }
 
@@ -63,20 +65,14 @@ pub(super) async fn fetch<C: HttpService>(
     let request = request(url, headers, extensions, limit, &known.attempts);
     let answer = answer(client, request, source, deadline, &mut known);
     let result = timeout_at(end.instant(), answer).await.unwrap_or_else(|_| Err(too_late.into()));
-    let Known { http, cached, instead, attempts } = known;
-    let breaker = attempts.breaker();
+    let breaker = known.attempts.breaker();
     let attempts = match breaker {
-        Some(_) => attempts.count(),
+        Some(_) => known.attempts.count(),
         // Any other client sends what it is asked for, unless something in front of it says that it has answered.
-        None => u32::from(!is_answered_here(&result, cached, instead)),
+        None => u32::from(!known.is_answered_here(&result)),
     };
+    let Known { http, cached, instead, .. } = known;
     Outcome { result, http, cached, instead, attempts, breaker, took: start.elapsed() }
-}
-
-fn is_answered_here(result: &Result<String, Failure>, cached: Option<Cached>, instead: Option<Cause>) -> bool {
-    matches!(cached, Some(Cached::Hit | Cached::Collapsed))
-        || matches!(instead, Some(Cause::Refused(_)))
-        || matches!(result, Err(Failure { cause: Cause::Refused(_), .. }))
 }
 
 fn request(
@@ -107,7 +103,11 @@ async fn answer<C: HttpService>(
     deadline: Option<Deadline>,
     known: &mut Known,
 ) -> Result<String, Failure> {
-    let response = client.oneshot(request).await.map_err(|error| Cause::of_send(error.into().as_ref()))?;
+    let response = client.oneshot(request).await.map_err(|error| {
+        let error: BoxError = error.into();
+        known.names_none = SendError::names_none(error.as_ref());
+        Cause::of_send(error.as_ref())
+    })?;
     let (head, body) = response.into_parts();
     if let Some(refusal) = head.extensions.get::<Refusal>() {
         return Err(Failure { cause: Cause::of_refusal(*refusal, deadline), head: head.headers });
@@ -129,6 +129,15 @@ async fn answer<C: HttpService>(
     let body = Limited::new(body, source.max_bytes).collect().await;
     let body = body.map_err(|error: BoxError| Cause::of_body(&error))?;
     source.shape.apply(&body.to_bytes()).map_err(|_| Cause::Decode.into())
+}
+
+impl Known {
+    fn is_answered_here(&self, result: &Result<String, Failure>) -> bool {
+        self.names_none
+            || matches!(self.cached, Some(Cached::Hit | Cached::Collapsed))
+            || matches!(self.instead, Some(Cause::Refused(_)))
+            || matches!(result, Err(Failure { cause: Cause::Refused(_), .. }))
+    }
 }
 
 impl From<Cause> for Failure {

@@ -47,8 +47,8 @@ use tower_service::Service;
 /// If an optional source fails, its part is missing, `complete` is `false`, and the answer, still a 200, says
 /// `Cache-Control: no-store`. As soon as a [`required`](Source::required) one fails, the others are given up and the
 /// answer is a problem (RFC 9457) with the same `sources`: 504 if it was too slow, 503 with `Retry-After` if a layer in
-/// front of it refused the call, its own status if that is a 4xx (but for a 407, which is meant for us), otherwise 502.
-/// If the client goes away, all calls end with it.
+/// front of it refused the call, its own status if that is a 4xx (but for 405, 407, 408, 421 and 426, which are
+/// meant for us), otherwise 502. If the client goes away, all calls end with it.
 ///
 /// If a [fallback](crate::Upstream::fallback) has answered for a source, that says `"status": "fallback"` with the cause of
 /// it, and the whole is not complete. If there is a cache in front of a source, that says how it came by the answer, as

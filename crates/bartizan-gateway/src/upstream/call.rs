@@ -74,8 +74,9 @@ impl Attempts {
         extensions.get::<Self>()
     }
 
-    /// The call is for the upstream with these endpoints.
+    /// A call begins, for the upstream with these endpoints, none of which it has tried.
     pub(super) fn ask(&self, endpoints: &Arc<[Stacked]>) {
+        self.0.tried.store(0, Ordering::Relaxed);
         *self.chosen() = Some((Arc::clone(endpoints), None));
     }
 
@@ -117,4 +118,19 @@ impl fmt::Debug for Attempts {
 
 fn bit(endpoint: usize) -> u64 {
     1 << (endpoint % 64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_earlier_call_has_tried_is_nothing_to_avoid_in_the_next() {
+        let attempts = Attempts::default();
+        attempts.choose(1);
+        attempts.send();
+        assert!(attempts.has_tried(1));
+        attempts.ask(&(Arc::new([]) as Arc<[Stacked]>));
+        assert_eq!((attempts.has_tried(1), attempts.count()), (false, 1));
+    }
 }

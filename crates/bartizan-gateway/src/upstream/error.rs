@@ -7,7 +7,7 @@ use bartizan::{
     retry::Failure,
 };
 use hyper_util::client::legacy;
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, iter::successors};
 
 /// What is wrong with an upstream, before it has been called.
 #[derive(Debug)]
@@ -49,6 +49,14 @@ impl Error for UpstreamError {}
 impl SendError {
     pub(super) fn unknown(name: &str) -> Self {
         Self { kind: Kind::Unknown(name.to_owned()) }
+    }
+
+    /// Whether an error says that a request named no upstream that there is, so that nothing was sent.
+    pub(crate) fn names_none(error: &(dyn Error + 'static)) -> bool {
+        let names_none = |error: &(dyn Error + 'static)| {
+            error.downcast_ref().is_some_and(|Self { kind }| matches!(kind, Kind::Unknown(_)))
+        };
+        successors(Some(error), |&error| error.source()).any(names_none)
     }
 
     /// Why, in one word of few.

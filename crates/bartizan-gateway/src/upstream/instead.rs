@@ -36,6 +36,11 @@ impl Instead {
     {
         Self(Some(Arc::new(answer)))
     }
+
+    /// Whether there is one.
+    pub(super) fn is_there(&self) -> bool {
+        self.0.is_some()
+    }
 }
 
 impl Answer<Body, AttemptBody, SendError> for Instead {

@@ -1,16 +1,17 @@
 //! The time for a request whose body comes at the pace of a client: that in which it is for the service to go on.
 
-use crate::upload::Upload;
-use bartizan::{Deadline, Problem, Refusal, ResponseBody, timeout};
-use bytes::Bytes;
+use crate::upload::{Allowance, Upload};
+use bartizan::{
+    Deadline, Refusal, ResponseBody, speaks_grpc,
+    timeout::{Refused, TimeoutLayer},
+};
 use futures_util::future::BoxFuture;
-use http::{Extensions, HeaderMap, Request, Response, StatusCode};
+use http::{Extensions, Request, Response};
 use pin_project_lite::pin_project;
 use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -27,7 +28,7 @@ pub(super) struct Patience<S> {
     inner: S,
     of: Of,
     limit: Duration,
-    observe: Option<Arc<Observe>>,
+    timeout: TimeoutLayer,
 }
 
 /// Of what it is the time.
@@ -37,8 +38,6 @@ pub(super) enum Of {
     Attempt,
 }
 
-pub(super) type Observe = dyn Fn(&timeout::Event) + Send + Sync;
-
 pin_project! {
     /// Waits for the service, or until it has had its time.
     pub(super) struct Waiting<F> {
@@ -47,7 +46,8 @@ pin_project! {
         // Boxed: few requests have a body that comes in pieces.
         over: Option<BoxFuture<'static, ()>>,
         limit: Duration,
-        observe: Option<Arc<Observe>>,
+        timeout: TimeoutLayer,
+        is_grpc: bool,
         is_limit_first: bool,
     }
 }
@@ -63,8 +63,9 @@ pin_project! {
 // ===== impl Patience =====
 
 impl<S> Patience<S> {
-    pub(super) fn new(inner: S, of: Of, limit: Duration, observe: Option<Arc<Observe>>) -> Self {
-        Self { inner, of, limit, observe }
+    /// Refuses as `timeout` does, which stands beside it.
+    pub(super) fn new(inner: S, of: Of, limit: Duration, timeout: TimeoutLayer) -> Self {
+        Self { inner, of, limit, timeout }
     }
 }
 
@@ -82,13 +83,15 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let limit = self.limit;
+        let is_grpc = speaks_grpc(&request);
         let extensions = request.extensions_mut();
         let mut upload = Upload::under_way(extensions).cloned();
         let is_limit_first = self.of == Of::All && is_first(limit, extensions, upload.is_some());
+        let allowance = upload.as_ref().map(|_| Allowance::of(limit));
         if let Some(upload) = &mut upload {
             match self.of {
                 Of::All => {
-                    upload.deadline = Deadline::of(extensions);
+                    (upload.deadline, upload.allowance) = (Deadline::of(extensions), allowance);
                     extensions.insert(upload.clone());
                 }
                 Of::Attempt => {
@@ -101,9 +104,10 @@ where
                 }
             }
         }
-        let over = upload.map(|upload| -> BoxFuture<'static, ()> { Box::pin(upload.waits_for_service(limit)) });
-        let observe = over.as_ref().and(self.observe.clone());
-        Waiting { state: State::Called { answer: self.inner.call(request) }, over, limit, observe, is_limit_first }
+        let over = upload.zip(allowance);
+        let over = over.map(|(upload, time)| -> BoxFuture<'static, ()> { Box::pin(upload.waits_for_service(time)) });
+        let state = State::Called { answer: self.inner.call(request) };
+        Waiting { state, over, limit, timeout: self.timeout.clone(), is_grpc, is_limit_first }
     }
 }
 
@@ -128,8 +132,8 @@ where
         {
             return Poll::Ready(answer.map(|answer| {
                 // Further in our limit is the deadline, and an attempt for which it leaves nothing calls it so.
-                if *this.is_limit_first && is_problem_of_deadline(&answer) {
-                    return too_slow().map(ResponseBody::own);
+                if *this.is_limit_first && is_refused_by_deadline(&answer) {
+                    return this.timeout.refuse(Refused::Timeout(*this.limit), *this.is_grpc);
                 }
                 answer.map(ResponseBody::inner)
             }));
@@ -138,10 +142,7 @@ where
         ready!(over.as_mut().poll(cx));
         // What the endpoint holds is let go before the answer is on its way.
         this.state.set(State::Over);
-        if let Some(observe) = this.observe {
-            observe(&timeout::Event::Refused(timeout::Refused::Timeout(*this.limit)));
-        }
-        Poll::Ready(Ok(too_slow().map(ResponseBody::own)))
+        Poll::Ready(Ok(this.timeout.refuse(Refused::Timeout(*this.limit), *this.is_grpc)))
     }
 }
 
@@ -151,17 +152,7 @@ impl<F> fmt::Debug for Waiting<F> {
     }
 }
 
-/// Whether a layer further in has refused because the deadline was over, to one who does not speak gRPC.
-fn is_problem_of_deadline<R>(answer: &Response<R>) -> bool {
-    answer.status() == StatusCode::GATEWAY_TIMEOUT
-        && answer.extensions().get::<Refusal>().is_some_and(|refusal| refusal.error_type() == "deadline")
-}
-
-/// In the words of the timeouts.
-fn too_slow() -> Response<Bytes> {
-    let refusal = Refusal::new("timeout");
-    let problem = Problem::new(StatusCode::GATEWAY_TIMEOUT).detail("The service did not answer in time.");
-    let mut response = problem.member("code", refusal.error_type()).to_response(&HeaderMap::new());
-    response.extensions_mut().insert(refusal);
-    response
+/// Whether a layer further in has refused because the deadline was over.
+fn is_refused_by_deadline<R>(answer: &Response<R>) -> bool {
+    answer.extensions().get::<Refusal>().is_some_and(|refusal| refusal.error_type() == "deadline")
 }

@@ -198,7 +198,8 @@ impl Upstream {
     }
 
     /// What is answered to `GET`, `HEAD`, `OPTIONS` and `TRACE` when the service can't: one of [`fixed`], [`from_fn`] and
-    /// [`from_part`]. What asks for a change is told that it failed.
+    /// [`from_part`]. What asks for a change is told that it failed. `x-fallback` says why, in the words of
+    /// [`Cause`](crate::Cause) where there was no answer at all.
     ///
     /// To answer that too, or to ask another service instead, put a [`FallbackLayer`] round the upstream.
     ///
@@ -294,14 +295,17 @@ impl Upstream {
         B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         let mut request = request.map(Body::new);
-        let endpoints = &self.0.endpoints;
+        let Inner { endpoints, policy, stack, .. } = &*self.0;
+        let has_fallback = policy.instead.is_there();
         if let Some(attempts) = Attempts::of(request.extensions()) {
             attempts.ask(endpoints);
-        } else if endpoints.len() > 1 {
-            // Where there is one endpoint, all that could be remembered is for who asks.
+        } else if endpoints.len() > 1 || has_fallback {
+            // Where there is one endpoint and nobody says why it could not answer, all that could be remembered is for who
+            // asks.
             request.extensions_mut().insert(Attempts::default());
         }
-        Answering::asked(self.0.stack.clone().oneshot(request))
+        let attempts = if has_fallback { Attempts::of(request.extensions()).cloned() } else { None };
+        Answering::asked(stack.clone().oneshot(request), attempts)
     }
 }
 

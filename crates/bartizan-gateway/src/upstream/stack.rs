@@ -10,8 +10,8 @@ use super::{
     endpoint::{Endpoint, EndpointState},
     error::SendError,
     instead::Instead,
-    patience::{Observe, Of, Patience},
-    status::{Observer, UpstreamEvent},
+    patience::{Of, Patience},
+    status::{Observe, Observer, UpstreamEvent},
 };
 use crate::{HttpService, upload::Upload};
 use axum::body::Body;
@@ -21,7 +21,7 @@ use bartizan::{
     deadline::{PropagateDeadline, PropagateDeadlineLayer},
     fallback::{FallbackLayer, WithFallback},
     retry::{Budget, Failure, RequestBody, Retry, RetryLayer, RetryPolicy},
-    timeout::{AttemptTimeoutLayer, Timeout, TimeoutLayer},
+    timeout::{self, Timeout, TimeoutLayer},
 };
 use http::Response;
 use std::{sync::Arc, time::Duration};
@@ -107,42 +107,43 @@ impl Policy {
         }
         // An attempt that hangs ends while there still is somebody who waits.
         let within = self.attempt.min(self.total / 10 * 9);
-        let mut timeout = AttemptTimeoutLayer::new(within).tightens(true).limit_by(Upload::limit);
-        let observe = self.observer.get().map(|observe| -> Arc<Observe> {
-            let url = Arc::clone(url);
-            Arc::new(move |event| observe(&UpstreamEvent::AttemptTimeout { endpoint: &url, event }))
+        let url = Arc::clone(url);
+        let timeout = self.timeout(within, move |observe, event| {
+            observe(&UpstreamEvent::AttemptTimeout { endpoint: &url, event });
         });
-        if let Some(observe) = observe.clone() {
-            timeout = timeout.observe(move |event| observe(event));
-        }
         ServiceBuilder::new()
             .layer(guard)
             .layer(ConcurrencyLimitLayer::new(limit.clone()))
-            .layer(timeout)
-            .layer(layer_fn(|inner| Patience::new(inner, Of::Attempt, within, observe.clone())))
+            .layer(&timeout)
+            .layer(layer_fn(|inner| Patience::new(inner, Of::Attempt, within, timeout.clone())))
             .layer(PropagateDeadlineLayer::new().margin(MARGIN.min(within / 10)))
             .service(connection.clone().body_idle(self.body_idle))
+    }
+
+    /// Of one attempt or of all, which is told so to who watches.
+    fn timeout(
+        &self,
+        limit: Duration,
+        tell: impl Fn(&Observe, &timeout::Event) + Send + Sync + 'static,
+    ) -> TimeoutLayer {
+        let timeout = TimeoutLayer::new(limit).limit_by(Upload::limit);
+        match self.observer.get() {
+            Some(observe) => timeout.observe(move |event| tell(&*observe, event)),
+            None => timeout,
+        }
     }
 
     pub(super) fn stack(&self, endpoints: &Arc<[Stacked]>) -> Stack {
         let classify: fn(&SendError) -> Failure = SendError::failure;
         let name_body: NameBody = |answer| answer.map(|body| AttemptBody { body });
         let mut instead = FallbackLayer::new(self.instead.clone());
-        let mut timeout = TimeoutLayer::new(self.total).limit_by(Upload::limit);
-        // Nobody waits longer, even if all that a retry knows is how long an upload may take.
-        let policy = self.retry.told_at_most(self.total);
-        let retry = RetryLayer::new(policy).budget(self.budget.clone()).errors_by(classify);
-        let mut retry = retry.carry::<Attempts>().carry::<Upload>();
+        let timeout = self.timeout(self.total, |observe, event| observe(&UpstreamEvent::TotalTimeout(event)));
+        let retry = RetryLayer::new(self.retry).budget(self.budget.clone()).errors_by(classify);
+        // The deadline of an upload is how long one may take in all.
+        let mut retry = retry.carry::<Attempts>().carry::<Upload>().ends_by(Upload::end);
         if endpoints.len() > 1 {
             let endpoints = Arc::clone(endpoints);
             retry = retry.elsewhere(move |refusal, extensions| takes_elsewhere(&endpoints, refusal, extensions));
-        }
-        let of_all = self
-            .observer
-            .get()
-            .map(|observe| -> Arc<Observe> { Arc::new(move |event| observe(&UpstreamEvent::TotalTimeout(event))) });
-        if let Some(observe) = of_all.clone() {
-            timeout = timeout.observe(move |event| observe(event));
         }
         if let Some(observe) = self.observer.get() {
             let (of_instead, of_retry) = (Arc::clone(&observe), observe);
@@ -152,8 +153,8 @@ impl Policy {
         ServiceBuilder::new()
             .layer(instead)
             .layer(MapResponseLayer::new(name_body))
-            .layer(layer_fn(|inner| Patience::new(inner, Of::All, self.total, of_all.clone())))
-            .layer(timeout)
+            .layer(layer_fn(|inner| Patience::new(inner, Of::All, self.total, timeout.clone())))
+            .layer(&timeout)
             .layer(retry)
             .service(Balance::new(Arc::clone(endpoints)))
     }

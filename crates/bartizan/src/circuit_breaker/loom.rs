@@ -168,7 +168,10 @@ fn what_is_pushed_out_of_a_ring_is_taken_out_of_its_sums() {
     loom::model(|| {
         let window = Arc::new(Window::new(&BreakerPolicy::new().of_last(1), 1));
         let other = Arc::clone(&window);
-        both(move || other.add(1, 0, FAILURE, || 0), move || window.add(1, 0, SUCCESS, || 0));
+        let one = Arc::clone(&window);
+        both(move || other.add(1, 0, FAILURE, || 0), move || one.add(1, 0, SUCCESS, || 0));
+        window.add(1, 0, SUCCESS, || 0);
+        assert_eq!(window.tally(1, 0), Tally { calls: 1, failed: 0, slow: 0 });
     });
     loom::model(|| {
         let window = Arc::new(Window::new(&BreakerPolicy::new().of_last(1), 1));

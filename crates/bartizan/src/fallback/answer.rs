@@ -1,6 +1,9 @@
 //! Who answers instead, and what each of them needs to keep of a request.
 
-use super::{asking::Asking, reason::Reason};
+use super::{
+    asking::Asking,
+    reason::{Reason, says_cannot},
+};
 use crate::shared::{Deadline, ResponseBody, is_grpc, with_head};
 use bytes::Bytes;
 use http::{
@@ -111,8 +114,8 @@ pub fn from_part<T>(
 
 /// The answer of another service, which gets the head of the request with an empty body, and without the fields that tell
 /// of the body that is gone; the [`Reason`] stands in its extensions. It is asked only while there is time until the
-/// request's [`Deadline`], and no longer. If it answers 5xx, it could not help either: that is what the client gets, and it
-/// is not told as a fallback.
+/// request's [`Deadline`], and no longer. If it answers 5xx, or gRPC's `UNAVAILABLE` or `DEADLINE_EXCEEDED` in its head, it
+/// could not help either: that is what the client gets, and it is not told as a fallback.
 ///
 /// The head is copied for each request, whether it will be needed or not: for seven fields some 2 700 instructions and
 /// eight allocations.
@@ -213,7 +216,7 @@ where
     }
 
     fn can_stand(response: &Response<ResponseBody<R>>) -> bool {
-        !response.status().is_server_error()
+        !says_cannot(response.status(), response.headers())
     }
 }
 

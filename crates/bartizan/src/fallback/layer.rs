@@ -36,8 +36,8 @@ type Observer = Arc<dyn Fn(&Event) + Send + Sync>;
 pub enum Event {
     /// It answered in the place of the service, for this reason.
     Answered(Reason),
-    /// It could not answer either: the service that it asked failed, answered 5xx, was refused by one of our layers, or
-    /// took longer than until the deadline.
+    /// It could not answer either: the service that it asked failed, answered 5xx or the same in gRPC's words, was
+    /// refused by one of our layers, or took longer than until the deadline.
     Failed(Reason),
     /// The deadline had passed, so that no other service was asked: what the service answered, it answered.
     NoTime(Reason),

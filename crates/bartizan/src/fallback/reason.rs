@@ -126,14 +126,18 @@ impl Triggers {
         if refusal.error_type() == "rate_limited" {
             return self.rate_limited;
         }
-        // gRPC tells the same in a field, with the status 200.
-        status.is_server_error()
-            || matches!(GrpcStatus::of(headers), Some(GrpcStatus::UNAVAILABLE | GrpcStatus::DEADLINE_EXCEEDED))
+        says_cannot(status, headers)
     }
 
     fn has(&self, status: StatusCode) -> bool {
         place_of(status).is_some_and(|(word, bit)| self.statuses[word] & bit != 0)
     }
+}
+
+/// Whether this says that a service cannot. gRPC tells it in a field, with the status 200.
+pub(super) fn says_cannot(status: StatusCode, headers: &HeaderMap) -> bool {
+    status.is_server_error()
+        || matches!(GrpcStatus::of(headers), Some(GrpcStatus::UNAVAILABLE | GrpcStatus::DEADLINE_EXCEEDED))
 }
 
 fn bits_of(statuses: impl IntoIterator<Item = StatusCode>) -> [u64; 2] {

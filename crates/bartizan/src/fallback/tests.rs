@@ -378,6 +378,16 @@ async fn another_service_that_answers_5xx_has_not_helped_and_what_you_say_yourse
     assert_eq!((got.status.as_u16(), got.reason, got.headers.len()), (500, None, 0));
     assert_eq!(*events.lock().unwrap(), [Event::Failed(Reason::Status(StatusCode::SERVICE_UNAVAILABLE))]);
 
+    // gRPC says the same in a field, with the status 200.
+    for (code, has_helped) in [(0, true), (5, true), (14, false), (4, false)] {
+        let said = Response::builder().header("content-type", "application/grpc").header("grpc-status", code);
+        let said = said.body(Body::default()).unwrap();
+        let other = service_fn(move |_: Request<Body>| ready(Outcome::Ok(said.clone())));
+        let got = send(FallbackLayer::new(service(other)), status(503)).await.unwrap();
+        assert_eq!((got.status, got.headers.contains_key("x-fallback")), (StatusCode::OK, has_helped), "{code}");
+        assert_eq!(got.reason.is_some(), has_helped, "{code}");
+    }
+
     let mut closed = stopgap();
     *closed.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     let got = send(FallbackLayer::new(fixed(closed)), status(504)).await.unwrap();

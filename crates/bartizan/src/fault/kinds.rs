@@ -65,7 +65,8 @@ impl Fault {
     ///
     /// A layer can't close a connection, but it can answer with a body that fails at once. hyper then closes a connection
     /// of HTTP/1.1 before it has sent the head, and resets a stream of HTTP/2. Where nobody writes the answer to a socket,
-    /// as in a client's own stack, there is a head, and it says 502.
+    /// as in a client's own stack, there is a head, and it says 502. So it does to `HEAD`: its answer has no body, and a 502
+    /// is all that a layer can make of it.
     #[must_use]
     pub const fn reset() -> Self {
         Self::of(Kind::Reset)

@@ -64,6 +64,8 @@ impl Budget {
 
     /// Grants retries for this share of the requests, from 0 to 1.
     ///
+    /// This begins a budget that has counted nothing yet: say it before cloning.
+    ///
     /// # Panics
     /// If it is no such share.
     #[must_use]
@@ -73,6 +75,8 @@ impl Budget {
     }
 
     /// Grants so many retries in each second besides, so that a client with little traffic can try again at all.
+    ///
+    /// This begins a budget that has counted nothing yet: say it before cloning.
     #[must_use]
     pub fn reserve_per_second(self, retries: u32) -> Self {
         let account = &*self.account;
@@ -80,6 +84,8 @@ impl Budget {
     }
 
     /// The window over which requests and retries are compared. It moves by a tenth of itself.
+    ///
+    /// This begins a budget that has counted nothing yet: say it before cloning.
     ///
     /// # Panics
     /// If it is shorter than 10 ms.
@@ -91,6 +97,8 @@ impl Budget {
     }
 
     /// Lets at most this share of what is in flight be retries, or `at_least` of them if that is more.
+    ///
+    /// This begins a budget that has counted nothing yet: say it before cloning.
     ///
     /// # Panics
     /// If `share` is none from 0 to 1.

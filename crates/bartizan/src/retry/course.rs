@@ -116,6 +116,7 @@ impl<S, B: Body, E> Course<S, B, E> {
                 None
             }
             Outcome::Refused(refusal, reason) => {
+                self.record.deadline = rules.end_of(&self.record.head);
                 if self.goes_elsewhere(rules, *refusal) {
                     // Nothing was sent: what was spent on it is there for the next one, which need not wait.
                     self.record.withdrawal = spent;
@@ -132,6 +133,7 @@ impl<S, B: Body, E> Course<S, B, E> {
             }
             Outcome::Failed(failed) => {
                 drop(spent);
+                self.record.deadline = rules.end_of(&self.record.head);
                 // An error is no answer, and says nothing of how long one takes.
                 if is_answer && let Some(took) = self.took() {
                     rules.pace.learn_of_failure(took);

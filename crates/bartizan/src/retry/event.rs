@@ -38,7 +38,7 @@ pub enum Event {
 pub enum Reason {
     /// The answer's status.
     Status(StatusCode),
-    /// gRPC's status: `UNAVAILABLE` is 14, `RESOURCE_EXHAUSTED` 8.
+    /// gRPC's status: `UNAVAILABLE` is 14, `RESOURCE_EXHAUSTED` 8; and 4 is a timeout of ours.
     GrpcStatus(u8),
     /// An error, after which the request is certain not to have been processed.
     Unprocessed,

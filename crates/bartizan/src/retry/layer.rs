@@ -14,7 +14,7 @@ use super::{
     policy::{IDEMPOTENCY_KEY, Keyed, RetryPolicy, keyed},
     replay::{ReplayMemory, RequestBody},
 };
-use crate::shared::Refusal;
+use crate::shared::{Deadline, Refusal};
 use http::{Extensions, HeaderName, HeaderValue, Method, Request, Response};
 use http_body::Body;
 use std::{
@@ -50,10 +50,12 @@ pub(super) struct Rules<C> {
     pub(super) carry: Vec<Carry>,
     keys: bool,
     elsewhere: Option<Arc<Elsewhere>>,
+    ends_by: Option<Arc<EndsBy>>,
     observe: Option<Arc<dyn Fn(&Event) + Send + Sync>>,
 }
 
 type Elsewhere = dyn Fn(Refusal, &Extensions) -> bool + Send + Sync;
+type EndsBy = dyn Fn(&Extensions) -> Option<Deadline> + Send + Sync;
 
 // ===== impl RetryLayer =====
 
@@ -72,6 +74,7 @@ impl RetryLayer {
             carry: Vec::new(),
             keys: false,
             elsewhere: None,
+            ends_by: None,
             observe: None,
         };
         Self { rules: Arc::new(rules) }
@@ -104,9 +107,9 @@ impl<C: Clone> RetryLayer<C> {
     /// The same for [`Causes`] that know more, or a type of your own.
     #[must_use]
     pub fn classify<D>(self, classify: D) -> RetryLayer<D> {
-        let Rules { policy, budget, memory, classify: _, field, pace, carry, keys, elsewhere, observe } =
+        let Rules { policy, budget, memory, classify: _, field, pace, carry, keys, elsewhere, ends_by, observe } =
             (*self.rules).clone();
-        let rules = Rules { policy, budget, memory, classify, field, pace, carry, keys, elsewhere, observe };
+        let rules = Rules { policy, budget, memory, classify, field, pace, carry, keys, elsewhere, ends_by, observe };
         RetryLayer { rules: Arc::new(rules) }
     }
 
@@ -147,6 +150,16 @@ impl<C: Clone> RetryLayer<C> {
     #[must_use]
     pub fn elsewhere(self, takes: impl Fn(Refusal, &Extensions) -> bool + Send + Sync + 'static) -> Self {
         self.with(|rules| rules.elsewhere = Some(Arc::new(takes)))
+    }
+
+    /// Asks `ends_by`, when an attempt has failed, when the time of the request is over: for one whose end moves, as that of
+    /// an upload does for which only the time counts in which its service lets it wait. The request's [`Deadline`] counts
+    /// as well, whichever is earlier.
+    ///
+    /// The function sees the extensions of the request.
+    #[must_use]
+    pub fn ends_by(self, ends_by: impl Fn(&Extensions) -> Option<Deadline> + Send + Sync + 'static) -> Self {
+        self.with(|rules| rules.ends_by = Some(Arc::new(ends_by)))
     }
 
     /// Tells `observe` what happens to requests that fail. Called in the middle of the request: be quick.
@@ -235,6 +248,13 @@ impl<C> Rules<C> {
     /// Whether a request with this head, refused at one place, would go to another.
     pub(super) fn goes_elsewhere(&self, refusal: Refusal, head: &Head) -> bool {
         self.elsewhere.as_ref().is_some_and(|takes| takes(refusal, &head.extensions()))
+    }
+
+    /// When the time of a request with this head is over, as it looks by now.
+    pub(super) fn end_of(&self, head: &Head) -> Option<Deadline> {
+        let (_, deadline) = head.prior();
+        let Some(ends_by) = &self.ends_by else { return deadline };
+        deadline.into_iter().chain(ends_by(&head.extensions())).min()
     }
 
     pub(super) fn tell(&self, event: &Event) {

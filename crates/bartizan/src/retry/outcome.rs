@@ -46,7 +46,13 @@ fn says_timeout(refusal: &Refusal) -> bool {
 /// Whether an answer says nothing to anything but a call of gRPC: the short way to the same outcome.
 #[inline]
 pub(super) fn is_plain<B>(policy: &RetryPolicy, answer: &Response<B>) -> bool {
-    !is_refusal(answer) && !policy.statuses.contain(answer.status())
+    !is_of_ours(answer) && !policy.statuses.contain(answer.status())
+}
+
+/// Whether a layer on this side has made the answer, for whatever reason.
+#[inline]
+fn is_of_ours<B>(answer: &Response<B>) -> bool {
+    !answer.extensions().is_empty() && answer.extensions().get::<Refusal>().is_some()
 }
 
 /// What an answer says, to a call of gRPC or any other request, as far as its head tells.
@@ -56,11 +62,20 @@ pub(super) fn of_answer<B>(policy: &RetryPolicy, answer: &Response<B>, to_grpc: 
     if let Some(refusal) = refusal_of(answer) {
         return Outcome::Refused(refusal, Reason::Status(status));
     }
+    if is_timeout(answer) {
+        return Outcome::Failed(of_timeout(status, answer.headers()));
+    }
     if policy.statuses.contain(status) {
         return Outcome::Failed(of_status(status, answer.headers()));
     }
     let is_grpc = to_grpc && status == StatusCode::OK && is_grpc(answer.headers());
     if is_grpc { of_grpc_head(answer.headers()) } else { Outcome::Answered }
+}
+
+/// Nobody has answered, whatever the answer looks like: what it says of trying again is our own word.
+fn of_timeout(status: StatusCode, fields: &HeaderMap) -> Failed {
+    let reason = GrpcStatus::of(fields).map_or(Reason::Status(status), |status| Reason::GrpcStatus(status.0));
+    Failed { reason, failure: Failure::Ambiguous, throttled: false, told: Told::Nothing }
 }
 
 fn of_status(status: StatusCode, fields: &HeaderMap) -> Failed {
@@ -152,8 +167,10 @@ mod tests {
             *answer.status_mut() = status;
             let outcome = of_answer(&policy, &answer, false);
             assert_eq!(is_plain(&policy, &answer), matches!(outcome, Outcome::Answered), "{status}");
-            answer.extensions_mut().insert(Refusal::new("overloaded"));
-            assert!(!is_plain(&policy, &answer));
+            for ours in ["overloaded", "timeout"] {
+                answer.extensions_mut().insert(Refusal::new(ours));
+                assert!(!is_plain(&policy, &answer));
+            }
         }
     }
 

@@ -109,17 +109,9 @@ impl RetryPolicy {
         self
     }
 
-    /// The same, lowered to `most` if it is longer: for one who waits no longer in all.
-    #[must_use]
-    pub const fn told_at_most(mut self, most: Duration) -> Self {
-        if most.as_nanos() < self.longest_told.as_nanos() {
-            self.longest_told = most;
-        }
-        self
-    }
-
     /// The statuses after which a request is sent again, if it may be sent twice at all. By default 429, 502, 503 and
-    /// 504; 408 says that the server has waited for us, and 500 may have changed something.
+    /// 504; 408 says that the server has waited for us, and 500 may have changed something. A timeout of ours inside of
+    /// the retry is no status of the server's: it is a reason in any case.
     ///
     /// # Panics
     /// If one of them is no error: not from 400 to 599. In a `const`, that does not compile.

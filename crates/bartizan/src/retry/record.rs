@@ -19,6 +19,7 @@ pub(super) struct Record {
     pub(super) given: Option<Box<RetryPolicy>>,
     pub(super) may_repeat: bool,
     pub(super) prior: Attempt,
+    /// When its time is over: looked at anew when an attempt has failed.
     pub(super) deadline: Option<Deadline>,
     /// When this attempt began, if somebody has to know.
     pub(super) began: Option<Instant>,

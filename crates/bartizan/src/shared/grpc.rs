@@ -20,9 +20,11 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     matches!(rest.first(), None | Some(b'+' | b';' | b' '))
 }
 
-/// Whether the client speaks gRPC. Its requests are all POST, so that most others pay one comparison.
+/// Whether the client speaks gRPC, and has to be refused in its words. Its requests are all POST, so that most others pay
+/// one comparison.
+#[must_use]
 #[inline]
-pub(crate) fn speaks_grpc<B>(request: &Request<B>) -> bool {
+pub fn speaks_grpc<B>(request: &Request<B>) -> bool {
     request.method() == Method::POST && is_grpc(request.headers())
 }
 

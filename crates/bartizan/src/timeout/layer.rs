@@ -109,6 +109,14 @@ impl TimeoutLayer {
         self.with(|policy| policy.observer = Some(Arc::new(observer)))
     }
 
+    /// Refuses a request as the layer does, and tells of it: for a limit that is counted otherwise, such as one that leaves
+    /// out the time in which a client sends a body. Whether it [speaks gRPC](crate::speaks_grpc) has to be noted while
+    /// there is a request.
+    #[must_use]
+    pub fn refuse<B>(&self, refused: Refused, is_grpc: bool) -> Response<ResponseBody<B>> {
+        self.policy.refuse(refused, is_grpc).map(ResponseBody::said)
+    }
+
     fn with(mut self, change: impl FnOnce(&mut Policy)) -> Self {
         let policy = Arc::make_mut(&mut self.policy);
         change(policy);

@@ -40,7 +40,7 @@ Usage: cargo run -p bff -- chaos [SERVICE] [FLAGS]
   --latency TIME       answers come this much later; 200ms..800ms for any time between
   --error-rate RATE    this share of requests fails, from 0 to 1
   --status CODE        with this status (503)
-  --reset-rate RATE    this share of connections breaks instead of an answer
+  --reset-rate RATE    this share of connections breaks instead of an answer (to HEAD it is a 502)
   --down               all of them do
   --truncate BYTES     bodies break off after so many bytes
   --bandwidth BYTES    bodies come at so many bytes a second

@@ -3,6 +3,7 @@
 use super::{
     error::BodyError,
     memory::{ReplayMemory, Taken},
+    waiting::Waiting,
 };
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -11,7 +12,7 @@ use std::{
     mem,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Wake, Waker, ready},
+    task::{Context, Poll, Waker, ready},
 };
 use tokio::time::Instant;
 
@@ -71,10 +72,6 @@ pub(super) struct Reader<B> {
     bytes: u64,
     is_over: bool,
 }
-
-/// The readers who wait for the next frame. All are woken: the one who polled last may be gone.
-#[derive(Default)]
-struct Waiting(Mutex<Vec<(u32, Waker)>>);
 
 /// So much of what is taken for a frame is not its bytes.
 const FRAME: usize = mem::size_of::<Bytes>();
@@ -140,7 +137,7 @@ impl<B: Body> Log<B> {
 }
 
 impl<B> Log<B> {
-    /// Nobody will begin to read it any more: what all have read need not be kept.
+    /// Nobody will begin to read it any more: what the last one has read need not be kept.
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
@@ -360,8 +357,9 @@ impl<B> State<B> {
         self.forget_if_unneeded();
     }
 
+    /// Of two who stand side by side, one goes on first.
     fn forget_if_unneeded(&mut self) {
-        if self.closed && self.readers.iter().all(|place| place.frames == self.passed) {
+        if self.closed && self.readers.len() <= 1 && self.readers.iter().all(|place| place.frames == self.passed) {
             self.forget();
         }
     }
@@ -369,50 +367,5 @@ impl<B> State<B> {
     fn forget(&mut self) {
         self.keeping = Keeping::Nothing;
         self.frames = Vec::new();
-    }
-}
-
-// ===== impl Waiting =====
-
-impl Waiting {
-    /// A reader waits, and is woken in the way that it said last.
-    fn join(&self, reader: u32, waker: &Waker) {
-        let mut all = self.lock();
-        match all.iter_mut().find(|(waiting, _)| *waiting == reader) {
-            Some((_, waiting)) => waiting.clone_from(waker),
-            None => all.push((reader, waker.clone())),
-        }
-    }
-
-    fn leave(&self, reader: u32) {
-        let mut all = self.lock();
-        let left = all.iter().position(|(waiting, _)| *waiting == reader).map(|at| all.swap_remove(at));
-        // Whatever it was that would have been woken, it is not dropped while others wait for the lock.
-        drop(all);
-        drop(left);
-    }
-
-    /// Wakes all but the one who is being polled.
-    fn wake_but(&self, but: Option<u32>) {
-        let all = mem::take(&mut *self.lock());
-        for (reader, waker) in all {
-            if but != Some(reader) {
-                waker.wake();
-            }
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<(u32, Waker)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Wake for Waiting {
-    fn wake(self: Arc<Self>) {
-        self.wake_but(None);
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.wake_but(None);
     }
 }

@@ -4,6 +4,7 @@ mod body;
 mod error;
 mod log;
 mod memory;
+mod waiting;
 
 #[cfg(test)]
 mod tests;

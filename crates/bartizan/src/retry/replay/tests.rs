@@ -393,6 +393,30 @@ fn a_reader_that_is_outrun_by_a_long_body_is_told() {
 }
 
 #[test]
+fn two_that_read_side_by_side_read_all_of_it_when_nobody_will_begin_any_more() {
+    let steps = [data("one"), data("two"), data("six")];
+    for read_before in 0..3 {
+        let memory = ReplayMemory::new(1000);
+        let (first, replay) = kept(body(steps.clone()), 50, &memory);
+        let mut bodies = [first, replay.read()].map(Box::pin);
+        let mut reads = [Read::default(), Read::default()];
+        for _ in 0..read_before {
+            for (read, body) in reads.iter_mut().zip(&mut bodies) {
+                read.poll(body, Waker::noop());
+            }
+        }
+        drop(replay);
+        for (mut read, mut body) in reads.into_iter().zip(bodies) {
+            while !read.is_over {
+                read.poll(&mut body, Waker::noop());
+            }
+            assert_eq!(read, whole(&steps), "after {read_before}");
+        }
+        assert_eq!(memory.used(), 0);
+    }
+}
+
+#[test]
 fn a_stream_that_goes_on_after_the_answer_keeps_nothing() {
     let memory = ReplayMemory::new(1000);
     let (first, replay) = kept(Scripted { exact: false, ..body([data("one"), data("two"), data("six")]) }, 50, &memory);

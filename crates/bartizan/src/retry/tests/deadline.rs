@@ -8,6 +8,7 @@ use http::Version;
 use http_body::{Body, Frame};
 use std::{
     pin::Pin,
+    sync::{Arc, Mutex},
     task::{Context, Poll, ready},
 };
 use tokio::time::{Sleep, sleep};
@@ -218,4 +219,28 @@ async fn layers_for_two_destinations_learn_apart() {
     let upstream = Upstream::answering([Say::Status(503), Say::Status(200)]);
     let answer = ask(&quick, &upstream, within(2000 * MS)).await.unwrap();
     assert_eq!((answer.status(), upstream.calls()), (StatusCode::OK, 2));
+}
+
+/// What is allowed beside the deadline, counted from an instant that moves.
+#[derive(Clone)]
+struct Moves(Arc<Mutex<Instant>>);
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_moves_is_asked_for_when_an_attempt_has_failed_and_the_earlier_one_counts() {
+    let pauses = RetryPolicy::attempts(2).pause(Duration::ZERO, Duration::ZERO);
+    for (moved_to, deadline, expected) in [(0, None, 1), (0, Some(60_000), 1), (1500, None, 2), (1500, Some(1800), 1)] {
+        let moves = Moves(Arc::new(Mutex::new(Instant::now())));
+        let layer = RetryLayer::new(pauses).carry::<Moves>().ends_by(|extensions| {
+            let Moves(since) = extensions.get()?;
+            Some(Deadline::at(*since.lock().unwrap() + 2000 * MS))
+        });
+        let mut request = deadline.map_or_else(get, |deadline| within(deadline * MS));
+        request.extensions_mut().insert(moves.clone());
+        *moves.0.lock().unwrap() += moved_to * MS;
+        let upstream = Upstream::answering([Say::RetryAfter(503, "1")]).slow(1000 * MS);
+        let began = Instant::now();
+        let answer = ask(&layer, &upstream, request).await.unwrap();
+        assert_eq!((answer.status().as_u16(), upstream.calls()), (503, expected), "{moved_to} {deadline:?}");
+        assert!(expected == 2 || began.elapsed() < 1010 * MS, "the last answer comes at once");
+    }
 }
