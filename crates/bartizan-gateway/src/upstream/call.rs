@@ -74,10 +74,13 @@ impl Attempts {
         extensions.get::<Self>()
     }
 
-    /// A call begins, for the upstream with these endpoints, none of which it has tried.
+    /// A call begins, for the upstream with these endpoints. If it is not the one before, none of them has been tried.
     pub(super) fn ask(&self, endpoints: &Arc<[Stacked]>) {
-        self.0.tried.store(0, Ordering::Relaxed);
-        *self.chosen() = Some((Arc::clone(endpoints), None));
+        let mut chosen = self.chosen();
+        if !chosen.as_ref().is_some_and(|(before, _)| Arc::ptr_eq(before, endpoints)) {
+            self.0.tried.store(0, Ordering::Relaxed);
+        }
+        *chosen = Some((Arc::clone(endpoints), None));
     }
 
     pub(super) fn has_tried(&self, endpoint: usize) -> bool {
@@ -125,12 +128,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_earlier_call_has_tried_is_nothing_to_avoid_in_the_next() {
-        let attempts = Attempts::default();
+    fn what_a_call_of_another_upstream_has_tried_is_nothing_to_avoid_in_the_next() {
+        let (attempts, one, other) = (Attempts::default(), Arc::from([]), Arc::from([]));
+        attempts.ask(&one);
         attempts.choose(1);
         attempts.send();
-        assert!(attempts.has_tried(1));
-        attempts.ask(&(Arc::new([]) as Arc<[Stacked]>));
+        attempts.ask(&one);
+        assert!(attempts.has_tried(1), "by a retry further out");
+        attempts.ask(&other);
         assert_eq!((attempts.has_tried(1), attempts.count()), (false, 1));
     }
 }
