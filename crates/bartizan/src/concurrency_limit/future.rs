@@ -43,9 +43,11 @@ enum Otherwise<S, B> {
     Refused(Response<Said>),
     /// There is no permit yet.
     Waiting(Box<Held<S, B>>),
+    /// There is, and the service may not be ready.
+    Admitted(Box<Admitted<S, B>>),
 }
 
-/// What waits for a permit: the service that was ready, and its request.
+/// What waits for a permit.
 struct Held<S, B> {
     ticket: Ticket,
     since: Instant,
@@ -54,6 +56,12 @@ struct Held<S, B> {
     service: S,
     request: Request<B>,
     door: Arc<Door>,
+}
+
+struct Admitted<S, B> {
+    permit: Permit,
+    service: S,
+    request: Request<B>,
 }
 
 // ===== impl ResponseFuture =====
@@ -104,6 +112,7 @@ where
                 StateProj::Otherwise { otherwise } => match otherwise.take().expect("polled after it was ready") {
                     Otherwise::Refused(response) => return Poll::Ready(Ok(response.map(ResponseBody::said))),
                     Otherwise::Waiting(held) => ready!(state.as_mut().poll_turn(held, cx)),
+                    Otherwise::Admitted(admitted) => ready!(state.as_mut().poll_ready(admitted, cx))?,
                 },
             }
         }
@@ -141,6 +150,24 @@ where
         });
         if is_pending { Poll::Pending } else { Poll::Ready(()) }
     }
+
+    /// Calls the service as soon as it is ready.
+    #[inline(never)]
+    fn poll_ready(
+        mut self: Pin<&mut Self>,
+        mut admitted: Box<Admitted<S, B>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), S::Error>> {
+        let polled = admitted.service.poll_ready(cx)?;
+        self.set(match polled {
+            Poll::Ready(()) => {
+                let Admitted { permit, mut service, request } = *admitted;
+                Self::Calling { future: service.call(request), permit: Aside::new(Some(permit)) }
+            }
+            Poll::Pending => Self::otherwise(Otherwise::Admitted(admitted)),
+        });
+        polled.map(Ok)
+    }
 }
 
 // ===== impl Held =====
@@ -159,13 +186,13 @@ impl<S, B> Held<S, B> {
     where
         S: Service<Request<B>>,
     {
-        let Self { ticket, since, mut service, mut request, door, .. } = self;
+        let Self { ticket, since, service, mut request, door, .. } = self;
         drop(ticket); // who will not wait leaves the queue before anything else
         door.tell(Event::Waited(since.elapsed()));
         match outcome {
             Ok(permit) => {
                 door.tell(Event::Admitted);
-                State::Calling { future: service.call(request), permit: Aside::new(Some(permit)) }
+                State::otherwise(Otherwise::Admitted(Box::new(Admitted { permit, service, request })))
             }
             Err(refused) => State::otherwise(Otherwise::Refused(door.refuse(refused, &mut request))),
         }

@@ -16,7 +16,6 @@ use http_body::Body;
 use std::{
     fmt,
     hash::Hash,
-    mem,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -107,16 +106,23 @@ impl ConcurrencyLimitLayer {
     /// refusing it.
     ///
     /// `queue` is how many may wait at once, or for each key; further ones are refused. They enter in the order in which
-    /// they came, and nobody who comes later overtakes them.
+    /// they came, and nobody who comes later overtakes them. Who waits keeps nothing of the service from others: only with a
+    /// permit is it asked whether it is ready.
     #[must_use]
     pub fn wait_up_to(self, longest: Duration, queue: usize) -> Self {
         self.with(|door| door.patience = Some(Patience { longest, queue }).filter(|patience| patience.queue > 0))
     }
 
-    /// Lets the requests for which this is true pass, and does not count them: health checks, most of all.
+    /// Lets the requests for which this is true pass, and does not count them: health checks, most of all. Said again, it
+    /// lets those pass as well.
     #[must_use]
     pub fn exempt(self, exempt: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
-        self.with(|door| door.exempt = Some(Arc::new(exempt)))
+        self.with(|door| {
+            door.exempt = Some(match door.exempt.take() {
+                Some(others) => Arc::new(move |head| others(head) || exempt(head)),
+                None => Arc::new(exempt),
+            });
+        })
     }
 
     /// When a refused client shall come back: rounded up to whole seconds, and one at least. By default one.
@@ -200,9 +206,11 @@ impl<S> ConcurrencyLimited<S> {
             Decision::Call(permit) => ResponseFuture::calling(self.inner.call(request), permit),
             Decision::Refuse(refused) => ResponseFuture::refused(self.door.refuse(refused, &mut request)),
             Decision::Wait(ticket, until) => {
-                let clone = self.inner.clone();
-                let ready = mem::replace(&mut self.inner, clone);
-                ResponseFuture::waiting(ticket, until, ready, request, Arc::clone(&self.door))
+                // The instance that is ready may hold a place that others wait for, and is given up. One that is not is made
+                // ready when there is a permit.
+                let inner = self.inner.clone();
+                self.inner = inner.clone();
+                ResponseFuture::waiting(ticket, until, inner, request, Arc::clone(&self.door))
             }
         }
     }

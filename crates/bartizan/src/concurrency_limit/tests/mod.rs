@@ -23,7 +23,7 @@ use tokio::{
     task::{JoinHandle, yield_now},
     time::{Instant, sleep, timeout},
 };
-use tower::{Layer, Service, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceExt, limit::GlobalConcurrencyLimitLayer, service_fn};
 
 type Answer = Response<ResponseBody<Full<Bytes>, Permit>>;
 
@@ -126,10 +126,14 @@ async fn the_refusal_can_be_replaced_and_stays_one() {
 #[tokio::test(start_paused = true)]
 async fn who_is_exempt_passes_uncounted() {
     let limit = ConcurrencyLimit::new(1);
-    let layer = ConcurrencyLimitLayer::new(limit.clone()).exempt(|head| head.uri.path() == "/healthz");
+    let layer = ConcurrencyLimitLayer::new(limit.clone());
+    let layer = layer.exempt(|head| head.uri.path() == "/healthz").exempt(|head| head.uri.path() == "/metrics");
     let _held = ask(&layer, to("/")).await;
-    let healthy = ask(&layer, to("/healthz")).await;
-    assert_eq!((healthy.status().as_u16(), limit.in_flight()), (200, 1));
+    for path in ["/healthz", "/metrics"] {
+        let healthy = ask(&layer, to(path)).await;
+        assert_eq!((healthy.status().as_u16(), limit.in_flight()), (200, 1), "{path}");
+    }
+    assert_eq!(ask(&layer, to("/")).await.status(), 503);
 }
 
 #[tokio::test(start_paused = true)]
@@ -294,6 +298,60 @@ impl Service<Request<()>> for Picky {
     fn call(&mut self, request: Request<()>) -> Self::Future {
         assert!(std::mem::take(&mut self.is_ready), "nobody has asked whether it is ready");
         answers(request)
+    }
+}
+
+/// Of two places in the service, those of one key who wait would take both.
+#[tokio::test(start_paused = true)]
+async fn who_waits_keeps_no_place_in_the_service_from_others() {
+    let layer =
+        ConcurrencyLimitLayer::new(1).key_by(|head| Some(head.uri.path().to_owned())).wait_up_to(60 * SECOND, 9);
+    let slow = service_fn(async |_: Request<()>| {
+        sleep(SECOND).await;
+        Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+    });
+    let service = layer.layer(GlobalConcurrencyLimitLayer::new(2).layer(slow));
+    let began = Instant::now();
+    let mut waiting = Vec::new();
+    for _ in 0..4 {
+        waiting.push(tokio::spawn(service.clone().oneshot(to("/a"))));
+        settle().await;
+    }
+    assert_eq!(service.clone().oneshot(to("/b")).await.expect("infallible").status(), 200);
+    assert_eq!(began.elapsed(), SECOND);
+    for (waited, one) in waiting.into_iter().enumerate() {
+        assert_eq!(one.await.expect("no panic").expect("infallible").status(), 200);
+        assert_eq!(began.elapsed().as_secs(), waited as u64 + 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_fails_before_one_who_has_waited_gives_the_permit_back() {
+    let limit = ConcurrencyLimit::new(1);
+    let layer = ConcurrencyLimitLayer::new(limit.clone()).wait_up_to(SECOND, 1);
+    let held = ask(&layer, to("/")).await;
+    let mut fails = layer.layer(Failing);
+    let answer = tokio::spawn(fails.call(to("/")));
+    settle().await;
+    drop(held);
+    assert_eq!((answer.await.expect("no panic").err(), limit.in_flight()), (Some("gone"), 0));
+}
+
+/// It was ready once.
+#[derive(Clone)]
+struct Failing;
+
+impl Service<Request<()>> for Failing {
+    type Response = Response<Full<Bytes>>;
+    type Error = &'static str;
+    type Future = Ready<Result<Response<Full<Bytes>>, &'static str>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), &'static str>> {
+        Poll::Ready(Err("gone"))
+    }
+
+    fn call(&mut self, _: Request<()>) -> Self::Future {
+        panic!("it is not ready")
     }
 }
 
