@@ -41,27 +41,22 @@ pin_project! {
 enum Otherwise<S, B> {
     /// Nothing is left but to hand this over. Not boxed: most futures are as large, and a refusal should cost little.
     Refused(Response<Said>),
-    /// There is no permit yet.
+    /// There is no permit yet, or the service is not ready.
     Waiting(Box<Held<S, B>>),
-    /// There is, and the service may not be ready.
-    Admitted(Box<Admitted<S, B>>),
 }
 
-/// What waits for a permit.
+/// What waits for a permit, and then for the service.
 struct Held<S, B> {
-    ticket: Ticket,
-    since: Instant,
-    until: Instant,
-    sleep: Pin<Box<Sleep>>,
+    turn: Turn,
     service: S,
     request: Request<B>,
     door: Arc<Door>,
 }
 
-struct Admitted<S, B> {
-    permit: Permit,
-    service: S,
-    request: Request<B>,
+enum Turn {
+    Awaited { ticket: Ticket, since: Instant, until: Instant, sleep: Pin<Box<Sleep>> },
+    Come(Permit),
+    Over,
 }
 
 // ===== impl ResponseFuture =====
@@ -81,9 +76,8 @@ where
     }
 
     pub(super) fn waiting(ticket: Ticket, until: Instant, service: S, request: Request<B>, door: Arc<Door>) -> Self {
-        let (since, sleep) = (Instant::now(), Box::pin(sleep_until(until)));
-        let held = Held { ticket, since, until, sleep, service, request, door };
-        Self { state: State::otherwise(Otherwise::Waiting(Box::new(held))) }
+        let turn = Turn::Awaited { ticket, since: Instant::now(), until, sleep: Box::pin(sleep_until(until)) };
+        Self { state: State::waiting(Box::new(Held { turn, service, request, door })) }
     }
 }
 
@@ -111,8 +105,7 @@ where
                 }
                 StateProj::Otherwise { otherwise } => match otherwise.take().expect("polled after it was ready") {
                     Otherwise::Refused(response) => return Poll::Ready(Ok(response.map(ResponseBody::said))),
-                    Otherwise::Waiting(held) => ready!(state.as_mut().poll_turn(held, cx)),
-                    Otherwise::Admitted(admitted) => ready!(state.as_mut().poll_ready(admitted, cx))?,
+                    Otherwise::Waiting(held) => ready!(state.as_mut().poll_held(held, cx))?,
                 },
             }
         }
@@ -139,33 +132,24 @@ where
         Self::Otherwise { otherwise: Aside::new(Some(otherwise)) }
     }
 
-    /// Goes on waiting, or to what comes after it.
-    #[inline(never)]
-    fn poll_turn(mut self: Pin<&mut Self>, mut held: Box<Held<S, B>>, cx: &mut Context<'_>) -> Poll<()> {
-        let polled = held.poll_turn(cx);
-        let is_pending = polled.is_pending();
-        self.set(match polled {
-            Poll::Ready(outcome) => held.go_on(outcome),
-            Poll::Pending => Self::otherwise(Otherwise::Waiting(held)),
-        });
-        if is_pending { Poll::Pending } else { Poll::Ready(()) }
+    fn waiting(held: Box<Held<S, B>>) -> Self {
+        Self::otherwise(Otherwise::Waiting(held))
     }
 
-    /// Calls the service as soon as it is ready.
+    /// Goes on waiting, or to what comes after it.
     #[inline(never)]
-    fn poll_ready(
+    fn poll_held(
         mut self: Pin<&mut Self>,
-        mut admitted: Box<Admitted<S, B>>,
+        mut held: Box<Held<S, B>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), S::Error>> {
-        let polled = admitted.service.poll_ready(cx)?;
-        self.set(match polled {
-            Poll::Ready(()) => {
-                let Admitted { permit, mut service, request } = *admitted;
-                Self::Calling { future: service.call(request), permit: Aside::new(Some(permit)) }
-            }
-            Poll::Pending => Self::otherwise(Otherwise::Admitted(admitted)),
-        });
+        held.poll_turn(cx);
+        let polled = match held.turn {
+            Turn::Awaited { .. } => Poll::Pending,
+            Turn::Come(_) => held.service.poll_ready(cx)?,
+            Turn::Over => Poll::Ready(()),
+        };
+        self.set(if polled.is_ready() { held.go_on() } else { Self::waiting(held) });
         polled.map(Ok)
     }
 }
@@ -173,28 +157,32 @@ where
 // ===== impl Held =====
 
 impl<S, B> Held<S, B> {
-    /// The permit, or that it is too late for one. A timer rings late rather than early.
-    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, Refused>> {
-        if let Poll::Ready(permit) = self.ticket.poll_turn(cx) {
-            let in_time = Instant::now() <= self.until;
-            return Poll::Ready(if in_time { Ok(permit) } else { Err(Refused::WaitedTooLong) });
+    /// Looks whether the permit has come, or it is too late for one. A timer rings late rather than early.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) {
+        let Turn::Awaited { ticket, since, until, sleep } = &mut self.turn else { return };
+        let turn = match ticket.poll_turn(cx) {
+            Poll::Ready(permit) if Instant::now() <= *until => Turn::Come(permit),
+            Poll::Pending if sleep.as_mut().poll(cx).is_pending() => return,
+            _ => Turn::Over,
+        };
+        let waited = since.elapsed();
+        self.turn = turn; // who will not wait leaves the queue before anything else
+        self.door.tell(Event::Waited(waited));
+        if let Turn::Come(_) = self.turn {
+            self.door.tell(Event::Admitted);
         }
-        self.sleep.as_mut().poll(cx).map(|()| Err(Refused::WaitedTooLong))
     }
 
-    fn go_on(self, outcome: Result<Permit, Refused>) -> State<S, B, S::Future>
+    fn go_on(self) -> State<S, B, S::Future>
     where
         S: Service<Request<B>>,
     {
-        let Self { ticket, since, service, mut request, door, .. } = self;
-        drop(ticket); // who will not wait leaves the queue before anything else
-        door.tell(Event::Waited(since.elapsed()));
-        match outcome {
-            Ok(permit) => {
-                door.tell(Event::Admitted);
-                State::otherwise(Otherwise::Admitted(Box::new(Admitted { permit, service, request })))
+        let Self { turn, mut service, mut request, door } = self;
+        match turn {
+            Turn::Come(permit) => State::Calling { future: service.call(request), permit: Aside::new(Some(permit)) },
+            Turn::Awaited { .. } | Turn::Over => {
+                State::otherwise(Otherwise::Refused(door.refuse(Refused::WaitedTooLong, &mut request)))
             }
-            Err(refused) => State::otherwise(Otherwise::Refused(door.refuse(refused, &mut request))),
         }
     }
 }

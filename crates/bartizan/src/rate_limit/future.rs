@@ -82,6 +82,7 @@ where
         Self { state: State::Calling { future } }
     }
 
+    #[inline]
     pub(super) fn charging(service: &mut S, request: Request<B>, charged: Charged<T>) -> Self {
         Self { state: State::charging(service, request, charged) }
     }
@@ -148,6 +149,7 @@ where
     S: Service<Request<B>>,
     T: Throttle,
 {
+    #[inline]
     fn charging(service: &mut S, request: Request<B>, mut charged: Charged<T>) -> Self {
         charged.request(&request);
         Self::other(Other::Charging { future: service.call(request), charged: Some(charged) })
