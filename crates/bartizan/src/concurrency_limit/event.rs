@@ -6,9 +6,10 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A request has its permit.
+    /// A request has its permit, and goes on to the service.
     Admitted,
-    /// A request waited this long for a permit; what became of it follows.
+    /// A request waited this long for a permit, and for the service to be ready; what became of it follows, unless the
+    /// service has failed.
     Waited(Duration),
     /// A request was refused.
     Refused(Refused),
@@ -22,6 +23,6 @@ pub enum Refused {
     Full,
     /// There is no permit, and no place in the queue.
     QueueFull,
-    /// No permit came in time.
+    /// No permit came in time, or the service was not ready.
     WaitedTooLong,
 }

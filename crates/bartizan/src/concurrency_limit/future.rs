@@ -48,13 +48,16 @@ enum Otherwise<S, B> {
 /// What waits for a permit, and then for the service.
 struct Held<S, B> {
     turn: Turn,
+    since: Instant,
+    until: Instant,
+    sleep: Pin<Box<Sleep>>,
     service: S,
     request: Request<B>,
     door: Arc<Door>,
 }
 
 enum Turn {
-    Awaited { ticket: Ticket, since: Instant, until: Instant, sleep: Pin<Box<Sleep>> },
+    Awaited(Ticket),
     Come(Permit),
     Over,
 }
@@ -76,8 +79,8 @@ where
     }
 
     pub(super) fn waiting(ticket: Ticket, until: Instant, service: S, request: Request<B>, door: Arc<Door>) -> Self {
-        let turn = Turn::Awaited { ticket, since: Instant::now(), until, sleep: Box::pin(sleep_until(until)) };
-        Self { state: State::waiting(Box::new(Held { turn, service, request, door })) }
+        let (turn, since, sleep) = (Turn::Awaited(ticket), Instant::now(), Box::pin(sleep_until(until)));
+        Self { state: State::waiting(Box::new(Held { turn, since, until, sleep, service, request, door })) }
     }
 }
 
@@ -143,12 +146,7 @@ where
         mut held: Box<Held<S, B>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), S::Error>> {
-        held.poll_turn(cx);
-        let polled = match held.turn {
-            Turn::Awaited { .. } => Poll::Pending,
-            Turn::Come(_) => held.service.poll_ready(cx)?,
-            Turn::Over => Poll::Ready(()),
-        };
+        let polled = held.poll(cx)?;
         self.set(if polled.is_ready() { held.go_on() } else { Self::waiting(held) });
         polled.map(Ok)
     }
@@ -156,31 +154,39 @@ where
 
 // ===== impl Held =====
 
-impl<S, B> Held<S, B> {
-    /// Looks whether the permit has come, or it is too late for one. A timer rings late rather than early.
-    fn poll_turn(&mut self, cx: &mut Context<'_>) {
-        let Turn::Awaited { ticket, since, until, sleep } = &mut self.turn else { return };
-        let turn = match ticket.poll_turn(cx) {
-            Poll::Ready(permit) if Instant::now() <= *until => Turn::Come(permit),
-            Poll::Pending if sleep.as_mut().poll(cx).is_pending() => return,
-            _ => Turn::Over,
-        };
-        let waited = since.elapsed();
-        self.turn = turn; // who will not wait leaves the queue before anything else
-        self.door.tell(Event::Waited(waited));
-        if let Turn::Come(_) = self.turn {
-            self.door.tell(Event::Admitted);
+impl<S, B> Held<S, B>
+where
+    S: Service<Request<B>>,
+{
+    /// Ready with a permit and a service that is ready, or when it is too late for them. A timer rings late rather than
+    /// early.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        if let Turn::Awaited(ticket) = &mut self.turn
+            && let Poll::Ready(permit) = ticket.poll_turn(cx)
+        {
+            self.turn = if Instant::now() <= self.until { Turn::Come(permit) } else { Turn::Over };
         }
+        let polled = match self.turn {
+            Turn::Awaited(_) => Poll::Pending,
+            Turn::Come(_) => self.service.poll_ready(cx)?,
+            Turn::Over => Poll::Ready(()),
+        };
+        if polled.is_pending() {
+            ready!(self.sleep.as_mut().poll(cx));
+            self.turn = Turn::Over; // who will not wait leaves the queue before anything else
+        }
+        Poll::Ready(Ok(()))
     }
 
-    fn go_on(self) -> State<S, B, S::Future>
-    where
-        S: Service<Request<B>>,
-    {
-        let Self { turn, mut service, mut request, door } = self;
+    fn go_on(self) -> State<S, B, S::Future> {
+        let Self { turn, since, mut service, mut request, door, .. } = self;
+        door.tell(Event::Waited(since.elapsed()));
         match turn {
-            Turn::Come(permit) => State::Calling { future: service.call(request), permit: Aside::new(Some(permit)) },
-            Turn::Awaited { .. } | Turn::Over => {
+            Turn::Come(permit) => {
+                door.tell(Event::Admitted);
+                State::Calling { future: service.call(request), permit: Aside::new(Some(permit)) }
+            }
+            Turn::Awaited(_) | Turn::Over => {
                 State::otherwise(Otherwise::Refused(door.refuse(Refused::WaitedTooLong, &mut request)))
             }
         }

@@ -107,7 +107,7 @@ impl ConcurrencyLimitLayer {
     ///
     /// `queue` is how many may wait at once, or for each key; further ones are refused. They enter in the order in which
     /// they came, and nobody who comes later overtakes them. Who waits keeps nothing of the service from others: only with a
-    /// permit is it asked whether it is ready.
+    /// permit is it asked whether it is ready, and that is waited for no longer.
     #[must_use]
     pub fn wait_up_to(self, longest: Duration, queue: usize) -> Self {
         self.with(|door| door.patience = Some(Patience { longest, queue }).filter(|patience| patience.queue > 0))

@@ -337,6 +337,25 @@ async fn a_service_that_fails_before_one_who_has_waited_gives_the_permit_back() 
     assert_eq!((answer.await.expect("no panic").err(), limit.in_flight()), (Some("gone"), 0));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_not_ready_in_time_keeps_no_permit() {
+    let limit = ConcurrencyLimit::new(1);
+    let layer = ConcurrencyLimitLayer::new(limit.clone()).wait_up_to(2 * SECOND, 1);
+    let held = ask(&layer, to("/")).await;
+    let places = GlobalConcurrencyLimitLayer::new(1);
+    let mut service = layer.layer(places.layer(service_fn(answers)));
+    let waiting = tokio::spawn(service.ready().await.expect("infallible").call(to("/")));
+    let busy = places.layer(service_fn(|_: Request<()>| pending::<Result<(), Infallible>>()));
+    tokio::spawn(busy.oneshot(to("/")));
+    settle().await;
+    drop(held);
+    settle().await;
+    assert_eq!(limit.in_flight(), 1);
+    let began = Instant::now();
+    let refused = waiting.await.expect("no panic").expect("infallible");
+    assert_eq!((refused.status().as_u16(), limit.in_flight(), began.elapsed()), (503, 0, 2 * SECOND));
+}
+
 /// It was ready once.
 #[derive(Clone)]
 struct Failing;
@@ -356,7 +375,7 @@ impl Service<Request<()>> for Failing {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_has_waited_calls_the_service_that_was_ready() {
+async fn who_has_waited_calls_a_service_that_is_ready() {
     let limit = ConcurrencyLimit::new(1);
     let layer = ConcurrencyLimitLayer::new(limit.clone()).wait_up_to(60 * SECOND, 2);
     let held = limit.try_acquire();
