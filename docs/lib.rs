@@ -65,4 +65,7 @@ pub mod decisions {
 
     #[doc = include_str!("decisions/0013-an-open-breaker-is-set-aside.md")]
     pub mod an_open_breaker_is_set_aside {}
+
+    #[doc = include_str!("decisions/0014-who-waits-gives-back-what-is-ready.md")]
+    pub mod who_waits_gives_back_what_is_ready {}
 }
