@@ -73,10 +73,12 @@ impl Gate {
         self.decide((&*request).into())
     }
 
-    /// The tenant whose name is all of the only field. What the set holds is valid, so nothing else needs a look.
-    #[inline]
-    fn find(&self, headers: &HeaderMap) -> Option<&Tenant> {
-        let Known::Set(tenants) = &self.known else { return None };
+    /// The tenant of a fixed set that a request with these fields names, as most do, if none of them is to be set to it.
+    ///
+    /// Its name is all of the only field. What the set holds is valid, so nothing else needs a look.
+    #[inline(never)]
+    pub(super) fn find(&self, headers: &HeaderMap) -> Option<&Tenant> {
+        let (Known::Set(tenants), None) = (&self.known, &self.forwarded_as) else { return None };
         tenants.find(self.source.only_field(headers)?.as_bytes())
     }
 
@@ -123,26 +125,29 @@ impl Gate {
         }
     }
 
-    /// Lets the request in for the tenant that was decided on; before anything is decided, for the one of a fixed set
-    /// that it names, as most do. Tells whether it is in.
-    pub(super) fn admit<B>(&self, request: &mut Request<B>, decided: Option<(Tenant, Assurance)>) -> bool {
-        let find = || Some((self.find(request.headers())?.clone(), Assurance::Known));
-        let Some((tenant, assurance)) = decided.or_else(find) else { return false };
-        if let Some(notes) = Notes::of(request.extensions()) {
-            notes.tenant(tenant.tenant_id().shared());
-        }
-        if LevelFilter::current() != LevelFilter::OFF {
-            Span::current().record("tenant_id", tenant.id());
-        }
+    /// Lets the request in for the tenant that was decided on.
+    pub(super) fn admit<B>(&self, request: &mut Request<B>, tenant: Tenant, assurance: Assurance) {
         if let Some(name) = &self.forwarded_as {
             // The alphabet of ids is one of fields too.
             if let Ok(value) = HeaderValue::from_str(tenant.id()) {
                 request.headers_mut().insert(name, value);
             }
         }
+        self.enter(request, tenant, assurance);
+    }
+
+    /// The same, where no field is to be set. Those are not touched here: a request whose fields may be written to out of line
+    /// is copied once more on its way to the service.
+    #[inline(never)]
+    pub(super) fn enter<B>(&self, request: &mut Request<B>, tenant: Tenant, assurance: Assurance) {
+        if let Some(notes) = Notes::of(request.extensions()) {
+            notes.tenant(tenant.tenant_id().shared());
+        }
+        if LevelFilter::current() != LevelFilter::OFF {
+            record(&tenant);
+        }
         self.tell(&Event::Admitted { tenant: &tenant, assurance });
         request.extensions_mut().insert(tenant);
-        true
     }
 
     pub(super) fn waive<B>(&self, request: &mut Request<B>) {
@@ -165,6 +170,12 @@ impl Gate {
             observer(event);
         }
     }
+}
+
+/// Apart, so that those whom nobody traces have no room made for it.
+#[inline(never)]
+fn record(tenant: &Tenant) {
+    Span::current().record("tenant_id", tenant.id());
 }
 
 impl fmt::Debug for Gate {

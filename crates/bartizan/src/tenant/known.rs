@@ -182,23 +182,28 @@ impl fmt::Debug for TenantSet {
 // ===== impl ByWords =====
 
 impl ByWords {
-    fn add(&mut self, word: u64) {
-        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    /// The last word overlaps the one before; a name that is shorter than one is padded.
+    ///
+    /// Never inlined, as it needs nothing kept: what looks a name up is then short enough to be inlined itself.
+    #[inline(never)]
+    fn with(self, name: &[u8]) -> Self {
+        let Some((&first, rest)) = name.split_first_chunk() else {
+            return self.and(name.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)));
+        };
+        let hash = self.and(u64::from_le_bytes(first));
+        let hash = rest.as_chunks().0.iter().fold(hash, |hash, &word| hash.and(u64::from_le_bytes(word)));
+        name.last_chunk().map_or(hash, |&last| hash.and(u64::from_le_bytes(last)))
+    }
+
+    fn and(self, word: u64) -> Self {
+        Self((self.0.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 }
 
 impl Hasher for ByWords {
-    /// The last word overlaps the one before; a name that is shorter than one is padded.
     #[inline]
     fn write(&mut self, bytes: &[u8]) {
-        let Some((&first, rest)) = bytes.split_first_chunk() else {
-            return self.add(bytes.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)));
-        };
-        self.add(u64::from_le_bytes(first));
-        rest.as_chunks().0.iter().for_each(|&word| self.add(u64::from_le_bytes(word)));
-        if let Some(&last) = bytes.last_chunk() {
-            self.add(u64::from_le_bytes(last));
-        }
+        *self = self.with(bytes);
     }
 
     /// The length that is hashed in front of the bytes.

@@ -1,14 +1,14 @@
 //! How the tenant gets onto a request.
 
 use super::{
-    event::Event,
+    event::{Assurance, Event},
     gate::{Decision, Gate, Known, Missing},
     known::{Tenant, TenantSet},
     lookup::{CachedDirectory, Verdict},
     refused::Refused,
     source::Source,
 };
-use crate::shared::{OnRefusal, ResponseBody, Said};
+use crate::shared::{Aside, OnRefusal, ResponseBody, Said};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderName, Request, Response, Uri, request::Parts};
@@ -18,7 +18,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -134,10 +134,9 @@ where
 
     #[inline]
     fn call(&mut self, mut request: Request<B>) -> ResponseFuture<S, B> {
-        if self.gate.admit(&mut request, None) {
-            return ResponseFuture { state: State::Called { future: self.inner.call(request) } };
-        }
-        self.call_other(request)
+        let Some(tenant) = self.gate.find(request.headers()) else { return self.call_other(request) };
+        self.gate.enter(&mut request, tenant.clone(), Assurance::Known);
+        ResponseFuture { state: State::Called { future: self.inner.call(request) } }
     }
 }
 
@@ -151,11 +150,12 @@ impl<S> WithTenant<S> {
         match self.gate.decide_on(&mut request) {
             Decision::Admit { tenant, assurance, stripped } => {
                 redirect(&mut request, stripped);
-                self.gate.admit(&mut request, Some((tenant, assurance)));
+                self.gate.admit(&mut request, tenant, assurance);
             }
             Decision::Waive => self.gate.waive(&mut request),
             Decision::Refuse(refused) => {
-                return ResponseFuture { state: State::Refused { response: Some(self.gate.refuse(refused, request)) } };
+                let refusal = self.gate.refuse(refused, request);
+                return ResponseFuture { state: State::otherwise(Otherwise::Refused(refusal)) };
             }
             Decision::Ask { verdict, stripped } => {
                 // The instance that is ready may hold a place that others wait for, and is given up. One that is not is made
@@ -164,7 +164,7 @@ impl<S> WithTenant<S> {
                 self.inner = inner.clone();
                 let gate = Arc::clone(&self.gate);
                 let asking = Box::new(Asking { verdict, stripped, gate, request, inner });
-                return ResponseFuture { state: State::Asking { asking: Some(asking) } };
+                return ResponseFuture { state: State::otherwise(Otherwise::Asking(asking)) };
             }
         }
         ResponseFuture { state: State::Called { future: self.inner.call(request) } }
@@ -191,13 +191,18 @@ pin_project! {
         S: Service<Request<B>>,
     {
         Called { #[pin] future: S::Future },
-        Refused { response: Option<Box<Response<Said>>> },
-        Asking { asking: Option<Box<Asking<S, B>>> },
-        Admitted { admitted: Option<Box<Admitted<S, B>>> },
+        Otherwise { otherwise: Aside<Otherwise<S, B>> },
     }
 }
 
-/// A request that waits for the directory. Boxed, so that those who need not wait carry no room for it.
+/// What few requests come to. Boxed, so that the others carry no room for it.
+enum Otherwise<S, B> {
+    Refused(Box<Response<Said>>),
+    Asking(Box<Asking<S, B>>),
+    Admitted(Box<Admitted<S, B>>),
+}
+
+/// A request that waits for the directory.
 struct Asking<S, B> {
     verdict: BoxFuture<'static, Verdict>,
     stripped: Option<Box<Uri>>,
@@ -222,7 +227,7 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.as_mut().project().state.project() {
             StateProj::Called { future } => future.poll(cx).map_ok(|response| response.map(ResponseBody::inner)),
-            _ => self.poll_other(cx),
+            StateProj::Otherwise { .. } => self.poll_other(cx),
         }
     }
 }
@@ -235,27 +240,34 @@ where
     #[inline(never)]
     fn poll_other(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
         let mut state = self.as_mut().project().state;
-        let next = match state.as_mut().project() {
-            StateProj::Called { .. } => return self.poll(cx),
-            StateProj::Refused { response } => {
-                let response = response.take().expect("polled after it was ready");
-                return Poll::Ready(Ok(response.map(ResponseBody::said)));
+        let StateProj::Otherwise { otherwise } = state.as_mut().project() else { return self.poll(cx) };
+        let next = match otherwise.take().expect("polled after it was ready") {
+            Otherwise::Refused(response) => return Poll::Ready(Ok(response.map(ResponseBody::said))),
+            Otherwise::Asking(mut asking) => {
+                let Poll::Ready(verdict) = asking.verdict.as_mut().poll(cx) else {
+                    *otherwise = Aside::new(Some(Otherwise::Asking(asking)));
+                    return Poll::Pending;
+                };
+                asking.answered(verdict)
             }
-            StateProj::Asking { asking } => {
-                let waiting = asking.as_mut().expect("taken only when the state changes");
-                let verdict = ready!(waiting.verdict.as_mut().poll(cx));
-                let asked = asking.take().expect("it was there a line ago");
-                asked.answered(verdict)
-            }
-            StateProj::Admitted { admitted } => {
-                let waiting = admitted.as_mut().expect("taken only when the state changes");
-                ready!(waiting.inner.poll_ready(cx))?;
-                let Admitted { request, mut inner } = *admitted.take().expect("it was there a line ago");
+            Otherwise::Admitted(mut admitted) => {
+                let Poll::Ready(ready) = admitted.inner.poll_ready(cx) else {
+                    *otherwise = Aside::new(Some(Otherwise::Admitted(admitted)));
+                    return Poll::Pending;
+                };
+                ready?;
+                let Admitted { request, mut inner } = *admitted;
                 State::Called { future: inner.call(request) }
             }
         };
         state.set(next);
         self.poll(cx)
+    }
+}
+
+impl<S: Service<Request<B>>, B> State<S, B> {
+    fn otherwise(otherwise: Otherwise<S, B>) -> Self {
+        Self::Otherwise { otherwise: Aside::new(Some(otherwise)) }
     }
 }
 
@@ -265,10 +277,10 @@ impl<S: Service<Request<B>>, B> Asking<S, B> {
         match gate.judge(verdict) {
             Ok((tenant, assurance)) => {
                 redirect(&mut request, stripped);
-                gate.admit(&mut request, Some((tenant, assurance)));
-                State::Admitted { admitted: Some(Box::new(Admitted { request, inner })) }
+                gate.admit(&mut request, tenant, assurance);
+                State::otherwise(Otherwise::Admitted(Box::new(Admitted { request, inner })))
             }
-            Err(refused) => State::Refused { response: Some(gate.refuse(refused, request)) },
+            Err(refused) => State::otherwise(Otherwise::Refused(gate.refuse(refused, request))),
         }
     }
 }
