@@ -224,6 +224,7 @@ fn poll_refused<T: Throttle, R, E>(
     Poll::Ready(Ok(response.map(LimitedBody::said)))
 }
 
+#[inline]
 fn poll_charging<T, F, R, E>(
     future: Pin<&mut F>,
     charged: &mut Option<Charged<T>>,
