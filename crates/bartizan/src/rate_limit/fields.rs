@@ -239,15 +239,19 @@ fn policy_field<'a>(policies: impl Iterator<Item = (&'a str, &'a Quota)>) -> Opt
     HeaderValue::try_from(list.finish()?).ok()
 }
 
-/// What `sfv` would write, without its detours: this field is another one each time.
+/// What `sfv` would write, without its detours: this field is another one each time. No room is left over, which the value
+/// would have to be told apart from.
 fn limit_field<'a>(limits: impl Iterator<Item = (&'a str, &'a Quota, &'a Standing)>) -> Option<HeaderValue> {
-    let mut members = limits.map(|(quoted, quota, standing)| {
+    let mut field = String::new();
+    for (quoted, quota, standing) in limits {
         let (mut left, mut window) = (itoa::Buffer::new(), itoa::Buffer::new());
         let (left, window) = (left.format(standing.available()), window.format(effective_window(quota, standing)));
-        [quoted, ";r=", left, ";t=", window].concat()
-    });
-    let first = members.next()?;
-    HeaderValue::try_from(members.fold(first, |field, member| field + ", " + &member)).ok()
+        let separator = if field.is_empty() { "" } else { ", " };
+        let pieces = [separator, quoted, ";r=", left, ";t=", window];
+        field.reserve_exact(pieces.iter().map(|piece| piece.len()).sum());
+        pieces.iter().for_each(|piece| field.push_str(piece));
+    }
+    if field.is_empty() { None } else { HeaderValue::try_from(field).ok() }
 }
 
 /// The quota and its window in seconds, as a policy tells them: never more than is granted, `r` never above `q`.

@@ -83,8 +83,8 @@ where
     }
 
     #[inline]
-    pub(super) fn charging(service: &mut S, request: Request<B>, charged: Charged<T>) -> Self {
-        Self { state: State::charging(service, request, charged) }
+    pub(super) fn charging(future: S::Future, charged: Charged<T>) -> Self {
+        Self { state: State::charging(future, charged) }
     }
 
     #[inline]
@@ -144,22 +144,14 @@ where
     }
 }
 
-impl<S, T, B> State<S, T, B, S::Future>
-where
-    S: Service<Request<B>>,
-    T: Throttle,
-{
-    #[inline]
-    fn charging(service: &mut S, request: Request<B>, mut charged: Charged<T>) -> Self {
-        charged.request(&request);
-        Self::other(Other::Charging { future: service.call(request), charged: Some(charged) })
-    }
-}
-
 impl<S, T, B, F> State<S, T, B, F>
 where
     T: Throttle,
 {
+    fn charging(future: F, charged: Charged<T>) -> Self {
+        Self::other(Other::Charging { future, charged: Some(charged) })
+    }
+
     fn other(other: Other<S, T, B, F>) -> Self {
         Self::Other { other: Box::pin(other) }
     }
@@ -211,7 +203,10 @@ where
         let Self { mut service, mut request, limiter, .. } = self;
         match judged {
             Judged::Pass => State::Calling { future: service.call(request) },
-            Judged::Charge(charged) => State::charging(&mut service, request, charged),
+            Judged::Charge(mut charged) => {
+                charged.request(&request);
+                State::charging(service.call(request), charged)
+            }
             Judged::Limit(standing) => State::Refused { response: Some(limiter.limit(&standing, &mut request)) },
             Judged::Refuse(refused, told) => {
                 State::Refused { response: Some(limiter.respond(&refused, told, &mut request)) }
@@ -229,6 +224,7 @@ fn poll_refused<T: Throttle, R, E>(
     Poll::Ready(Ok(response.map(LimitedBody::said)))
 }
 
+#[inline]
 fn poll_charging<T, F, R, E>(
     future: Pin<&mut F>,
     charged: &mut Option<Charged<T>>,

@@ -281,7 +281,10 @@ impl<S, T> RateLimit<S, T> {
         };
         match asked {
             Asked::Judged(Judged::Pass) => ResponseFuture::calling(self.inner.call(request)),
-            Asked::Judged(Judged::Charge(charged)) => ResponseFuture::charging(&mut self.inner, request, charged),
+            Asked::Judged(Judged::Charge(mut charged)) => {
+                charged.request(&request);
+                ResponseFuture::charging(self.inner.call(request), charged)
+            }
             Asked::Judged(Judged::Limit(standing)) => self.refuse(&standing, &mut request),
             Asked::Judged(Judged::Refuse(refused, told)) => {
                 ResponseFuture::refused(self.limiter.respond(&refused, told, &mut request))
