@@ -239,8 +239,8 @@ fn policy_field<'a>(policies: impl Iterator<Item = (&'a str, &'a Quota)>) -> Opt
     HeaderValue::try_from(list.finish()?).ok()
 }
 
-/// What `sfv` would write, without its detours: this field is another one each time. No room is left over, which the value
-/// would have to be told apart from.
+/// What `sfv` would write, without its detours: this field is another one each time. With no room to spare, as a
+/// value that is made of such a string takes another allocation.
 fn limit_field<'a>(limits: impl Iterator<Item = (&'a str, &'a Quota, &'a Standing)>) -> Option<HeaderValue> {
     let mut field = String::new();
     for (quoted, quota, standing) in limits {
