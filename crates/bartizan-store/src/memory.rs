@@ -24,9 +24,9 @@ use tokio::time::Instant;
 /// of them is used: 384 bytes for each set, which is 10.5 MiB more for the keys of [`new`](Self::new); and what they count, in a
 /// piece of memory for each key that counts. For a fixed or a calendar window that is one entry of 16 bytes, which with glibc
 /// takes 32 bytes of memory, by measurement. A sliding window has an entry for each segment, a sliding log for each request, with
-/// up to as much room again to grow: 143 bytes for five entries, and at most 32 KiB for a key in a log of 1 024, so that the
-/// 200 000 places of [`new`](Self::new), all full, would take 6 GiB. Give a long log a memory of its own for as few keys as need
-/// one.
+/// up to as much room again to grow: 143 bytes for five entries, and at most 16 KiB for a key, in a log of more than 512, so
+/// that the 200 000 places of [`new`](Self::new), all full, would take 3 GiB. Give a long log a memory of its own for as few
+/// keys as need one.
 ///
 /// **A debt is never forgiven.** A bucket gives way to another only when it is full again. Where all buckets of a set
 /// are in use, further keys that fall into it share one: a flood of invented keys can make strangers wait for each

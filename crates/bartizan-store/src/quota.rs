@@ -55,7 +55,7 @@ pub enum Algorithm {
     /// A window that slides in this many segments. Never more than the limit passes in one period; what has passed is
     /// forgotten up to one segment late.
     SlidingWindow(u8),
-    /// Every request of the last period, remembered one by one: exact, and up to 16 bytes for each unit of the limit.
+    /// Every request of the last period, remembered one by one: exact, and up to 32 bytes for each unit of the limit.
     SlidingLog,
 }
 
@@ -136,7 +136,7 @@ impl Quota {
     /// Counts in a [`FixedWindow`](Algorithm::FixedWindow).
     ///
     /// # Panics
-    /// If another [`burst`](Self::burst) than the limit was asked for.
+    /// If another [`burst`](Self::burst) than the limit was asked for; see [`counted_by`](Self::counted_by).
     #[must_use]
     pub const fn fixed_window(self) -> Self {
         self.counted_by(Algorithm::FixedWindow)
@@ -145,7 +145,7 @@ impl Quota {
     /// Counts in a [`CalendarWindow`](Algorithm::CalendarWindow).
     ///
     /// # Panics
-    /// If another [`burst`](Self::burst) than the limit was asked for.
+    /// If another [`burst`](Self::burst) than the limit was asked for; see [`counted_by`](Self::counted_by).
     #[must_use]
     pub const fn calendar_window(self) -> Self {
         self.counted_by(Algorithm::CalendarWindow)
@@ -154,7 +154,7 @@ impl Quota {
     /// Counts in a [`SlidingWindow`](Algorithm::SlidingWindow) of ten segments.
     ///
     /// # Panics
-    /// If another [`burst`](Self::burst) than the limit was asked for.
+    /// If another [`burst`](Self::burst) than the limit was asked for; see [`counted_by`](Self::counted_by).
     #[must_use]
     pub const fn sliding_window(self) -> Self {
         self.counted_by(Algorithm::SlidingWindow(10))
@@ -163,7 +163,8 @@ impl Quota {
     /// Counts in a [`SlidingLog`](Algorithm::SlidingLog).
     ///
     /// # Panics
-    /// If the limit is over [`LONGEST_LOG`](Self::LONGEST_LOG), or another [`burst`](Self::burst) than it was asked for.
+    /// If the limit is over [`LONGEST_LOG`](Self::LONGEST_LOG), or another [`burst`](Self::burst) than it was asked for; see
+    /// [`counted_by`](Self::counted_by).
     #[must_use]
     pub const fn sliding_log(self) -> Self {
         self.counted_by(Algorithm::SlidingLog)
@@ -173,7 +174,8 @@ impl Quota {
     ///
     /// # Panics
     /// If a sliding window has no segment, if a sliding log's limit is over [`LONGEST_LOG`](Self::LONGEST_LOG), or if another
-    /// [`burst`](Self::burst) than the limit was asked for, which a window does not have.
+    /// [`burst`](Self::burst) than the limit was asked for, which a window does not have. One of just what comes in a second goes
+    /// unnoticed: `per_minute(600).burst(10).sliding_window()` admits 600 at once.
     #[must_use]
     pub const fn counted_by(mut self, algorithm: Algorithm) -> Self {
         let unsaid = Self::per(self.limit, self.period());

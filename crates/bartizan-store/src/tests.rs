@@ -474,6 +474,7 @@ fn a_burst_before_a_window_is_as_much_of_a_mistake_as_one_after_it() {
 #[test]
 fn a_burst_that_a_window_has_anyway_is_none() {
     assert_eq!(Quota::per_day(10).burst(10).fixed_window(), Quota::per_day(10).fixed_window());
+    assert_eq!(Quota::per_minute(600).burst(10).sliding_window(), Quota::per_minute(600).sliding_window());
     assert_eq!(Quota::per_second(10).burst(20).counted_by(Algorithm::Gcra), Quota::per_second(10).burst(20));
 }
 

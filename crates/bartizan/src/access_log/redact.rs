@@ -17,7 +17,7 @@ pub(super) struct Redact {
 
 const REDACTED: &str = "REDACTED";
 
-/// The first five are what OpenTelemetry asks for in `url.query`.
+/// The first five cover what OpenTelemetry asks for in `url.query`.
 const DEFAULT: [&str; 30] = [
     "sig",
     "*signature",

@@ -4,9 +4,9 @@ use super::{
     policy::{Plan, Policy},
     rules::Due,
 };
-use crate::shared::wall_now;
+use crate::shared::{Refusal, wall_now};
 use bartizan_store::{Algorithm, Quota, Standing};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use sfv::{ListSerializer, StringRef, key_ref};
 use std::time::{Duration, SystemTime};
 
@@ -171,7 +171,8 @@ impl Fields {
         };
         let mut reset = retry_after.unwrap_or_else(|| whole_seconds(standing.full_in()));
         if self.dialect == Dialect::Epoch {
-            reset += wall_now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+            // Rounded up as well, or who obeys it would come too early by what is cut off.
+            reset += wall_now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, whole_seconds);
         }
         let values = [u64::from(advertised(&due.quota).0), standing.available().into(), reset];
         Some(Told::Numbers { names, values })
@@ -179,6 +180,18 @@ impl Fields {
 }
 
 impl Told {
+    /// Adds the fields to an answer from further in. Of numbers, those of a refusal stay, as its client has to come back when
+    /// that one lets it pass.
+    pub(super) fn join<B>(self, response: &mut Response<B>) {
+        if let Self::Numbers { names, .. } = &self
+            && response.extensions().get::<Refusal>().is_some()
+            && response.headers().contains_key(&names[1])
+        {
+            return;
+        }
+        self.write(response.headers_mut());
+    }
+
     /// Adds the fields to those that a limiter further in, or the service, has sent already: those of draft 11 are
     /// lists; of numbers the tighter stand.
     pub(super) fn write(self, headers: &mut HeaderMap) {

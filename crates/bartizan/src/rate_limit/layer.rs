@@ -169,11 +169,13 @@ impl<T: Throttle + Clone> RateLimitLayer<T> {
     /// other.
     ///
     /// `queue` is how many may wait for one bucket; further ones are refused. Their `Retry-After` tells when the bucket would
-    /// have let them pass, and does not count the line. Who stands in it is refused only when its own time is up, however
-    /// long the line, as those in front may leave. What is given back meanwhile wakes nobody earlier.
+    /// have let them pass, and does not count the line. Who stands in it is refused at the latest when its own time is up, or
+    /// at the front, if the bucket would have it wait longer; however long the line, as those in front may leave. What is given
+    /// back meanwhile wakes nobody earlier.
     ///
     /// Who waits keeps nothing of the service from others: its turn has come, and is charged, before the service is asked
-    /// whether it is ready. If that fails, it is the call's error. As of any call that fails or is given up, what was charged
+    /// whether it is ready. For that it waits as any call does, and no time of ours ends it: a timeout further out does. If
+    /// the service fails meanwhile, it is the call's error. As of any call that fails or is given up, what was charged
     /// stays, unless [`settle_by`](Self::settle_by) says otherwise.
     #[must_use]
     pub fn wait_up_to(self, longest: Duration, queue: usize) -> Self {

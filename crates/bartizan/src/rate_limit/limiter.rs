@@ -271,7 +271,7 @@ impl<T: Throttle> Charged<T> {
     /// Adds the fields, and lets the settlement ride along with the body.
     pub(super) fn respond<B: Body>(self, mut response: Response<B>) -> Response<LimitedBody<B, T>> {
         if let Some(told) = self.told {
-            told.write(response.headers_mut());
+            told.join(&mut response);
         }
         let Some(settlement) = self.settlement else { return response.map(LimitedBody::inner) };
         let (response, settlement) = settlement.respond(response);

@@ -58,7 +58,7 @@ async fn body<T: Throttle>(response: Answered<T>) -> Bytes {
     response.into_body().collect().await.expect("a body").to_bytes()
 }
 
-fn field<'a, T: Throttle>(response: &'a Answered<T>, name: &str) -> &'a str {
+fn field<'a, B>(response: &'a Response<B>, name: &str) -> &'a str {
     response.headers().get(name).map_or("", |value| value.to_str().expect("ASCII"))
 }
 
@@ -639,17 +639,36 @@ async fn legacy_dialects_tell_of_the_policy_that_refuses_and_of_when_to_come_bac
             [(Fields::draft_03(), "ratelimit"), (Fields::x_delta(), "x-ratelimit"), (Fields::x_epoch(), "x-ratelimit")]
         {
             let layer = layer.clone().fields(fields);
-            let now = wall_now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
+            let wall = || fields::whole_seconds(wall_now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970"));
+            let before = wall();
             let refused = ask(&layer, request("192.0.2.1")).await;
+            let after = wall();
             assert_eq!(refused.status(), 429);
             assert_eq!(field(&refused, "retry-after"), retry_after);
             assert_eq!(field(&refused, &format!("{prefix}-limit")), limit);
             assert_eq!(field(&refused, &format!("{prefix}-remaining")), left);
             let reset: u64 = field(&refused, &format!("{prefix}-reset")).parse().expect("seconds");
-            let seconds =
-                if fields == Fields::x_epoch() { (reset - now).saturating_sub(1)..=reset - now } else { reset..=reset };
+            let seconds = if fields == Fields::x_epoch() { reset - after..=reset - before } else { reset..=reset };
             assert!(seconds.contains(&retry_after.parse().expect("seconds")), "{seconds:?}");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_refusal_further_in_tells_stands() {
+    for (fields, prefix) in [(Fields::draft_03(), "ratelimit"), (Fields::x_delta(), "x-ratelimit")] {
+        let outer = RateLimitLayer::new(Quota::per_second(10)).fields(fields.when(When::Always));
+        let tokens = Policy::new("tokens", Quota::per_minute(1000).burst(1000)).cost_by(|_| 600);
+        let further_in = RateLimitLayer::new(tokens).fields(fields);
+        let told = || async {
+            let both = outer.layer(further_in.layer(service_fn(inner)));
+            let response = both.oneshot(request("192.0.2.1")).await.expect("infallible");
+            let told =
+                ["limit", "remaining", "reset"].map(|name| field(&response, &format!("{prefix}-{name}")).to_owned());
+            (response.status().as_u16(), told)
+        };
+        assert_eq!(told().await, (200, ["10", "9", "1"].map(str::to_owned)));
+        assert_eq!(told().await, (429, ["1000", "400", "12"].map(str::to_owned)));
     }
 }
 

@@ -371,6 +371,8 @@ mod tests {
     fn the_peer_alone_is_the_client_or_needs_a_closer_look() {
         let head = head("::ffff:192.0.2.1", "x-forwarded-for", &[]);
         let (none, some) = (TrustedProxies::none(), TrustedProxies::new(["10.0.0.0/8"]).expect("a network"));
+        UNTIL_LOOK.set(0);
+        FIRST_LOOKS.set(63);
         let mut told_at_once = 0;
         for _ in 0..256 {
             if let Some(peer) = TrustedProxies::peer_alone(&head.extensions) {
@@ -381,7 +383,8 @@ mod tests {
             }
         }
         assert!(none.are_none() && !some.are_none());
-        assert!(told_at_once > 64, "{told_at_once}");
+        // The first 64 need a closer look, or only the first, if another test has brought the warning about.
+        assert!((192..256).contains(&told_at_once), "{told_at_once}");
     }
 
     fn head(peer: &str, field: &str, lines: &[&str]) -> request::Parts {

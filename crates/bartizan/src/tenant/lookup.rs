@@ -32,7 +32,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 ///
 /// Requests for one tenant share one question: a hundred that arrive together are one. The question goes on as long as
 /// one of them waits, whoever came first or goes away. At most 256 questions are under way at once; a request that would
-/// ask one more, or whose [`Deadline`] passes first, is refused like one that meets a directory that is down.
+/// ask one more, or whose [`Deadline`] passes first, is refused; while the directory is known to be down, a last answer
+/// [stands](Self::stale_if_error) for it, too.
 ///
 /// Set everything before the first clone: a clone that is set differently decides differently over the same memory.
 #[derive(Clone)]

@@ -82,7 +82,11 @@ pub fn from_subdomain(base: &str) -> Source {
 /// A path that does not begin so, or that has an empty segment there, names nobody. Nothing is decoded: a segment with
 /// an escape is malformed; and so is a path with a `.` or `..` in it, in any spelling that some server resolves, as it would
 /// name somebody else there. A path that begins so only for a server that decodes escapes, merges slashes, takes `\` for one,
-/// or drops the parameters of segments (`/t;v=1/acme`), is malformed as well.
+/// or drops the parameters of segments (`/t;v=1/acme`), is malformed as well. So is one that does not begin so and has both `;`
+/// and `\` in it, escaped or not: there are more ways to read it than one could try.
+///
+/// # Panics
+/// If `prefix` has a `;`, a `\` or a `%` in it, which servers read in different ways.
 #[must_use]
 pub fn from_path(prefix: &str) -> Source {
     Source::of(Place::path(prefix, false))
@@ -92,6 +96,9 @@ pub fn from_path(prefix: &str) -> Source {
 /// becomes `/orders`, and `/t/acme?page=2` becomes `/?page=2`.
 ///
 /// A path that would begin with `//` or `/\` afterwards is malformed: read as a reference, it would lead to another host.
+///
+/// # Panics
+/// If `prefix` has a `;`, a `\` or a `%` in it, which servers read in different ways.
 #[must_use]
 pub fn from_path_stripped(prefix: &str) -> Source {
     Source::of(Place::path(prefix, true))
@@ -180,6 +187,10 @@ impl Source {
 
 impl Place {
     fn path(prefix: &str, strip: bool) -> Self {
+        assert!(
+            !prefix.contains([';', '\\', '%']),
+            "a tenant can't be read from below `{prefix}`: servers differ in what it is"
+        );
         let prefix = prefix.trim_matches('/');
         let before = if prefix.is_empty() { "/".into() } else { format!("/{prefix}/").into() };
         Self::Path { before, strip }
@@ -336,8 +347,14 @@ fn reads_as(before: &str, path: &str) -> bool {
         read.dedup_by(|byte, last| *byte == b'/' && *last == b'/');
         read.starts_with(before.as_bytes())
     };
-    // A parameter ends at a slash, and servers differ in what is one by then: some drop parameters before they decode.
-    [&without_parameters(path), &without_parameters(&path.replace('\\', "/")), path].into_iter().any(begins)
+    // A parameter ends at a slash, and servers differ in what is one by then: some drop parameters before they decode
+    // slashes, and those of them that take `\` for one may do so at any step.
+    let plain = decoded(path);
+    if plain.contains(&b';') && plain.contains(&b'\\') {
+        return true;
+    }
+    let dropped_early = [path, &path.replace("%3B", ";").replace("%3b", ";")].map(without_parameters);
+    begins(path) || dropped_early.iter().any(|path| begins(path))
 }
 
 /// The path without what follows a `;` in its segments.

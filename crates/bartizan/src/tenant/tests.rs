@@ -1,3 +1,4 @@
+mod paths;
 mod waiting;
 
 use super::{
@@ -356,9 +357,12 @@ async fn a_client_of_grpc_is_refused_in_its_own_words() {
     let slow = Slow::default();
     slow.becomes(FAILING);
     let known = by_header().known(TenantSet::new(["acme"]).unwrap());
+    let mut two = request("acme");
+    two.headers_mut().append("x-tenant-id", HeaderValue::from_static("globex"));
     for (layer, mut request, status, pushback, error_type) in [
         (&known, nameless(), "3", "-1", "tenant_missing"),
         (&known, request("EVIL"), "3", "-1", "tenant_malformed"),
+        (&known, two, "3", "-1", "tenant_conflict"),
         (&known, request("evil"), "7", "-1", "tenant_unknown"),
         (&slow.layer(), request("acme"), "14", "5000", "tenant_directory_unavailable"),
     ] {
@@ -776,42 +780,5 @@ async fn what_travels_on_is_the_tenant_that_was_let_in_and_not_what_a_stranger_w
         let response = layer.layer(service).oneshot(asked).await.unwrap();
         let sent = response.extensions().get::<Option<http::HeaderValue>>().unwrap();
         assert_eq!(sent.as_ref().map(|value| value.to_str().unwrap()), travels);
-    }
-}
-
-#[test]
-fn a_path_that_names_somebody_only_to_other_readers_is_malformed() {
-    let spelled = ["//t/acme/x", "/t//acme", "/%74/acme/x", "/t%2Facme", "/t/%61cme"];
-    let with_parameters = ["/t;v=1/acme/orders", "/t%3Bv=1/acme/orders", "/;x/t/acme/orders", "/;%2Fx/t/acme/orders"];
-    let with_backslashes =
-        [r"/t\acme/orders", "/t%5Cacme/orders", r"/\t/acme", r"/t;v=1\acme", r"/;\x/t/acme", r"/;%2Fx\t/acme"];
-    for path in [&spelled[..], &with_parameters, &with_backslashes].concat() {
-        assert_eq!(read(&from_path("/t"), &head(path, &[])), Err(Refused::Malformed), "{path}");
-    }
-    for path in [
-        "/t/acme/../globex/x",
-        "/t/acme/..%2fglobex/x",
-        "/x/../t/acme",
-        "/t/%2e/acme",
-        "/t/acme/..;v=1/globex",
-        "/t/acme/..",
-    ] {
-        assert_eq!(read(&from_path("/t"), &head(path, &[])), Err(Refused::Malformed), "{path}");
-    }
-    assert_eq!(read(&from_path("/t"), &head("/t/acme/v1.2/...%20", &[])), Ok(Some("acme".to_owned())));
-    for path in ["/", "/x//t/acme", "/tt/acme", "/t", "/t/", "/x;/t/acme", r"/x\t/acme", "/tt;t/acme"] {
-        assert_eq!(read(&from_path("/t"), &head(path, &[])), Ok(None), "{path}");
-    }
-}
-
-#[test]
-fn what_a_path_names_only_to_other_readers_is_not_settled_by_a_claim() {
-    let source = from_path("/t").or(from_fn(|_| Some("globex".into())));
-    names(&source, "/t/acme/orders", &[], Err(Refused::Conflict));
-    names(&source, "/orders;v=1", &[], Ok(Some("globex")));
-    for path in
-        ["/t;v=1/acme/orders", "/t%3Bv=1/acme/orders", r"/t\acme/orders", "/t%5Cacme/orders", "/;x/t/acme/orders"]
-    {
-        names(&source, path, &[], Err(Refused::Malformed));
     }
 }
