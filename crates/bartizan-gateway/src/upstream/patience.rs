@@ -43,13 +43,18 @@ pin_project! {
     pub(super) struct Waiting<F> {
         #[pin]
         state: State<F>,
-        // Boxed: few requests have a body that comes in pieces.
-        over: Option<BoxFuture<'static, ()>>,
-        limit: Duration,
-        timeout: TimeoutLayer,
-        is_grpc: bool,
-        is_limit_first: bool,
+        ours: Option<Ours>,
     }
+}
+
+/// An answer of ours, where there may be one.
+struct Ours {
+    timeout: TimeoutLayer,
+    limit: Duration,
+    is_grpc: bool,
+    is_limit_first: bool,
+    /// Boxed: few requests have a body that comes in pieces.
+    over: Option<BoxFuture<'static, ()>>,
 }
 
 pin_project! {
@@ -83,7 +88,6 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let limit = self.limit;
-        let is_grpc = speaks_grpc(&request);
         let extensions = request.extensions_mut();
         let mut upload = Upload::under_way(extensions).cloned();
         let is_limit_first = self.of == Of::All && is_first(limit, extensions, upload.is_some());
@@ -106,8 +110,11 @@ where
         }
         let over = upload.zip(allowance);
         let over = over.map(|(upload, time)| -> BoxFuture<'static, ()> { Box::pin(upload.waits_for_service(time)) });
-        let state = State::Called { answer: self.inner.call(request) };
-        Waiting { state, over, limit, timeout: self.timeout.clone(), is_grpc, is_limit_first }
+        let ours = (is_limit_first || over.is_some()).then(|| {
+            let (timeout, is_grpc) = (self.timeout.clone(), speaks_grpc(&request));
+            Ours { timeout, limit, is_grpc, is_limit_first, over }
+        });
+        Waiting { state: State::Called { answer: self.inner.call(request) }, ours }
     }
 }
 
@@ -130,25 +137,32 @@ where
         if let StateProj::Called { answer } = this.state.as_mut().project()
             && let Poll::Ready(answer) = answer.poll(cx)
         {
-            return Poll::Ready(answer.map(|answer| {
+            return Poll::Ready(answer.map(|answer| match this.ours {
                 // Further in our limit is the deadline, and an attempt for which it leaves nothing calls it so.
-                if *this.is_limit_first && is_refused_by_deadline(&answer) {
-                    return this.timeout.refuse(Refused::Timeout(*this.limit), *this.is_grpc);
-                }
-                answer.map(ResponseBody::inner)
+                Some(ours) if ours.is_limit_first && is_refused_by_deadline(&answer) => ours.refuse(),
+                _ => answer.map(ResponseBody::inner),
             }));
         }
-        let Some(over) = this.over else { return Poll::Pending };
+        let Some(ours) = this.ours else { return Poll::Pending };
+        let Some(over) = &mut ours.over else { return Poll::Pending };
         ready!(over.as_mut().poll(cx));
         // What the endpoint holds is let go before the answer is on its way.
         this.state.set(State::Over);
-        Poll::Ready(Ok(this.timeout.refuse(Refused::Timeout(*this.limit), *this.is_grpc)))
+        Poll::Ready(Ok(ours.refuse()))
     }
 }
 
 impl<F> fmt::Debug for Waiting<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Waiting")
+    }
+}
+
+// ===== impl Ours =====
+
+impl Ours {
+    fn refuse<R>(&self) -> Response<ResponseBody<R>> {
+        self.timeout.refuse(Refused::Timeout(self.limit), self.is_grpc)
     }
 }
 

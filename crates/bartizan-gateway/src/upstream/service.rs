@@ -185,8 +185,9 @@ impl Upstream {
     /// How long an endpoint may send nothing, once it has begun to answer. 30 seconds, if nothing is said; `None` is for ever.
     ///
     /// An answer that rests for longer breaks off: it gives back its place among the [concurrent](Self::concurrency)
-    /// ones, and its breaker counts a failure. Only the time counts in which somebody waits for the endpoint, and none that
-    /// a client takes to read, or to send more of its request.
+    /// ones, and its breaker counts a failure. Those add up until a call ends well, however far apart they are. Only the
+    /// time counts in which somebody waits for the endpoint, and none that a client takes to read, or to send more of its
+    /// request.
     ///
     /// A stream that is meant to be quiet at times (server-sent events without a heartbeat, a long poll that has sent its
     /// head, a subscription over gRPC) needs a longer limit, or none: it is best called through an upstream of its own.

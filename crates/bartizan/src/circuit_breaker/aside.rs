@@ -30,7 +30,8 @@ pub(super) const SET: usize = size_of::<Set>();
 // ===== impl Aside =====
 
 impl Aside {
-    /// For so many keys there are as many sets. If the places of one are taken, what was set aside the longest ago is
+    /// For so many keys there are as many sets, all of them made at once when the first is needed: a set is found by the
+    /// hash alone, so they cannot grow one by one. If the places of one are taken, what was set aside the longest ago is
     /// forgotten.
     pub(super) fn put(&mut self, keys: usize, hash: u64, left: Left) {
         if self.sets.is_empty() {

@@ -125,8 +125,10 @@ impl Breaker {
     /// A further key takes the place of one that can be spared: whose breaker is closed, no ramp is left, and its window
     /// holds no failure. If there is none among the 16 that are looked at, it takes that of one which was open, and for
     /// which nobody came for as long after that as probes would have had time. That one is set aside, and goes on from
-    /// there when its key comes again: half-open, and open for longer each time. About four times as many as fit can be set
-    /// aside, in a third of a KiB for each that fits; beyond that, those are forgotten that were set aside the longest ago.
+    /// there when its key comes again: half-open, and open for longer each time; or closed, with a ramp, if a probe had gone
+    /// well and none badly. Up to four for each that fits are set aside, in a third of a KiB for each that fits, which each
+    /// part of the map takes at once with its first. Where a place is short, earlier ones are forgotten, a few in a hundred
+    /// when twice as many are set aside as fit.
     ///
     /// What a call or one of your handles still holds is not spared, nor what is forced. A key that finds no place has to
     /// do with this breaker itself, together with all others that found none.

@@ -68,25 +68,29 @@ fn answered(core: &Arc<Core>) -> Option<Permit> {
     pass(core)?.answered(Outcome::Success.into(), &HeaderMap::new())
 }
 
+/// Both, and not what failed at the head before: more than one good head has come since.
 #[test]
 fn two_bodies_that_break_at_once_open_it_beside_a_good_head() {
-    loom::model(|| {
-        let core = core(BreakerPolicy::consecutive_failures(3));
-        pass(&core).expect("it is closed").settle(Outcome::Failure, None);
-        let [one, other] = [answered(&core), answered(&core)].map(|permit| permit.expect("it is closed"));
-        let heads = Arc::clone(&core);
-        let break_one = move || {
-            one.settle(Outcome::Failure, None);
-            None
-        };
-        let head = both(break_one, move || {
-            let head = answered(&heads);
-            other.settle(Outcome::Failure, None);
-            head
+    for (most, expected) in [(2, (State::Open, 1, 0)), (3, (State::Closed, 0, 2))] {
+        loom::model(move || {
+            let core = core(BreakerPolicy::consecutive_failures(most));
+            pass(&core).expect("it is closed").settle(Outcome::Failure, None);
+            let [one, other] = [answered(&core), answered(&core)].map(|permit| permit.expect("it is closed"));
+            let heads = Arc::clone(&core);
+            let break_one = move || {
+                one.settle(Outcome::Failure, None);
+                None
+            };
+            let head = both(break_one, move || {
+                let head = answered(&heads);
+                other.settle(Outcome::Failure, None);
+                head
+            });
+            let snapshot = core.snapshot();
+            assert_eq!((core.state(), snapshot.opened, snapshot.consecutive), expected);
+            drop(head);
         });
-        assert_eq!((core.state(), core.snapshot().opened), (State::Open, 1));
-        drop(head);
-    });
+    }
 }
 
 #[test]

@@ -7,8 +7,8 @@
 //!
 //! What counts is how a call ends: at the end of the response's body, with the trailers of gRPC, and not at its head. An
 //! outcome from before the breaker last changed its state changes nothing. Only where streams never end, their heads have
-//! to do: a good one ends a series of failures at the head, until a body breaks, and closes a half-open breaker when the
-//! time for probes is over.
+//! to do: a good one ends a series of failures at the head, unless its own body is the next to fail, and closes a
+//! half-open breaker when the time for probes is over.
 //!
 //! # Example
 //!

@@ -90,8 +90,9 @@ impl BreakerPolicy {
     /// Opens after so many failures one after the other. The rest is as in [`new`](Self::new).
     ///
     /// A call is judged when its body has ended, or was let go of: it has failed, or it ends the series. As a body may take
-    /// for ever, a good head also ends what failed at the head before it, unless what fails next does so in its body. So
-    /// bodies that break add up until a call ends well, whatever else is in flight.
+    /// for ever, a good head also ends what failed at the head before it, unless no other follows, and what fails next does
+    /// so in its body. So bodies that break add up until a call ends well, whatever else is in flight, and however long
+    /// that takes: an endpoint whose streams are all cut off when they are quiet opens its breaker in the end.
     ///
     /// # Panics
     /// If `failures` is 0.

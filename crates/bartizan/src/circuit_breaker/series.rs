@@ -1,8 +1,9 @@
 //! How many calls have failed one after the other.
 //!
 //! A call that ends well ends the series. As a body may take for ever, a good head does so, too, for the time being: what
-//! failed at its head before that counts no more, unless what fails next does so in its body. Then good heads have said
-//! nothing, and it counts again. What fails in its body counts until a call ends well: it had a good head itself.
+//! failed at its head before that counts no more. It counts again if what fails next does so in its body, and no more than
+//! one good head has come until then: it may be that one's, which has said nothing. What fails in its body counts until a
+//! call ends well: it had a good head itself.
 
 use crate::shared::sync::atomic::{
     AtomicU64,
@@ -28,22 +29,22 @@ pub(super) enum Failed {
     InBody,
 }
 
-/// What a series is made of: `told_to_wait:2 | answered:1 | bodies:22 | heads:23`.
+/// What a series is made of: `told_to_wait:2 | good_heads:2 | bodies:22 | heads:22`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Parts {
     /// What failed at the head, and ends with a good one.
     heads: u32,
     /// What failed in the body, and what failed at the head and counts for good.
     bodies: u32,
-    /// Whether a good head has come since.
-    answered: bool,
+    /// How many good heads have come since; more than two are two.
+    good_heads: u32,
     told_to_wait: u32,
 }
 
 /// More are as many, in either part.
 const MOST: u32 = (1 << 22) - 1;
-const BODIES: u32 = 23;
-const ANSWERED: u32 = 45;
+const BODIES: u32 = 22;
+const GOOD_HEADS: u32 = 44;
 const TOLD: u32 = 46;
 const EPOCH: u32 = 48;
 const SERIES: u64 = (1 << EPOCH) - 1;
@@ -126,31 +127,34 @@ impl Parts {
     fn and_one_more(mut self, failed: Failed) -> Self {
         match failed {
             Failed::AtHead { told_to_wait } => {
-                if self.answered {
+                if self.good_heads > 0 {
                     (self.heads, self.told_to_wait) = (0, 0);
                 }
                 self.heads = (self.heads + 1).min(MOST);
                 self.told_to_wait = if told_to_wait { (self.told_to_wait + 1).min(3) } else { 0 };
             }
             Failed::InBody => {
-                if self.answered {
-                    (self.bodies, self.heads) = (self.bodies + self.heads, 0);
+                match self.good_heads {
+                    0 => {}
+                    1 => (self.bodies, self.heads) = (self.bodies + self.heads, 0), // it may be its own
+                    _ => self.heads = 0,
                 }
                 self.bodies = (self.bodies + 1).min(MOST);
                 self.told_to_wait = 0;
             }
         }
-        Self { answered: false, ..self }
+        Self { good_heads: 0, ..self }
     }
 
     fn and_a_good_head(self) -> Self {
-        Self { answered: self.heads > 0, ..self }
+        let good_heads = if self.heads > 0 { (self.good_heads + 1).min(2) } else { 0 };
+        Self { good_heads, ..self }
     }
 
     fn length(self) -> Length {
-        match self.answered {
-            true => Length { failures: self.bodies, told_to_wait: 0 },
-            false => Length { failures: self.bodies + self.heads, told_to_wait: self.told_to_wait },
+        match self.good_heads {
+            0 => Length { failures: self.bodies + self.heads, told_to_wait: self.told_to_wait },
+            _ => Length { failures: self.bodies, told_to_wait: 0 },
         }
     }
 
@@ -159,15 +163,15 @@ impl Parts {
         Self {
             heads: bits as u32 & MOST,
             bodies: (bits >> BODIES) as u32 & MOST,
-            answered: bits >> ANSWERED & 1 == 1,
+            good_heads: (bits >> GOOD_HEADS) as u32 & 3,
             told_to_wait: (bits >> TOLD) as u32 & 3,
         }
     }
 
     fn bits(self) -> u64 {
-        let Self { heads, bodies, answered, told_to_wait } = self;
+        let Self { heads, bodies, good_heads, told_to_wait } = self;
         u64::from(told_to_wait) << TOLD
-            | u64::from(answered) << ANSWERED
+            | u64::from(good_heads) << GOOD_HEADS
             | u64::from(bodies) << BODIES
             | u64::from(heads)
     }

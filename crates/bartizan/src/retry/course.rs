@@ -116,7 +116,6 @@ impl<S, B: Body, E> Course<S, B, E> {
                 None
             }
             Outcome::Refused(refusal, reason) => {
-                self.record.deadline = rules.end_of(&self.record.head);
                 if self.goes_elsewhere(rules, *refusal) {
                     // Nothing was sent: what was spent on it is there for the next one, which need not wait.
                     self.record.withdrawal = spent;
@@ -133,7 +132,6 @@ impl<S, B: Body, E> Course<S, B, E> {
             }
             Outcome::Failed(failed) => {
                 drop(spent);
-                self.record.deadline = rules.end_of(&self.record.head);
                 // An error is no answer, and says nothing of how long one takes.
                 if is_answer && let Some(took) = self.took() {
                     rules.pace.learn_of_failure(took);
@@ -156,11 +154,17 @@ impl<S, B: Body, E> Course<S, B, E> {
     }
 
     /// Whether the next attempt goes to another place than the one that has refused this one.
-    fn goes_elsewhere<C>(&self, rules: &Rules<C>, refusal: Refusal) -> bool {
+    fn goes_elsewhere<C>(&mut self, rules: &Rules<C>, refusal: Refusal) -> bool {
         self.record.attempt < self.attempts(rules)
             && rules.goes_elsewhere(refusal, &self.record.head)
-            && self.record.deadline.is_none_or(|deadline| !deadline.remaining().is_zero())
+            && self.left(rules).is_none_or(|left| !left.is_zero())
             && self.replay.take_over(false)
+    }
+
+    /// The time until its end, asked anew. Not after the last attempt, which has taken the head.
+    fn left<C>(&mut self, rules: &Rules<C>) -> Option<Duration> {
+        self.record.deadline = rules.end_of(&self.record.head);
+        self.record.deadline.map(Deadline::remaining)
     }
 
     fn answered<C>(&self, rules: &Rules<C>) {
@@ -184,12 +188,14 @@ impl<S, B: Body, E> Course<S, B, E> {
     }
 
     fn decide<C>(&mut self, rules: &Rules<C>, failed: &Failed, is_answer: bool) -> Result<Duration, GaveUp> {
+        let attempts = self.attempts(rules);
+        let left = if self.record.attempt < attempts { self.left(rules) } else { None };
         let standing = Standing {
             attempt: self.record.attempt,
-            attempts: self.attempts(rules),
+            attempts,
             repeatable: self.record.may_repeat,
             replayable: self.replay.can_repeat(is_answer),
-            left: self.record.deadline.map(Deadline::remaining),
+            left,
             expected: self.record.deadline.map_or(Duration::ZERO, |_| rules.pace.expected()),
             last_pause: self.record.pause,
             dice: rand::random(),

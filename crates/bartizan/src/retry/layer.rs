@@ -152,9 +152,9 @@ impl<C: Clone> RetryLayer<C> {
         self.with(|rules| rules.elsewhere = Some(Arc::new(takes)))
     }
 
-    /// Asks `ends_by`, when an attempt has failed, when the time of the request is over: for one whose end moves, as that of
-    /// an upload does for which only the time counts in which its service lets it wait. The request's [`Deadline`] counts
-    /// as well, whichever is earlier.
+    /// Asks `ends_by`, when an attempt has failed that was not the last, when the time of the request is over: for one
+    /// whose end moves, as that of an upload does for which only the time counts in which its service lets it wait. The
+    /// request's [`Deadline`] counts as well, whichever is earlier.
     ///
     /// The function sees the extensions of the request.
     #[must_use]

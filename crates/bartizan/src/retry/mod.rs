@@ -3,8 +3,8 @@
 //! *Safe* is what RFC 9110 §9.2.2 calls idempotent, a request with an `Idempotency-Key`, what you say is, and any
 //! request that the service is certain not to have processed: no connection was made, or it was turned back unread. A
 //! POST that may have been processed is never sent twice, not even after a 429 or 503: neither proves that nothing
-//! happened. *Likely to help* are the statuses 429, 502, 503 and 504, errors of the connection, gRPC's
-//! `UNAVAILABLE`, and an attempt that a timeout of ours gave up; not a refusal by another layer on this side, unless the request can go
+//! happened. *Likely to help* are the statuses 429, 502, 503 and 504, errors of the connection, gRPC's `UNAVAILABLE`, and
+//! an attempt that a timeout of ours gave up; not a refusal by another layer on this side, unless the request can go
 //! [elsewhere](RetryLayer::elsewhere); and not once the [`Budget`] of the destination is spent.
 //!
 //! When all is in vain, the caller gets the last answer as it came. So it does, at once, if the server asks for a

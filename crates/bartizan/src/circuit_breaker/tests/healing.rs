@@ -86,9 +86,26 @@ async fn one_stream_that_breaks_does_not_undo_what_the_others_show() {
         streams.push(through(&layer, stream()).await.into_body());
     }
     through(&layer, broken()).await.into_body().collect().await.expect_err("it breaks");
-    assert_eq!((breaker.state(), breaker.snapshot().consecutive), (State::Closed, 2));
+    assert_eq!((breaker.state(), breaker.snapshot().consecutive), (State::Closed, 1));
     drop(streams);
     assert_eq!(breaker.snapshot().consecutive, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_stream_that_breaks_does_not_undo_what_many_heads_have_shown() {
+    for (heads, series) in [(0, 7), (1, 1), (20, 1)] {
+        let (breaker, layer) = breaker(BreakerPolicy::new());
+        calls(&layer, &[500; 6]).await;
+        let mut streams = Vec::new();
+        for _ in 0..heads {
+            streams.push(through(&layer, stream()).await.into_body());
+        }
+        pass(3600 * SECOND).await;
+        through(&layer, broken()).await.into_body().collect().await.expect_err("it breaks");
+        let (state, consecutive) = if series < 7 { (State::Closed, series) } else { (State::Open, 0) };
+        assert_eq!((breaker.state(), breaker.snapshot().consecutive), (state, consecutive), "{heads}");
+        drop(streams);
+    }
 }
 
 // ===== keys =====

@@ -243,16 +243,16 @@ impl Model {
     }
 
     /// What has failed since a call last ended well, the last of it first; but nothing that failed at the head if a good
-    /// head came after it, unless what failed next did so in its body.
+    /// head came after it, unless that was the only one until the next failure, which was in a body.
     fn series(&self) -> Vec<Seen> {
         let since = self.seen.iter().rposition(|seen| seen.outcome == Outcome::Success).map_or(0, |index| index + 1);
         let fails = |seen: &&Seen| seen.outcome == Outcome::Failure;
         let counts = |index: usize| {
-            self.seen[index].in_body
-                || match self.good_heads.iter().find(|good| **good > index) {
-                    None => true,
-                    Some(good) => self.seen[*good..].iter().find(fails).is_some_and(|next| next.in_body),
-                }
+            let after = || self.good_heads.iter().filter(|good| **good > index);
+            let Some(first) = after().next() else { return true };
+            let next = (*first..self.seen.len()).find(|next| fails(&&self.seen[*next]));
+            let was_the_only_one = |next: &usize| after().filter(|good| *good <= next).count() == 1;
+            self.seen[index].in_body || next.filter(was_the_only_one).is_some_and(|next| self.seen[next].in_body)
         };
         let failed = (since..self.seen.len()).rev().filter(|index| fails(&&self.seen[*index]));
         failed.filter(|index| counts(*index)).map(|index| self.seen[index]).collect()

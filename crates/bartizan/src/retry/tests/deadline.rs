@@ -244,3 +244,31 @@ async fn an_end_that_moves_is_asked_for_when_an_attempt_has_failed_and_the_earli
         assert!(expected == 2 || began.elapsed() < 1010 * MS, "the last answer comes at once");
     }
 }
+
+/// The last attempt takes the copy of the head: there is nothing left to ask with, and nothing to ask for.
+#[tokio::test(start_paused = true)]
+async fn an_end_that_moves_is_asked_for_only_while_an_attempt_is_left_and_the_request_is_there() {
+    for (attempts, says, asked) in [
+        (1, Say::Status(503), 0),
+        (1, Say::Refusal, 0),
+        (3, Say::Status(503), 2),
+        (3, Say::Refusal, 2),
+        (3, Say::Status(200), 0),
+    ] {
+        let times = Arc::new(Mutex::new(0));
+        let layer = RetryLayer::new(RetryPolicy::attempts(attempts).pause(Duration::ZERO, Duration::ZERO));
+        let layer = layer.carry::<Moves>().elsewhere(|_, _| true).ends_by({
+            let times = Arc::clone(&times);
+            move |extensions| {
+                *times.lock().unwrap() += 1;
+                let Moves(since) = extensions.get().expect("what the request came with");
+                Some(Deadline::at(*since.lock().unwrap() + 2000 * MS))
+            }
+        });
+        let mut request = get();
+        request.extensions_mut().insert(Moves(Arc::new(Mutex::new(Instant::now()))));
+        let upstream = Upstream::answering([says.clone()]);
+        ask(&layer, &upstream, request).await.unwrap();
+        assert_eq!((upstream.calls(), *times.lock().unwrap()), (asked + 1, asked), "{attempts} {says:?}");
+    }
+}
