@@ -56,6 +56,9 @@ impl TenantLayer {
     }
 
     /// Lets in whom a directory knows, in the place of what was said before about who is known.
+    ///
+    /// Who waits for its answer keeps nothing of the service from others. Let in, it waits for the service to be ready as any
+    /// call does, which no time of ours ends: a timeout outside does.
     #[must_use]
     pub fn directory(self, directory: CachedDirectory) -> Self {
         self.with(|gate| gate.known = Known::Directory(directory))
