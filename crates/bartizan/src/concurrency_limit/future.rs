@@ -5,7 +5,7 @@ use super::{
     gate::{Permit, Ticket},
     layer::Door,
 };
-use crate::shared::{Aside, ResponseBody, Said};
+use crate::shared::{ColdDrop, ResponseBody, Said};
 use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
@@ -33,8 +33,8 @@ pin_project! {
     #[project = StateProj]
     enum State<S, B, F> {
         /// The inner service is at work. Who is exempt has no permit.
-        Calling { #[pin] future: F, permit: Aside<Permit> },
-        Otherwise { otherwise: Aside<Otherwise<S, B>> },
+        Calling { #[pin] future: F, permit: ColdDrop<Permit> },
+        Otherwise { otherwise: ColdDrop<Otherwise<S, B>> },
     }
 }
 
@@ -70,7 +70,7 @@ where
 {
     #[inline]
     pub(super) fn calling(future: S::Future, permit: Option<Permit>) -> Self {
-        Self { state: State::Calling { future, permit: Aside::new(permit) } }
+        Self { state: State::Calling { future, permit: ColdDrop::new(permit) } }
     }
 
     #[inline]
@@ -132,7 +132,7 @@ where
 {
     #[inline]
     fn otherwise(otherwise: Otherwise<S, B>) -> Self {
-        Self::Otherwise { otherwise: Aside::new(Some(otherwise)) }
+        Self::Otherwise { otherwise: ColdDrop::new(Some(otherwise)) }
     }
 
     fn waiting(held: Box<Held<S, B>>) -> Self {
@@ -184,7 +184,7 @@ where
         match turn {
             Turn::Come(permit) => {
                 door.tell(Event::Admitted);
-                State::Calling { future: service.call(request), permit: Aside::new(Some(permit)) }
+                State::Calling { future: service.call(request), permit: ColdDrop::new(Some(permit)) }
             }
             Turn::Awaited(_) | Turn::Over => {
                 State::otherwise(Otherwise::Refused(door.refuse(Refused::WaitedTooLong, &mut request)))

@@ -1,6 +1,6 @@
 //! The response body of every layer: the inner body untouched, or the layer's own answer.
 
-use super::Aside;
+use super::ColdDrop;
 use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
@@ -40,7 +40,7 @@ pin_project! {
 ///
 /// Shared, as a refusal says the same to everybody; and one pointer, so that the bodies that pass carry no room for more.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Said(Aside<Arc<Bytes>>);
+pub(crate) struct Said(ColdDrop<Arc<Bytes>>);
 
 /// How a body, or the request that it belongs to, ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,7 +226,7 @@ impl Said {
 
 impl From<Bytes> for Said {
     fn from(bytes: Bytes) -> Self {
-        Self(Aside::new(Some(bytes).filter(|bytes| !bytes.is_empty()).map(Arc::new)))
+        Self(ColdDrop::new(Some(bytes).filter(|bytes| !bytes.is_empty()).map(Arc::new)))
     }
 }
 

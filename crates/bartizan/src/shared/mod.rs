@@ -2,10 +2,10 @@
 //!
 //! A layer that is copied into another code base takes this folder along; nothing here knows any layer.
 
-mod aside;
 mod body;
 mod client;
 mod clock;
+mod cold_drop;
 mod context;
 mod deadline;
 mod grpc;
@@ -36,9 +36,9 @@ pub use self::{
 pub(crate) use self::clock::tests::wall_follows;
 #[allow(unused_imports, reason = "a build with few layers leaves some of these without a user")]
 pub(crate) use self::{
-    aside::Aside,
     body::Said,
     clock::wall_now,
+    cold_drop::ColdDrop,
     context::{Context, Noted},
     deadline::THIRTY_YEARS,
     grpc::{GrpcStatus, is_grpc},

@@ -8,7 +8,7 @@ use super::{
     refused::Refused,
     source::Source,
 };
-use crate::shared::{Aside, OnRefusal, ResponseBody, Said};
+use crate::shared::{ColdDrop, OnRefusal, ResponseBody, Said};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderName, Request, Response, Uri, request::Parts};
@@ -194,7 +194,7 @@ pin_project! {
         S: Service<Request<B>>,
     {
         Called { #[pin] future: S::Future },
-        Otherwise { otherwise: Aside<Otherwise<S, B>> },
+        Otherwise { otherwise: ColdDrop<Otherwise<S, B>> },
     }
 }
 
@@ -248,14 +248,14 @@ where
             Otherwise::Refused(response) => return Poll::Ready(Ok(response.map(ResponseBody::said))),
             Otherwise::Asking(mut asking) => {
                 let Poll::Ready(verdict) = asking.verdict.as_mut().poll(cx) else {
-                    *otherwise = Aside::new(Some(Otherwise::Asking(asking)));
+                    *otherwise = ColdDrop::new(Some(Otherwise::Asking(asking)));
                     return Poll::Pending;
                 };
                 asking.answered(verdict)
             }
             Otherwise::Admitted(mut admitted) => {
                 let Poll::Ready(ready) = admitted.inner.poll_ready(cx) else {
-                    *otherwise = Aside::new(Some(Otherwise::Admitted(admitted)));
+                    *otherwise = ColdDrop::new(Some(Otherwise::Admitted(admitted)));
                     return Poll::Pending;
                 };
                 ready?;
@@ -270,7 +270,7 @@ where
 
 impl<S: Service<Request<B>>, B> State<S, B> {
     fn otherwise(otherwise: Otherwise<S, B>) -> Self {
-        Self::Otherwise { otherwise: Aside::new(Some(otherwise)) }
+        Self::Otherwise { otherwise: ColdDrop::new(Some(otherwise)) }
     }
 }
 

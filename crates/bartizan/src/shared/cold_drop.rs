@@ -7,9 +7,9 @@ use std::mem::ManuallyDrop;
 /// What drops a future or a body stands wherever one is handed on. Where that is short, the compiler puts it in place, and
 /// need not copy a whole response out of its way.
 #[derive(Clone, Debug)]
-pub(crate) struct Aside<T>(ManuallyDrop<Option<T>>);
+pub(crate) struct ColdDrop<T>(ManuallyDrop<Option<T>>);
 
-impl<T> Aside<T> {
+impl<T> ColdDrop<T> {
     #[inline]
     pub(crate) fn new(value: Option<T>) -> Self {
         Self(ManuallyDrop::new(value))
@@ -32,13 +32,13 @@ impl<T> Aside<T> {
     }
 }
 
-impl<T> Default for Aside<T> {
+impl<T> Default for ColdDrop<T> {
     fn default() -> Self {
         Self::new(None)
     }
 }
 
-impl<T> Drop for Aside<T> {
+impl<T> Drop for ColdDrop<T> {
     #[inline]
     fn drop(&mut self) {
         if self.0.is_some() {
@@ -55,17 +55,17 @@ mod tests {
     #[test]
     fn what_is_there_is_let_go_of_once_and_what_was_taken_is_not() {
         let shared = Arc::new(());
-        drop(Aside::new(Some(Arc::clone(&shared))));
+        drop(ColdDrop::new(Some(Arc::clone(&shared))));
         assert_eq!(Arc::strong_count(&shared), 1);
 
-        let mut aside = Aside::new(Some(Arc::clone(&shared)));
-        let taken = aside.take();
-        drop(aside);
+        let mut kept = ColdDrop::new(Some(Arc::clone(&shared)));
+        let taken = kept.take();
+        drop(kept);
         assert_eq!((taken.is_some(), Arc::strong_count(&shared)), (true, 2));
     }
 
     #[test]
     fn it_takes_no_room_beyond_an_option() {
-        assert_eq!(size_of::<Aside<Arc<()>>>(), size_of::<Option<Arc<()>>>());
+        assert_eq!(size_of::<ColdDrop<Arc<()>>>(), size_of::<Option<Arc<()>>>());
     }
 }
